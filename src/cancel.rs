@@ -1,0 +1,208 @@
+//! Telling running work to stop.
+//!
+//! No thread polls for it: whoever waits in a way that can be cut short leaves a hook that cuts it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Why work is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody asked for it: a signal, or the coordinator.
+    Canceled,
+    /// The time allowed is over.
+    TimedOut(Duration),
+}
+
+type Hook = Box<dyn Fn() + Send>;
+
+#[derive(Default)]
+struct State {
+    reason: Option<Reason>,
+    hooks: Vec<(u64, Hook)>,
+    next: u64,
+    done: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle on something that can be stopped once. Clones are the same handle.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Shared>);
+
+impl Cancel {
+    /// A handle that nobody has triggered.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops what hangs on this handle. Only the first call counts.
+    pub fn trigger(&self, reason: Reason) {
+        let hooks = {
+            let mut state = self.0.lock();
+            if state.reason.is_some() || state.done {
+                return;
+            }
+            state.reason = Some(reason);
+            std::mem::take(&mut state.hooks)
+        };
+        self.0.changed.notify_all();
+        for (_, hook) in hooks {
+            hook();
+        }
+    }
+
+    /// Why it was stopped, if it was.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.lock().reason
+    }
+
+    /// Calls `hook` when this is triggered (at once if it was), until the guard is dropped.
+    #[must_use]
+    pub fn on_trigger(&self, hook: impl Fn() + Send + 'static) -> HookGuard {
+        let mut state = self.0.lock();
+        let id = state.next;
+        if state.reason.is_some() {
+            drop(state);
+            hook();
+        } else {
+            state.next += 1;
+            state.hooks.push((id, Box::new(hook)));
+        }
+        HookGuard {
+            cancel: self.clone(),
+            id,
+        }
+    }
+
+    /// A handle of its own that this one triggers too, and that triggers itself after `limit`.
+    #[must_use]
+    pub fn child(&self, limit: Option<Duration>) -> CancelScope {
+        let child = Cancel::new();
+        let forward = child.clone();
+        let parent = self.clone();
+        let guard = self.on_trigger(move || {
+            if let Some(reason) = parent.reason() {
+                forward.trigger(reason);
+            }
+        });
+        let timer = limit.map(|limit| {
+            let child = child.clone();
+            std::thread::spawn(move || child.trigger_after(limit))
+        });
+        CancelScope {
+            cancel: child,
+            _parent: guard,
+            timer,
+        }
+    }
+
+    fn trigger_after(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        let mut state = self.0.lock();
+        while state.reason.is_none() && !state.done {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(state);
+                return self.trigger(Reason::TimedOut(limit));
+            }
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// Keeps a hook of [`Cancel::on_trigger`] in place.
+pub struct HookGuard {
+    cancel: Cancel,
+    id: u64,
+}
+
+impl Drop for HookGuard {
+    fn drop(&mut self) {
+        self.cancel.0.lock().hooks.retain(|(id, _)| *id != self.id);
+    }
+}
+
+/// A child handle; its timer ends with it.
+pub struct CancelScope {
+    cancel: Cancel,
+    _parent: HookGuard,
+    timer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl std::ops::Deref for CancelScope {
+    type Target = Cancel;
+
+    fn deref(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl Drop for CancelScope {
+    fn drop(&mut self) {
+        self.cancel.0.lock().done = true;
+        self.cancel.0.changed.notify_all();
+        if let Some(timer) = self.timer.take() {
+            // A timer that panicked has nothing left to stop.
+            drop(timer.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cancel, Reason};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn hooks_run_once_and_only_while_guarded() {
+        let cancel = Cancel::new();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = |count: &Arc<AtomicUsize>| {
+            let count = count.clone();
+            move || drop(count.fetch_add(1, Ordering::SeqCst))
+        };
+        drop(cancel.on_trigger(counted(&count)));
+        let _kept = cancel.on_trigger(counted(&count));
+        cancel.trigger(Reason::Canceled);
+        cancel.trigger(Reason::Canceled);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        let _late = cancel.on_trigger(counted(&count));
+        assert_eq!(count.load(Ordering::SeqCst), 2, "a late hook runs at once");
+    }
+
+    #[test]
+    fn a_child_ends_with_its_parent_or_by_its_limit_and_not_the_other_way_round() {
+        let parent = Cancel::new();
+        let limit = Duration::from_millis(20);
+        let timed = parent.child(Some(limit));
+        let begin = Instant::now();
+        while timed.reason().is_none() && begin.elapsed() < Duration::from_secs(5) {
+            std::thread::yield_now();
+        }
+        assert_eq!(timed.reason(), Some(Reason::TimedOut(limit)));
+        assert_eq!(parent.reason(), None);
+        let child = parent.child(Some(Duration::from_secs(3600)));
+        parent.trigger(Reason::Canceled);
+        assert_eq!(child.reason(), Some(Reason::Canceled));
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line: arguments in, exit status out.
+
+mod exec;
+mod health_check;
+mod helper_image;
+mod prune;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::outcome::InputError;
+
+/// The program was not used as it can be, or what it was to read cannot be read.
+const WRONG_USAGE: u8 = 2;
+/// Something failed that is not the user's or the job's doing.
+const SYSTEM_FAILURE: u8 = 3;
+
+/// A CI runner that does its work with the docker command line.
+#[derive(Parser)]
+#[command(
+    name = "alloy-runner",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+struct Arguments {
+    /// How much the runner says of itself: error, warn, info, debug, trace
+    #[arg(
+        long,
+        env = "LOG_LEVEL",
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    log_level: log::LevelFilter,
+    /// Print every docker command before it runs, as a line for a shell, to stderr
+    #[arg(short = 'x', long, global = true)]
+    print_commands: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Exec(Box<exec::Exec>),
+    Prune(prune::Prune),
+    HelperImage(helper_image::HelperImage),
+    #[command(hide = true)]
+    HealthCheck(health_check::HealthCheck),
+}
+
+/// Options that count for all commands.
+struct Globals {
+    print_commands: bool,
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments {
+        log_level,
+        print_commands,
+        command,
+    } = Arguments::parse();
+    env_logger::Builder::new()
+        .filter_level(log_level)
+        .format_target(false)
+        .init();
+    let globals = Globals { print_commands };
+    let result = match command {
+        Command::Exec(exec) => exec.run(&globals),
+        Command::Prune(prune) => prune.run(&globals),
+        Command::HelperImage(image) => image.run(&globals),
+        Command::HealthCheck(check) => Ok(check.run()),
+    };
+    result.map_or_else(|error| failed(&error), ExitCode::from)
+}
+
+/// Says on one line what failed.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("alloy-runner: {error:#}");
+    ExitCode::from(if error.is::<InputError>() {
+        WRONG_USAGE
+    } else {
+        SYSTEM_FAILURE
+    })
+}
+
+/// The exit status of a command that only works or fails.
+fn done(result: Result<()>) -> Result<u8> {
+    result.map(|()| 0)
+}

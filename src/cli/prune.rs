@@ -1,0 +1,40 @@
+//! `alloy-runner prune`.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Globals;
+use crate::config::DockerConfig;
+use crate::runner::prune::{Wanted, prune};
+
+/// Remove what runners that no longer run have left on the engine
+#[derive(Args)]
+#[command(after_help = "Examples:
+  alloy-runner prune             what runners of this host left that were killed
+  alloy-runner prune --caches    and all caches")]
+pub(super) struct Prune {
+    /// The cache volumes too
+    #[arg(long)]
+    caches: bool,
+    /// What runners of other hosts and shells left too, living or not
+    #[arg(long)]
+    foreign: bool,
+    #[command(flatten)]
+    docker: Box<DockerConfig>,
+}
+
+impl Prune {
+    pub fn run(self, globals: &Globals) -> Result<u8> {
+        for removed in prune(
+            &self.docker,
+            &Wanted {
+                caches: self.caches,
+                foreign: self.foreign,
+            },
+            globals.print_commands,
+        )? {
+            println!("{removed}");
+        }
+        Ok(0)
+    }
+}

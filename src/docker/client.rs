@@ -1,0 +1,385 @@
+//! The only place that starts docker.
+
+use std::collections::BTreeMap;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use duct::{Expression, ReaderHandle};
+use tempfile::NamedTempFile;
+
+use super::command::{DockerCommand, Words, client_reads};
+use super::error::{DockerError, Kind};
+use super::word::Word;
+use crate::cancel::Cancel;
+
+/// Which engine: what `docker --host` and its TLS options say. The default is whatever the client itself
+/// would talk to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// `unix:///…`, `tcp://…`, `ssh://…`.
+    pub host: Option<String>,
+    /// A directory with `ca.pem`, `cert.pem` and `key.pem`.
+    pub tls_cert_path: Option<PathBuf>,
+    /// Check the engine's certificate.
+    pub tls_verify: bool,
+}
+
+impl Engine {
+    /// Whether a path of this host may mean something to the engine. Only an engine behind a socket can
+    /// share our file system; that it does has to be tried.
+    #[must_use]
+    pub fn may_share_files(&self) -> bool {
+        self.host
+            .as_ref()
+            .is_none_or(|host| host.starts_with("unix://"))
+    }
+
+    /// The program and its options that lead to this engine.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        let mut words = vec!["docker".to_owned()];
+        words.extend(
+            self.host
+                .iter()
+                .flat_map(|host| ["--host".to_owned(), host.clone()]),
+        );
+        if let Some(directory) = &self.tls_cert_path {
+            words.push(
+                if self.tls_verify {
+                    "--tlsverify"
+                } else {
+                    "--tls"
+                }
+                .to_owned(),
+            );
+            for (option, file) in [
+                ("--tlscacert", "ca.pem"),
+                ("--tlscert", "cert.pem"),
+                ("--tlskey", "key.pem"),
+            ] {
+                words.extend([
+                    option.to_owned(),
+                    directory.join(file).display().to_string(),
+                ]);
+            }
+        } else if self.tls_verify {
+            words.push("--tlsverify".to_owned());
+        }
+        Words(words)
+    }
+}
+
+/// The docker command line, for one engine.
+#[derive(Clone)]
+pub struct Docker {
+    engine: Engine,
+    environment: BTreeMap<String, String>,
+    print: bool,
+}
+
+/// How a command ended that ran in the foreground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub Option<i32>);
+
+impl Docker {
+    /// A client for this engine; with `print`, each command goes to stderr before it runs, as a line for a
+    /// shell. Of the runner's environment the client sees only what it reads itself.
+    #[must_use]
+    pub fn new(engine: Engine, print: bool) -> Self {
+        // The options of the command line lead to the engine; left in the environment, these would only
+        // contradict them.
+        let led =
+            |name: &str| engine.host.is_some() && ["DOCKER_HOST", "DOCKER_CONTEXT"].contains(&name);
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| client_reads(name) && !led(name))
+            .collect();
+        Self {
+            engine,
+            environment,
+            print,
+        }
+    }
+
+    /// The engine it talks to.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs a command to its end and returns what it printed to stdout, without the last line break.
+    ///
+    /// # Errors
+    /// [`DockerError`] if it could not be started or ended with another status than 0.
+    pub fn capture(&self, command: &DockerCommand) -> Result<String, DockerError> {
+        self.capture_with(command, None, &Cancel::new())
+    }
+
+    /// As [`Docker::capture`], with standard input, for what takes long: `cancel` ends the client.
+    ///
+    /// # Errors
+    /// As [`Docker::capture`], and [`Kind::Canceled`].
+    pub fn capture_with(
+        &self,
+        command: &DockerCommand,
+        stdin: Option<&str>,
+        cancel: &Cancel,
+    ) -> Result<String, DockerError> {
+        self.announce(command, stdin.map(Word::from).as_ref(), true);
+        let failed = |kind, message: String| DockerError {
+            kind,
+            command: self.line(command),
+            message,
+        };
+        let (process, _env_file) = self.process(command)?;
+        let process = match stdin {
+            Some(text) => process.stdin_bytes(text),
+            None => process.stdin_null(),
+        };
+        let handle = Arc::new(
+            process
+                .stdout_capture()
+                .stderr_capture()
+                .start()
+                .map_err(|error| self.not_started(command, &error))?,
+        );
+        let killed = handle.clone();
+        // Failing to kill what has ended by itself is no failure.
+        let _guard = cancel.on_trigger(move || drop(killed.kill()));
+        let output = handle
+            .wait()
+            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+        if cancel.reason().is_some() {
+            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+        }
+        if !output.status.success() {
+            return Err(DockerError::from_stderr(
+                self.line(command),
+                output.status.code(),
+                &output.stderr,
+            ));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned())
+    }
+
+    /// Runs a command to its end and returns what it printed, to stdout and to stderr.
+    ///
+    /// # Errors
+    /// As [`Docker::capture`].
+    pub fn capture_all(&self, command: &DockerCommand) -> Result<String, DockerError> {
+        self.announce(command, None, true);
+        let (process, _env_file) = self.process(command)?;
+        let output = process
+            .stdin_null()
+            .stderr_to_stdout()
+            .stdout_capture()
+            .run()
+            .map_err(|error| self.not_started(command, &error))?;
+        if !output.status.success() {
+            return Err(DockerError::from_stderr(
+                self.line(command),
+                output.status.code(),
+                &output.stdout,
+            ));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned())
+    }
+
+    /// Starts a command whose output is to be read while it runs. It waits for its standard input, which
+    /// comes by [`Session::run`]; only then is it announced.
+    ///
+    /// # Errors
+    /// [`DockerError`] if it could not be started.
+    pub fn start(&self, command: &DockerCommand) -> Result<Session, DockerError> {
+        let failed = |error: io::Error| self.not_started(command, &error);
+        let (process, env_file) = self.process(command)?;
+        let (stdin, feed) = io::pipe().map_err(failed)?;
+        let process = process
+            .stdin_file(stdin)
+            .stderr_to_stdout()
+            .reader()
+            .map_err(failed)?;
+        Ok(Session {
+            docker: self.clone(),
+            command: command.clone(),
+            process: Arc::new(process),
+            feed,
+            _env_file: env_file,
+        })
+    }
+
+    /// Prints what is about to be run, if that was asked for.
+    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, output_is_read: bool) {
+        if self.print {
+            let end = if output_is_read { " >/dev/null" } else { "" };
+            let line = command.shell_line(&self.engine.words(), stdin, end);
+            // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
+            // tell.
+            drop(
+                io::stderr()
+                    .lock()
+                    .write_all(format!("{line}\n").as_bytes()),
+            );
+        }
+    }
+
+    fn line(&self, command: &DockerCommand) -> String {
+        command.shell_line(&self.engine.words(), None, "")
+    }
+
+    fn not_started(&self, command: &DockerCommand, error: &io::Error) -> DockerError {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Kind::NoClient,
+            _ => Kind::Other,
+        };
+        DockerError {
+            kind,
+            command: self.line(command),
+            message: error.to_string(),
+        }
+    }
+
+    fn process(
+        &self,
+        command: &DockerCommand,
+    ) -> Result<(Expression, Option<NamedTempFile>), DockerError> {
+        let failed = |message: String| DockerError {
+            kind: Kind::Other,
+            command: self.line(command),
+            message,
+        };
+        let env_file = match command.file_secrets() {
+            [] => None,
+            secrets => {
+                let write = || {
+                    // Mode 0600 is tempfile's own.
+                    let mut file = NamedTempFile::with_prefix("alloy-runner-")?;
+                    for (name, value) in secrets {
+                        writeln!(file, "{name}={}", value.expose())?;
+                    }
+                    file.flush()?;
+                    Ok(file)
+                };
+                Some(write().map_err(|error: io::Error| {
+                    failed(format!("cannot write an --env-file: {error}"))
+                })?)
+            }
+        };
+        let path = env_file
+            .as_ref()
+            .map(|file| file.path().display().to_string());
+        let argv = command
+            .argv(path.as_deref())
+            .map_err(|slot| failed(format!("{} is not known yet", slot.name())))?;
+        let Words(words) = self.engine.words();
+        let mut environment = self.environment.clone();
+        environment.extend(
+            command
+                .secrets()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.expose().to_owned())),
+        );
+        let (program, options) = (&words[0], &words[1..]);
+        let process = duct::cmd(program, options.iter().chain(&argv))
+            .full_env(environment)
+            // A Ctrl-C at the terminal is for the runner, which still has work for its docker clients.
+            .before_spawn(|process| {
+                process.process_group(0);
+                Ok(())
+            })
+            .unchecked();
+        Ok((process, env_file))
+    }
+}
+
+/// A docker client that runs, its output unread.
+pub struct Session {
+    docker: Docker,
+    command: DockerCommand,
+    process: Arc<ReaderHandle>,
+    feed: PipeWriter,
+    _env_file: Option<NamedTempFile>,
+}
+
+impl Session {
+    /// Sends `stdin` and its end, and hands what the command prints (both streams) to `output` until it
+    /// ends. `cancel` ends the client; what runs behind it in a container is the caller's to end.
+    ///
+    /// # Errors
+    /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
+    pub fn run(
+        self,
+        stdin: &str,
+        output: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        let Self {
+            docker,
+            command,
+            process,
+            feed,
+            _env_file,
+        } = self;
+        docker.announce(&command, Some(&Word::from(stdin)), false);
+        let killed = process.clone();
+        // Failing to kill what has ended by itself is no failure.
+        let guard = cancel.on_trigger(move || drop(killed.kill()));
+        let writer = write_all(feed, stdin.to_owned());
+        let copied = copy(&process, output);
+        if copied.is_err() {
+            drop(process.kill());
+        }
+        drop(writer.join());
+        drop(guard);
+        let failed = |kind, message: String| DockerError {
+            kind,
+            command: docker.line(&command),
+            message,
+        };
+        if cancel.reason().is_some() {
+            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+        }
+        copied
+            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
+        let ended = process
+            .try_wait()
+            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+        Ok(Status(ended.and_then(|output| output.status.code())))
+    }
+}
+
+/// Writes in a thread of its own: the reader at the other end may have much to say first, or may never read.
+fn write_all(mut feed: PipeWriter, text: String) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        // A reader that has gone without reading to the end is no error, an `ENTRYPOINT` may be of that
+        // kind. What became of it, its exit status tells.
+        drop(feed.write_all(text.as_bytes()));
+    })
+}
+
+fn copy(process: &ReaderHandle, output: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut process = process;
+    loop {
+        match process.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => output(&buffer[..n])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A path as docker's `--mount` takes it, whose value is a line of CSV.
+#[must_use]
+pub fn bind_mount(source: &Path, target: &str) -> String {
+    let source = source.display().to_string().replace('"', "\"\"");
+    format!("type=bind,\"source={source}\",target={target},readonly")
+}

@@ -1,0 +1,153 @@
+//! Why a docker command failed, as far as a caller decides by it.
+
+use std::fmt;
+
+/// What went wrong, read from what the client printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no docker client to start.
+    NoClient,
+    /// The client could not reach its engine.
+    NoEngine,
+    /// The image, container, network or volume does not exist, or may not be seen.
+    NotFound,
+    /// The name is taken.
+    Conflict,
+    /// A bind mount names a path that the engine's host does not have.
+    NoBindSource,
+    /// The caller cancelled it.
+    Canceled,
+    /// Anything else.
+    Other,
+}
+
+/// A docker command that failed.
+#[derive(Clone, Debug)]
+pub struct DockerError {
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// The command, as a line for a shell.
+    pub command: String,
+    /// What it printed to stderr, or why it could not be started.
+    pub message: String,
+}
+
+impl DockerError {
+    /// Reads the kind from a client's stderr.
+    #[must_use]
+    pub fn from_stderr(command: String, status: Option<i32>, stderr: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(stderr).trim().to_owned();
+        let kind = kind_of(&text);
+        let message = match (text.is_empty(), status) {
+            (false, _) => text,
+            (true, Some(status)) => format!("exit status {status}, no message"),
+            (true, None) => "ended by a signal".to_owned(),
+        };
+        Self {
+            kind,
+            command,
+            message,
+        }
+    }
+
+    /// The message without docker's own preambles, for a log.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let mut text = self.message.as_str();
+        for prefix in ["docker: ", "Error response from daemon: ", "Error: "] {
+            text = text.strip_prefix(prefix).unwrap_or(text);
+        }
+        // Where the client says how it would like to be used.
+        text.split("\nSee 'docker ")
+            .next()
+            .unwrap_or(text)
+            .split("\nRun 'docker ")
+            .next()
+            .unwrap_or(text)
+            .trim_end()
+    }
+}
+
+fn kind_of(stderr: &str) -> Kind {
+    let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
+    if has(&[
+        "Cannot connect to the Docker daemon",
+        "error during connect",
+        "trying to connect to the Docker daemon",
+        "failed to connect to the docker API",
+    ]) {
+        Kind::NoEngine
+    } else if has(&["bind source path does not exist"]) {
+        Kind::NoBindSource
+    } else if has(&["is already in use by container", "already exists"]) {
+        Kind::Conflict
+    } else if has(&[
+        "No such",
+        "pull access denied",
+        "manifest unknown",
+        "repository does not exist",
+        "not found",
+    ]) {
+        Kind::NotFound
+    } else {
+        Kind::Other
+    }
+}
+
+impl fmt::Display for DockerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::NoClient => write!(
+                f,
+                "cannot start the docker command line ({}); install it (Debian: docker.io or docker-cli) so that \
+                 `docker` is on PATH",
+                self.message
+            ),
+            Kind::NoEngine => write!(
+                f,
+                "no docker engine answers: {}; start it, or say where it is with --docker-host or DOCKER_HOST",
+                self.reason()
+            ),
+            _ => write!(f, "{}; tried: {}", self.reason(), self.command),
+        }
+    }
+}
+
+impl std::error::Error for DockerError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{DockerError, Kind};
+
+    #[test]
+    fn reads_what_docker_prints() {
+        for (stderr, kind) in [
+            (
+                "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
+                Kind::NoEngine,
+            ),
+            ("Error: No such image: x", Kind::NotFound),
+            (
+                "Error response from daemon: pull access denied for x, repository does not exist",
+                Kind::NotFound,
+            ),
+            (
+                "Error response from daemon: Conflict. The container name \"/x\" is already in use by container \"1\".",
+                Kind::Conflict,
+            ),
+            (
+                "docker: Error response from daemon: invalid mount config for type \"bind\": bind source path does not \
+                exist: /x.",
+                Kind::NoBindSource,
+            ),
+            (
+                "Error response from daemon: Get \"https://r/v2/\": dial tcp: i/o timeout",
+                Kind::Other,
+            ),
+        ] {
+            let error = DockerError::from_stderr("docker x".into(), Some(1), stderr.as_bytes());
+            assert_eq!(error.kind, kind, "{stderr}");
+            assert!(!error.reason().starts_with("Error"), "{}", error.reason());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Removes what a job made, whatever became of it.
+
+use std::thread;
+
+use super::Run;
+use crate::docker::error::Kind;
+use crate::docker::{DockerCommand, DockerError, Word};
+
+/// What was begun on the engine for a job.
+#[derive(Default)]
+pub(super) struct Made {
+    pub containers: Vec<Word>,
+    pub networks: Vec<Word>,
+    pub volumes: Vec<Word>,
+}
+
+impl Run<'_> {
+    /// Removes everything but the caches. Returns whether nothing is left; the runner's log says what is.
+    pub(super) fn clean_up(&self) -> bool {
+        let made = std::mem::take(&mut *self.made());
+        let remove = |names: &[Word], command: fn(&[Word]) -> DockerCommand| {
+            names.is_empty() || gone(&self.docker.capture(&command(names)))
+        };
+        let containers = remove(&made.containers, |names| DockerCommand::remove(names));
+        thread::scope(|scope| {
+            let networks = scope
+                .spawn(|| remove(&made.networks, |names| DockerCommand::network_remove(names)));
+            let volumes = remove(&made.volumes, |names| DockerCommand::volume_remove(names));
+            super::joined(networks) && volumes && containers
+        })
+    }
+}
+
+/// Whether a removal leaves nothing behind: what is not there need not be removed.
+fn gone(result: &Result<String, DockerError>) -> bool {
+    let error = match result {
+        Ok(_) => return true,
+        Err(error) => error,
+    };
+    let others = error
+        .message
+        .lines()
+        .any(|line| !line.contains("No such") && !line.contains("not found"));
+    if error.kind == Kind::NotFound && !others {
+        return true;
+    }
+    log::error!("cannot clean up: {error}; `alloy-runner prune` will try again");
+    false
+}

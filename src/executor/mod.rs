@@ -1,0 +1,381 @@
+//! Runs a plan: images, network, volumes, services, stages, and cleans up after it.
+//!
+//! What can go side by side does. Whatever was begun on the engine is written down before, so that
+//! [`cleanup`] finds it however the job ends.
+
+mod cleanup;
+mod helper_image;
+mod images;
+pub mod orphans;
+mod services;
+mod stages;
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::cancel::{Cancel, Reason};
+use crate::docker::client::Session;
+use crate::docker::error::Kind;
+use crate::docker::{Bindings, Docker, DockerCommand, DockerError, Slot};
+use crate::outcome::Outcome;
+use crate::plan::{JOB_STATUS, Place, Plan, Resource, When};
+use crate::script::NO_REPOSITORY;
+use crate::trace::Trace;
+use cleanup::Made;
+
+pub use helper_image::build as build_helper_image;
+
+/// Where one process at a time builds an image.
+pub type BuildLock<'a> = &'a (dyn Fn() -> anyhow::Result<std::fs::File> + Sync);
+
+/// What a plan is run with.
+pub struct Executor<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The engine to do it on.
+    pub docker: &'a Docker,
+    /// Where the log goes.
+    pub trace: &'a Trace,
+    /// Whoever wants to stop it.
+    pub cancel: &'a Cancel,
+    /// Held while the helper image is built.
+    pub build_lock: BuildLock<'a>,
+}
+
+/// How a job ended.
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether everything was removed that was made for it, caches aside. If not, the runner's own log says
+    /// what is left.
+    pub clean: bool,
+}
+
+/// Why a job does not go on.
+enum Stop {
+    Outcome(Outcome),
+    Docker(DockerError),
+}
+
+impl From<DockerError> for Stop {
+    fn from(error: DockerError) -> Self {
+        Self::Docker(error)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Outcome(Outcome::SystemFailure(format!(
+            "cannot write the log: {error}"
+        )))
+    }
+}
+
+fn system_failure(reason: impl Into<String>) -> Stop {
+    Stop::Outcome(Outcome::SystemFailure(reason.into()))
+}
+
+/// A run that is under way.
+struct Run<'a> {
+    plan: &'a Plan,
+    docker: &'a Docker,
+    trace: &'a Trace,
+    /// Triggered by whoever stops the job, not by its time limit.
+    canceled: &'a Cancel,
+    /// Triggered by the job's time limit too.
+    cancel: &'a Cancel,
+    build_lock: BuildLock<'a>,
+    bindings: Mutex<Bindings>,
+    made: Mutex<Made>,
+}
+
+impl Executor<'_> {
+    /// Runs the plan, with its last line in the log, and cleans up.
+    #[must_use]
+    pub fn run(&self) -> Report {
+        let limited = self.cancel.child(self.plan.timeout);
+        let run = Run {
+            plan: self.plan,
+            docker: self.docker,
+            trace: self.trace,
+            canceled: self.cancel,
+            cancel: &limited,
+            build_lock: self.build_lock,
+            bindings: Mutex::default(),
+            made: Mutex::default(),
+        };
+        let mut outcome = run.job().unwrap_or_else(|stop| run.outcome_of(stop));
+        if let Err(error) = self
+            .trace
+            .line(&outcome.to_string())
+            .and_then(|()| self.trace.finish())
+        {
+            outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
+        }
+        let clean = run.clean_up();
+        Report { outcome, clean }
+    }
+}
+
+impl Run<'_> {
+    fn job(&self) -> Result<Outcome, Stop> {
+        for line in &self.plan.header {
+            self.trace.line(line)?;
+        }
+        for warning in &self.plan.warnings {
+            self.trace.warning(warning)?;
+        }
+        let images = self.prepare()?;
+        let waiting = self.pre_build(&images)?;
+        self.build(waiting)
+    }
+
+    /// The value of a command's slots, as far as they are known.
+    fn bound(&self, command: &DockerCommand) -> DockerCommand {
+        command.bind(&self.bindings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn bind(&self, slot: &Slot, value: String) {
+        self.bindings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(slot.clone(), value);
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a short command that must succeed, unless the job is being stopped.
+    fn capture(&self, command: &DockerCommand) -> Result<String, Stop> {
+        self.check_canceled()?;
+        Ok(self.docker.capture(&self.bound(command))?)
+    }
+
+    fn check_canceled(&self) -> Result<(), Stop> {
+        self.cancel.reason().map_or(Ok(()), |reason| {
+            Err(Stop::Outcome(outcome_of_reason(reason)))
+        })
+    }
+
+    /// What the job's end is to be called after an error.
+    fn outcome_of(&self, stop: Stop) -> Outcome {
+        match (stop, self.cancel.reason()) {
+            // What fails while a job is being stopped fails because of that.
+            (_, Some(reason)) => outcome_of_reason(reason),
+            (Stop::Outcome(outcome), None) => outcome,
+            (Stop::Docker(error), None) => Outcome::SystemFailure(error.to_string()),
+        }
+    }
+
+    /// Network, volumes and images, side by side.
+    fn prepare(&self) -> Result<Vec<images::Resolved>, Stop> {
+        thread::scope(|scope| {
+            let network = scope.spawn(|| {
+                self.plan
+                    .network
+                    .iter()
+                    .try_for_each(|network| self.make(network))
+            });
+            let volumes: Vec<_> = self
+                .plan
+                .volumes
+                .iter()
+                .map(|volume| scope.spawn(|| self.make(volume)))
+                .collect();
+            let images = self.resolve_images();
+            for thread in volumes.into_iter().chain([network]) {
+                joined(thread)?;
+            }
+            images
+        })
+    }
+
+    fn make(&self, resource: &Resource) -> Result<(), Stop> {
+        if !resource.keep {
+            let is_network = self
+                .plan
+                .network
+                .as_ref()
+                .is_some_and(|network| network.name == resource.name);
+            let mut made = self.made();
+            if is_network {
+                &mut made.networks
+            } else {
+                &mut made.volumes
+            }
+            .push(resource.name.clone());
+        }
+        self.capture(&resource.create).map(drop)
+    }
+
+    /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
+    /// the build container is started too: its shell waits for the script.
+    fn pre_build(&self, images: &[images::Resolved]) -> Result<Option<Session>, Stop> {
+        thread::scope(|scope| {
+            let services: Vec<_> = self
+                .plan
+                .services
+                .iter()
+                .map(|service| {
+                    let said = self
+                        .trace
+                        .line(&format!("Starting service {} ...", service.image));
+                    said.map(|()| scope.spawn(|| self.start_service(service)))
+                })
+                .collect::<Result<_, _>>()?;
+            // The names in the plan's own lines have no slots left.
+            let running_on = self
+                .plan
+                .running_on
+                .bind(&Bindings::new())
+                .unwrap_or_default();
+            self.trace.line(&running_on)?;
+
+            let waits =
+                self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
+            let waiting = if waits {
+                Some(self.start_build()?)
+            } else {
+                None
+            };
+            let fetched = self.start_helper_and_fetch(|| {
+                scope.spawn(|| {
+                    let started: Vec<bool> =
+                        services.into_iter().map(joined).collect::<Result<_, _>>()?;
+                    self.ask_services(&started)
+                })
+            });
+            let health = fetched?;
+            if self.plan.health_check.is_some() {
+                self.trace
+                    .line("Waiting for services to be up and running...")?;
+            }
+            for warning in joined(health)? {
+                self.trace.warning(&warning)?;
+            }
+            Ok(waiting)
+        })
+    }
+
+    /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
+    /// build in it. `beside` is called once the helper runs.
+    fn start_helper_and_fetch<T>(&self, beside: impl FnOnce() -> T) -> Result<T, Stop> {
+        let mut beside = Some(beside);
+        let mut running = None;
+        let last = self.plan.helper_variants.len().saturating_sub(1);
+        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
+            if index > 0 {
+                self.docker
+                    .capture(&DockerCommand::remove([&self.plan.helper]))?;
+            } else {
+                self.made().containers.push(self.plan.helper.clone());
+            }
+            match variant
+                .iter()
+                .try_for_each(|command| self.capture(command).map(drop))
+            {
+                Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {
+                    continue;
+                }
+                result => result?,
+            }
+            if let Some(beside) = beside.take() {
+                running = Some(beside());
+            }
+            let stages = self
+                .plan
+                .stages
+                .iter()
+                .take_while(|stage| stage.place == Place::Helper);
+            let mut missing = false;
+            for stage in stages {
+                match self.helper_stage(stage)? {
+                    0 => {}
+                    NO_REPOSITORY if index < last => {
+                        missing = true;
+                        break;
+                    }
+                    status => {
+                        return Err(system_failure(format!(
+                            "{} failed with status {status}",
+                            words(stage.name)
+                        )));
+                    }
+                }
+            }
+            if !missing {
+                break;
+            }
+        }
+        running.ok_or_else(|| system_failure("there is no way to start the helper container"))
+    }
+
+    fn build(&self, waiting: Option<Session>) -> Result<Outcome, Stop> {
+        let mut waiting = waiting;
+        let mut outcome = Outcome::Success;
+        let stages = self
+            .plan
+            .stages
+            .iter()
+            .skip_while(|stage| stage.place == Place::Helper);
+        for stage in stages {
+            let wanted = stage.when == When::Always || outcome.is_success();
+            if !wanted || self.canceled.reason().is_some() {
+                continue;
+            }
+            self.bind(&Slot::new(JOB_STATUS), outcome.job_status().to_owned());
+            let result = match (stage.place, stage.when) {
+                (Place::Build, When::OnSuccess) => {
+                    let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
+                    self.build_stage(stage, session, self.cancel)
+                }
+                (Place::Build, When::Always) => {
+                    let session = self.docker.start(&self.bound(&stage.command))?;
+                    self.after_script(stage, session)?;
+                    continue;
+                }
+                (Place::Helper, _) => self.helper_stage(stage).map(|status| match status {
+                    0 => Outcome::Success,
+                    status => Outcome::SystemFailure(format!(
+                        "{} failed with status {status}",
+                        words(stage.name)
+                    )),
+                }),
+            };
+            let ended = result.unwrap_or_else(|stop| self.outcome_of(stop));
+            if outcome.is_success() {
+                outcome = ended;
+            }
+        }
+        if self.canceled.reason().is_some() {
+            return Ok(Outcome::Canceled);
+        }
+        Ok(outcome)
+    }
+
+    fn start_build(&self) -> Result<Session, Stop> {
+        self.check_canceled()?;
+        self.made().containers.push(self.plan.build.name.clone());
+        Ok(self.docker.start(&self.bound(&self.plan.build.run))?)
+    }
+}
+
+fn outcome_of_reason(reason: Reason) -> Outcome {
+    match reason {
+        Reason::Canceled => Outcome::Canceled,
+        Reason::TimedOut(limit) => Outcome::TimedOut(limit),
+    }
+}
+
+/// `get_sources` as people say it.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// The result of a thread; a panic goes on in this one.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

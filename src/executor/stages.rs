@@ -1,0 +1,154 @@
+//! Stages: a script into a container, its output into the log, its exit status out.
+
+use std::sync::PoisonError;
+
+use super::{Run, Stop, outcome_of_reason, system_failure, words};
+use crate::cancel::Cancel;
+use crate::docker::client::{Session, Status};
+use crate::docker::error::Kind;
+use crate::docker::{DockerCommand, DockerError};
+use crate::outcome::Outcome;
+use crate::plan::Stage;
+use crate::script::NO_REPOSITORY;
+
+/// What is asked about a build container that ended.
+const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}";
+
+impl Run<'_> {
+    /// Runs a stage in the helper, as often as it may be tried. Returns the last status.
+    pub(super) fn helper_stage(&self, stage: &Stage) -> Result<i32, Stop> {
+        let mut attempt = 1;
+        loop {
+            self.check_canceled()?;
+            let session = self.docker.start(&self.bound(&stage.command))?;
+            let limited = self.cancel.child(stage.timeout);
+            let status = match self.send(stage, session, &limited)?.0 {
+                Some(status) => status,
+                None => {
+                    return Err(system_failure(format!(
+                        "the docker client died during {}",
+                        words(stage.name)
+                    )));
+                }
+            };
+            if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
+                return Ok(status);
+            }
+            attempt += 1;
+            self.trace.warning(&format!(
+                "{} failed with status {status}, attempt {attempt} of {} follows",
+                words(stage.name),
+                stage.attempts
+            ))?;
+        }
+    }
+
+    /// Runs the job's script in the build container.
+    pub(super) fn build_stage(
+        &self,
+        stage: &Stage,
+        session: Session,
+        cancel: &Cancel,
+    ) -> Result<Outcome, Stop> {
+        let limited = cancel.child(stage.timeout);
+        match self.send(stage, session, &limited) {
+            Ok(status) => self.verified(status),
+            Err(Stop::Docker(error)) if error.kind == Kind::Canceled => {
+                // Only the client is gone. What runs behind it must not go on into the next stage.
+                match self
+                    .docker
+                    .capture(&DockerCommand::kill(&self.plan.build.name))
+                {
+                    Err(error) if self.canceled.reason().is_none() => {
+                        log::debug!("after a time limit: {error}")
+                    }
+                    _ => {}
+                }
+                Err(limited.reason().map_or(Stop::Docker(error), |reason| {
+                    Stop::Outcome(outcome_of_reason(reason))
+                }))
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Runs the `after_script`. Whatever becomes of it, the job's outcome is the script's.
+    pub(super) fn after_script(&self, stage: &Stage, session: Session) -> Result<(), Stop> {
+        match self.build_stage(stage, session, self.canceled) {
+            Ok(Outcome::Success) | Err(Stop::Outcome(Outcome::Canceled)) => Ok(()),
+            Ok(Outcome::ScriptFailure { exit_code, .. }) => Ok(self
+                .trace
+                .warning(&format!("after_script failed: exit code {exit_code}"))?),
+            Ok(outcome) | Err(Stop::Outcome(outcome)) => {
+                let text = outcome.to_string();
+                let text = text.strip_prefix("ERROR: Build failed").unwrap_or(&text);
+                Ok(self.trace.warning(&format!("after_script failed{text}"))?)
+            }
+            Err(Stop::Docker(error)) => Ok(self
+                .trace
+                .warning(&format!("after_script failed: {error}"))?),
+        }
+    }
+
+    fn send(&self, stage: &Stage, session: Session, cancel: &Cancel) -> Result<Status, Stop> {
+        let script = {
+            let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+            stage
+                .script
+                .bind(&bindings)
+                .map_err(|slot| system_failure(format!("{} is not known", slot.name())))?
+        };
+        Ok(session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)?)
+    }
+
+    /// What became of the build, by the engine's word: a client says 0 when somebody ends it, and 1 when it
+    /// could not start the container.
+    fn verified(&self, client: Status) -> Result<Outcome, Stop> {
+        let state = self
+            .docker
+            .capture(&DockerCommand::inspect(&self.plan.build.name, STATE))
+            .map_err(|error| {
+                let said = client.0.map_or_else(
+                    || "died".to_owned(),
+                    |status| format!("ended with status {status}"),
+                );
+                system_failure(format!(
+                    "the docker client {said}, and its container cannot be asked: {}",
+                    reason(&error)
+                ))
+            })?;
+        let mut words = state.splitn(4, ' ');
+        let (status, code) = (
+            words.next().unwrap_or_default(),
+            words.next().and_then(|code| code.parse::<i32>().ok()),
+        );
+        let out_of_memory = words.next() == Some("true");
+        let error = words.next().unwrap_or_default().trim();
+        match (status, code) {
+            ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
+                "the build container could not be started ({code}): {error}"
+            ))),
+            ("exited", Some(0)) if client.0 == Some(0) => Ok(Outcome::Success),
+            ("exited", Some(0)) => Err(system_failure(
+                "the docker client died, part of the log may be missing",
+            )),
+            ("exited", Some(exit_code)) => {
+                // Set also where a child was killed and the script went on to a status of its own.
+                Ok(Outcome::ScriptFailure {
+                    exit_code,
+                    out_of_memory: out_of_memory && exit_code == 137,
+                })
+            }
+            ("running" | "paused" | "restarting", _) => Err(system_failure(
+                "the attachment to the build container was lost while its script ran",
+            )),
+            _ => Err(system_failure(format!(
+                "the build container could not be started: {state}"
+            ))),
+        }
+    }
+}
+
+fn reason(error: &DockerError) -> &str {
+    error.reason()
+}

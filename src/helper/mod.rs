@@ -1,0 +1,3 @@
+//! What runs inside the helper container.
+
+pub mod health_check;

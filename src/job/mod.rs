@@ -1,0 +1,197 @@
+//! What to run: a job, whoever it comes from.
+
+pub mod checkout;
+pub mod pipeline;
+pub mod variables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use variables::Variable;
+
+/// A job as the planner wants it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The coordinator's number, 0 for a local one.
+    pub id: u64,
+    /// The key in the job file.
+    pub name: String,
+    /// Its stage in the pipeline.
+    pub stage: String,
+    /// Whose job it is.
+    pub project: Project,
+    /// What to check out, and where from.
+    pub sources: Sources,
+    /// The image to run in, unexpanded. `None`: the runner's default.
+    pub image: Option<ImageSpec>,
+    /// Images to run beside it.
+    pub services: Vec<ImageSpec>,
+    /// Its variables, in the order of their precedence: later ones win.
+    pub variables: Vec<Variable>,
+    /// `before_script` and `script`, a command each.
+    pub script: Vec<String>,
+    /// Commands for a shell of their own, whatever became of the script.
+    pub after_script: Vec<String>,
+    /// How long the job may take.
+    pub timeout: Option<Duration>,
+}
+
+/// A project, as paths and names show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// The coordinator's number, or one made from the checkout's path.
+    pub id: u64,
+    /// The part of its path before the last slash, `acme` of `acme/site`.
+    pub namespace: String,
+    /// The last part of its path.
+    pub name: String,
+}
+
+/// What is checked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Where the commit comes from.
+    pub origin: Origin,
+    /// The commit's id, in full.
+    pub sha: String,
+    /// Branch or tag, short.
+    pub ref_name: String,
+    /// Whether `ref_name` is a tag.
+    pub tag: bool,
+}
+
+/// Where a commit comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A repository on this host, which is only read.
+    Checkout {
+        /// Its git directory (the common one, if it is a linked worktree).
+        git_dir: PathBuf,
+        /// Object directories that it borrows from.
+        alternates: Vec<PathBuf>,
+        /// The address of its remote `origin`, without credentials: what relative submodules refer to.
+        remote: Option<String>,
+    },
+}
+
+/// An image with what a job may say about it: in the job file a string or an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "ImageForm")]
+pub struct ImageSpec {
+    /// Its name, unexpanded.
+    pub name: String,
+    /// Hostnames beside those made of the name, for a service.
+    pub alias: Vec<String>,
+    /// In place of the image's `ENTRYPOINT`.
+    pub entrypoint: Option<Vec<String>>,
+    /// In place of the image's `CMD`.
+    pub command: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a string or an object with `name`, `alias`, `entrypoint`, `command`"
+)]
+enum ImageForm {
+    Name(String),
+    Table(ImageTable),
+}
+
+#[derive(Deserialize)]
+struct ImageTable {
+    name: String,
+    #[serde(default)]
+    alias: Option<String>,
+    #[serde(default)]
+    entrypoint: Option<OneOrMany>,
+    #[serde(default)]
+    command: Option<OneOrMany>,
+}
+
+/// A list of strings; a single string is a list of one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub enum OneOrMany {
+    /// A string by itself.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Vec<String> {
+    fn from(form: OneOrMany) -> Self {
+        match form {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(texts) => texts,
+        }
+    }
+}
+
+impl From<ImageForm> for ImageSpec {
+    fn from(form: ImageForm) -> Self {
+        match form {
+            ImageForm::Name(name) => Self {
+                name,
+                ..Self::default()
+            },
+            ImageForm::Table(table) => Self {
+                name: table.name,
+                alias: table
+                    .alias
+                    .iter()
+                    .flat_map(|alias| alias.split([',', ' ']))
+                    .filter(|alias| !alias.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                entrypoint: table.entrypoint.map(Into::into),
+                command: table.command.map(Into::into),
+            },
+        }
+    }
+}
+
+/// A name as it can stand in a hostname: `CI_COMMIT_REF_SLUG`. Lower case, at most 63 characters, what is
+/// neither letter nor digit a dash, no dash at the ends.
+#[must_use]
+pub fn slug(name: &str) -> String {
+    let dashed: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(63)
+        .collect();
+    dashed.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ImageSpec, slug};
+
+    #[test]
+    fn images_are_strings_or_objects() {
+        let name = |text| serde_json::from_str::<ImageSpec>(text);
+        assert_eq!(name(r#""ruby""#).expect("a string").name, "ruby");
+        let full =
+            name(r#"{"name": "redis", "alias": "a, b", "entrypoint": [""], "command": "x y"}"#)
+                .expect("an object");
+        assert_eq!(full.alias, ["a", "b"]);
+        assert_eq!(full.entrypoint, Some(vec![String::new()]));
+        assert_eq!(full.command, Some(vec!["x y".to_owned()]));
+        let error = name("3").expect_err("a number").to_string();
+        assert!(error.contains("expected a string or an object"), "{error}");
+    }
+
+    #[test]
+    fn slugs_are_hostnames() {
+        assert_eq!(slug("feature/Größe_1-"), "feature-gr--e-1");
+    }
+}

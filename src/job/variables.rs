@@ -1,0 +1,273 @@
+//! A job's variables: what a value may refer to, and who may see it.
+
+use std::collections::BTreeMap;
+
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// The longest `NAME=value` that Linux gives to a program (`MAX_ARG_STRLEN`, its closing NUL counted).
+const MAX_LENGTH: usize = 128 * 1024 - 1;
+
+/// A variable as somebody defined it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value, references unexpanded.
+    pub value: Secret,
+    /// Whether the value may be shown.
+    pub public: bool,
+    /// The value goes to a file, and the variable holds its path.
+    pub file: bool,
+    /// A `$` in the value means nothing.
+    pub raw: bool,
+}
+
+impl Variable {
+    /// A variable that everybody may see.
+    pub fn public(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: Secret::new(value),
+            public: true,
+            file: false,
+            raw: false,
+        }
+    }
+
+    /// The same, but nothing in its value is a reference.
+    #[must_use]
+    pub fn raw(mut self) -> Self {
+        self.raw = true;
+        self
+    }
+
+    /// A variable that only the build may see; its value is taken as it is.
+    pub fn secret(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            public: false,
+            ..Self::public(name, value).raw()
+        }
+    }
+}
+
+/// A job's variables, each name once, references expanded.
+#[derive(Clone, Debug, Default)]
+pub struct Variables(BTreeMap<String, Variable>);
+
+impl Variables {
+    /// Expands the references in the values, the later ones of `variables` winning over earlier ones of the
+    /// same name. A value that refers to a secret is a secret.
+    ///
+    /// # Errors
+    /// [`InputError`] for a name that no environment can hold, or a value too long or with a NUL.
+    pub fn resolve(variables: impl IntoIterator<Item = Variable>) -> Result<Self, InputError> {
+        let mut defined = BTreeMap::new();
+        for variable in variables {
+            check_name(&variable.name)?;
+            defined.insert(variable.name.clone(), variable);
+        }
+        let mut resolved = BTreeMap::new();
+        for variable in defined.values() {
+            let mut public = variable.public;
+            let value = expand(
+                variable,
+                &defined,
+                &mut vec![variable.name.as_str()],
+                &mut public,
+            );
+            check_value(&variable.name, &value)?;
+            resolved.insert(
+                variable.name.clone(),
+                Variable {
+                    value: Secret::new(value),
+                    public,
+                    ..variable.clone()
+                },
+            );
+        }
+        Ok(Self(resolved))
+    }
+
+    /// A variable's value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|variable| variable.value.expose())
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Variable> {
+        self.0.values()
+    }
+
+    /// A text with its references to these variables expanded.
+    #[must_use]
+    pub fn expand(&self, text: &str) -> String {
+        substitute(text, &mut |name| {
+            self.get(name).unwrap_or_default().to_owned()
+        })
+    }
+
+    /// Whether a variable is there and says yes.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1" | "yes"))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), InputError> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.chars().all(good) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Ok(());
+    }
+    Err(InputError::new(format!(
+        "`{}` is no name for a variable: letters, digits and underscores, no digit first",
+        name.escape_debug()
+    )))
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), InputError> {
+    if value.contains('\0') {
+        return Err(InputError::new(format!(
+            "the variable {name} has a NUL character, which no environment can hold"
+        )));
+    }
+    if name.len() + 1 + value.len() > MAX_LENGTH {
+        return Err(InputError::new(format!(
+            "the variable {name} has {} bytes, and Linux gives no program one of more than {MAX_LENGTH}: put it into a \
+             file of the repository",
+            value.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The value of `variable`. `path` holds the names on the way to it: one that refers to itself is empty
+/// there. `public` becomes false where a secret takes part.
+fn expand<'a>(
+    variable: &'a Variable,
+    defined: &'a BTreeMap<String, Variable>,
+    path: &mut Vec<&'a str>,
+    public: &mut bool,
+) -> String {
+    if variable.raw {
+        return variable.value.expose().to_owned();
+    }
+    substitute(
+        variable.value.expose(),
+        &mut |name| match defined.get(name) {
+            Some(other) if !path.contains(&other.name.as_str()) => {
+                *public &= other.public;
+                path.push(&other.name);
+                let value = expand(other, defined, path, public);
+                path.pop();
+                value
+            }
+            _ => String::new(),
+        },
+    )
+}
+
+/// Replaces `$NAME` and `${NAME}`; `$$` is a dollar, and a dollar before anything else stays.
+fn substitute(text: &str, value_of: &mut dyn FnMut(&str) -> String) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        result.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let braced = after
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'));
+        let name_length = |text: &str| {
+            text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(text.len())
+        };
+        let is_name = |text: &str| check_name(text).is_ok();
+        if let Some(dollar) = after.strip_prefix('$') {
+            result.push('$');
+            rest = dollar;
+        } else if let Some((name, behind)) = braced.filter(|(name, _)| is_name(name)) {
+            result.push_str(&value_of(name));
+            rest = behind;
+        } else if is_name(&after[..name_length(after)]) {
+            let (name, behind) = after.split_at(name_length(after));
+            result.push_str(&value_of(name));
+            rest = behind;
+        } else {
+            result.push('$');
+            rest = after;
+        }
+    }
+    result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Variable, Variables};
+
+    fn value(definitions: &[(&str, &str)], name: &str) -> String {
+        let variables = definitions
+            .iter()
+            .map(|(name, value)| Variable::public(*name, *value));
+        Variables::resolve(variables)
+            .expect("good names")
+            .get(name)
+            .expect(name)
+            .to_owned()
+    }
+
+    #[test]
+    fn references_expand_and_other_dollars_stay() {
+        let known = [("A", "1"), ("B_2", "${A}$A"), ("X", "")];
+        for (text, want) in [
+            ("$A-${B_2}", "1-11"),
+            ("$$A $$$A", "$A $1"),
+            ("$UNKNOWN|${UNKNOWN}", "|"),
+            ("costs $5, 100$", "costs $5, 100$"),
+            ("$(A) ${A ${A:-x} ${} $-", "$(A) ${A ${A:-x} ${} $-"),
+            ("'\"\n\t\\ grün", "'\"\n\t\\ grün"),
+        ] {
+            let mut all = known.to_vec();
+            all.push(("T", text));
+            assert_eq!(value(&all, "T"), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn later_ones_win_and_circles_end() {
+        assert_eq!(value(&[("A", "1"), ("A", "2")], "A"), "2");
+        assert_eq!(value(&[("A", "a$B"), ("B", "b$A")], "A"), "ab");
+        assert_eq!(value(&[("A", "x:$A")], "A"), "x:");
+    }
+
+    #[test]
+    fn who_refers_to_a_secret_is_one() {
+        let variables = Variables::resolve([
+            Variable::secret("PASSWORD", "a$b"),
+            Variable::public("URL", "db://u:$PASSWORD@h"),
+            Variable::public("DEEP", "$URL/x"),
+            Variable::public("PLAIN", "x"),
+        ])
+        .expect("good names");
+        let secret: Vec<_> = variables
+            .iter()
+            .filter(|v| !v.public)
+            .map(|v| v.name.as_str())
+            .collect();
+        assert_eq!(secret, ["DEEP", "PASSWORD", "URL"]);
+        assert_eq!(variables.get("URL"), Some("db://u:a$b@h"));
+    }
+
+    #[test]
+    fn what_no_environment_can_hold_is_refused() {
+        for name in ["", "1A", "A-B", "A=B", "A\n", "ä"] {
+            assert!(
+                Variables::resolve([Variable::public(name, "")]).is_err(),
+                "{name:?}"
+            );
+        }
+        assert!(Variables::resolve([Variable::public("A", "\0")]).is_err());
+        assert!(Variables::resolve([Variable::public("A", "x".repeat(128 * 1024))]).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! A CI runner that does its work with the docker command line. The README has a map of the code.
+
+pub mod cancel;
+pub mod cli;
+pub mod config;
+pub mod docker;
+pub mod executor;
+pub mod helper;
+pub mod job;
+pub mod outcome;
+pub mod plan;
+pub mod runner;
+pub mod script;
+pub mod secret;
+pub mod state;
+pub mod trace;

@@ -1,0 +1,95 @@
+//! What became of a job, and the error that is the caller's own doing.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How a job ended, in the words of the coordinator's API. `Display` is the log's last line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every command of the script ended with status 0.
+    Success,
+    /// The script ended with another status.
+    ScriptFailure {
+        /// The status, 1 to 255.
+        exit_code: i32,
+        /// The kernel ended it for lack of memory.
+        out_of_memory: bool,
+    },
+    /// The job asks for something that is not to be had, an image for example.
+    BuildError(String),
+    /// The runner, the engine or the network failed, not the job.
+    SystemFailure(String),
+    /// Somebody told the runner to stop the job.
+    Canceled,
+    /// The job took longer than it may.
+    TimedOut(Duration),
+}
+
+impl Outcome {
+    /// Whether the job did what it was to do.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        *self == Self::Success
+    }
+
+    /// The value of `CI_JOB_STATUS` in the `after_script`.
+    #[must_use]
+    pub fn job_status(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Canceled => "canceled",
+            _ => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("Job succeeded"),
+            Self::ScriptFailure {
+                exit_code,
+                out_of_memory,
+            } => {
+                write!(f, "ERROR: Build failed: exit code {exit_code}")?;
+                if *out_of_memory {
+                    f.write_str(" (out of memory)")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::BuildError(reason) => write!(f, "ERROR: Build failed: Error: {reason}"),
+            Self::SystemFailure(reason) => {
+                write!(f, "ERROR: Build failed (system failure): {reason}")
+            }
+            Self::Canceled => f.write_str("ERROR: Build failed: canceled"),
+            Self::TimedOut(limit) => {
+                write!(
+                    f,
+                    "ERROR: Build failed: execution took longer than {} s",
+                    limit.as_secs()
+                )
+            }
+        }
+    }
+}
+
+/// Something the user wrote is wrong: arguments, configuration or job file. Ends with status 2, where
+/// every other error ends with 3.
+#[derive(Debug)]
+pub struct InputError(pub String);
+
+impl InputError {
+    /// An error with this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InputError {}

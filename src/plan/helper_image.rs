@@ -1,0 +1,107 @@
+//! The helper image: git, git-lfs, certificates, a shell, and this executable.
+//!
+//! A Dockerfile makes all of it but the executable, which is copied into a container of the result and
+//! committed with it. So a new build of the runner needs no new packages, and every step can be pasted.
+
+use super::names::LABEL;
+use crate::docker::{DockerCommand, Word};
+
+/// Where the executable is in the image.
+pub const EXECUTABLE: &str = "/usr/local/bin/alloy-runner";
+/// The base image unless another is named.
+pub const DEFAULT_BASE: &str = "alpine";
+
+/// The helper image of one executable.
+#[derive(Clone, Debug, Default)]
+pub struct HelperImage {
+    /// `alloy-runner-helper:<version>-<digest of the executable>`: no other build finds it.
+    pub name: String,
+    /// The executable on this host.
+    pub executable: String,
+    /// The base image.
+    pub base: String,
+    /// Names of proxy variables that the build has to have, from the runner's environment.
+    pub proxies: Vec<String>,
+    /// PEM certificates that downloads have to know.
+    pub certificates: String,
+}
+
+/// The architecture of this executable, in docker's words.
+#[must_use]
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl HelperImage {
+    /// The image with everything but the executable.
+    fn tools(&self) -> String {
+        format!("{}-tools", self.name)
+    }
+
+    /// The Dockerfile of the tools, for Alpine and Debian bases.
+    #[must_use]
+    pub fn dockerfile(&self) -> String {
+        let mut text = format!("FROM {}\n", self.base);
+        // Two times: package managers may have to know them to install the package that makes the bundle.
+        let certificates = self.certificates.trim();
+        let trust = if certificates.is_empty() {
+            String::new()
+        } else {
+            let lines: Vec<String> = certificates
+                .lines()
+                .map(|line| format!("'{}'", line.replace('\'', "")))
+                .collect();
+            format!(
+                "RUN mkdir -p /etc/ssl/certs && printf '%s\\n' {} >>/etc/ssl/certs/ca-certificates.crt\n",
+                lines.join(" ")
+            )
+        };
+        text.push_str(&trust);
+        text.push_str(
+            "RUN if command -v apk >/dev/null; then \
+             apk add --no-cache git git-lfs ca-certificates; \
+             elif command -v apt-get >/dev/null; then \
+             apt-get update && apt-get install -y --no-install-recommends git git-lfs ca-certificates && \
+             rm -rf /var/lib/apt/lists/*; \
+             else echo 'the base image has neither apk nor apt-get' >&2; exit 1; fi && \
+             git lfs install --system --skip-repo\n",
+        );
+        text.push_str(&trust);
+        text
+    }
+
+    /// The steps that make the image, each with its standard input. `container` is the name of a
+    /// container that nobody else uses, and that the last step removes.
+    #[must_use]
+    pub fn steps(&self, container: &Word) -> Vec<(DockerCommand, Option<String>)> {
+        let proxies =
+            self.proxies
+                .iter()
+                .fold(DockerCommand::build(self.tools()), |command, name| {
+                    // Without a value: docker takes it from its environment.
+                    command.option("--build-arg", name)
+                });
+        vec![
+            (
+                proxies
+                    .option("--label", format!("{LABEL}.type=helper-image"))
+                    .context_from_stdin(),
+                Some(self.dockerfile()),
+            ),
+            (
+                DockerCommand::create(container).operands(self.tools(), ["true"]),
+                None,
+            ),
+            (
+                DockerCommand::copy_into(&self.executable, container, EXECUTABLE),
+                None,
+            ),
+            (DockerCommand::commit(container, &self.name), None),
+            (DockerCommand::remove([container]), None),
+        ]
+    }
+}

@@ -1,0 +1,390 @@
+//! What is to be done for a job, as data. Made without any IO: what only the engine knows is a slot.
+//!
+//! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
+
+mod containers;
+pub mod helper_image;
+pub mod names;
+pub mod print;
+mod variables;
+
+use std::time::Duration;
+
+use crate::config::{PullPolicy, RunnerConfig};
+use crate::docker::{DockerCommand, Reference, Slot, Word};
+use crate::job::variables::Variables;
+use crate::job::{ImageSpec, Job};
+use crate::outcome::InputError;
+use crate::script::{BuildScript, GetSources};
+use crate::secret::Secret;
+use containers::Builder;
+pub use containers::Service;
+use helper_image::HelperImage;
+use names::Names;
+
+/// How long an `after_script` may take unless the job says so.
+pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long services may take to answer (configuration, `wait_for_services_timeout`).
+const WAIT_FOR_SERVICES: u64 = 30;
+
+/// The word that stands for the job's status, `success` or `failed`, once it is known.
+pub const JOB_STATUS: &str = "job_status";
+
+/// What a plan has to know of the host that it will run on.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// This program, `0.1.0`.
+    pub version: String,
+    /// The commit it was built from, short.
+    pub revision: String,
+    /// The host's name.
+    pub hostname: String,
+    /// [`crate::state::Process::label`]; empty where nobody holds such a lock.
+    pub process: String,
+    /// `HTTP_PROXY` and its family, as the runner has them.
+    pub proxies: Vec<(String, String)>,
+    /// PEM certificates that git has to know.
+    pub certificates: String,
+    /// The helper image of this executable.
+    pub helper_image: HelperImage,
+    /// Whether the engine may see this host's files.
+    pub shares_files: bool,
+    /// Whether whoever reads the log wants colour.
+    pub colour: bool,
+}
+
+/// A job, ready to be run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The log's first lines.
+    pub header: Vec<String>,
+    /// Things that look wrong but stop nothing.
+    pub warnings: Vec<String>,
+    /// The images to resolve: the build's first, the helper's last.
+    pub images: Vec<Image>,
+    /// The job's own network, if it needs one.
+    pub network: Option<Resource>,
+    /// Volumes to make.
+    pub volumes: Vec<Resource>,
+    /// The services, in the job's order.
+    pub services: Vec<Service>,
+    /// Asks the services, from the helper, until they answer; prints a line `INDEX PROBLEM` for each that
+    /// does not.
+    pub health_check: Option<DockerCommand>,
+    /// The log's line before the first stage.
+    pub running_on: Word,
+    /// The helper container's name.
+    pub helper: Word,
+    /// Ways to start the helper, with the sources in sight; the next one is for where the one before does
+    /// not see them.
+    pub helper_variants: Vec<Vec<DockerCommand>>,
+    /// The build container.
+    pub build: Build,
+    /// What happens in the helper and the build container, in order.
+    pub stages: Vec<Stage>,
+    /// How long the job may take.
+    pub timeout: Option<Duration>,
+    /// What must not be shown, anywhere.
+    pub secrets: Vec<(String, Secret)>,
+}
+
+/// An image to resolve to its id.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its name as the log shows it, with a tag.
+    pub name: String,
+    /// Stands for its id.
+    pub slot: Slot,
+    /// How to get it.
+    pub source: ImageSource,
+}
+
+/// Where an image comes from.
+#[derive(Clone, Debug)]
+pub enum ImageSource {
+    /// Somebody's: pulled by these policies, tried in turn.
+    Pull(Vec<PullPolicy>),
+    /// The runner's own: built where it is missing.
+    Build(HelperImage),
+}
+
+/// A network or a volume.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Its name.
+    pub name: Word,
+    /// Makes it.
+    pub create: DockerCommand,
+    /// It stays for the next job.
+    pub keep: bool,
+}
+
+/// The build container.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Its name.
+    pub name: Word,
+    /// Makes and starts it, with the first of its stages over standard input.
+    pub run: DockerCommand,
+    /// Its shell may be started before the sources are there, unless the image has an entrypoint or a
+    /// variable that a shell reads at once.
+    pub may_wait: bool,
+}
+
+/// Where a stage runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the helper container.
+    Helper,
+    /// In the build container.
+    Build,
+}
+
+/// When a stage runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Only if everything went well so far.
+    OnSuccess,
+    /// In any case, except that somebody cancelled the job.
+    Always,
+}
+
+/// A script and where it belongs.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// For people.
+    pub name: &'static str,
+    /// Where it runs.
+    pub place: Place,
+    /// The command that takes the script.
+    pub command: DockerCommand,
+    /// The script, for standard input.
+    pub script: Word,
+    /// When it runs.
+    pub when: When,
+    /// How often it is tried.
+    pub attempts: u32,
+    /// How long it may take by itself.
+    pub timeout: Option<Duration>,
+}
+
+impl Plan {
+    /// Plans a job.
+    ///
+    /// # Errors
+    /// [`InputError`] where the job or the configuration says something that cannot be meant.
+    pub fn new(
+        job: &Job,
+        config: &RunnerConfig,
+        names: &Names,
+        host: &Host,
+    ) -> Result<Self, InputError> {
+        let directory = project_directory(job, config)?;
+        let variables = variables::resolve(job, config, names, host, &directory)?;
+        let image = image(job, config, &variables)?;
+        let builder = Builder::new(job, config, names, host, &variables, &directory)?;
+        let services = builder.services()?;
+
+        let mut images = vec![Image {
+            name: image.0.to_string(),
+            slot: Slot::new("image_build"),
+            source: pull(config),
+        }];
+        images.extend(services.iter().map(|service| Image {
+            name: service.image.to_string(),
+            slot: service.image_slot.clone(),
+            source: pull(config),
+        }));
+        images.push(match &config.docker.helper_image {
+            Some(name) => {
+                let name = reference("docker.helper_image", &variables.expand(name))?;
+                Image {
+                    name: name.to_string(),
+                    slot: Slot::new("image_helper"),
+                    source: pull(config),
+                }
+            }
+            None => Image {
+                name: host.helper_image.name.clone(),
+                slot: Slot::new("image_helper"),
+                source: ImageSource::Build(host.helper_image.clone()),
+            },
+        });
+
+        let network = (!services.is_empty()).then(|| builder.network());
+        let health_check =
+            builder.health_check(
+                &services,
+                config.docker.wait_for_services_timeout.map_or(
+                    Some(WAIT_FOR_SERVICES),
+                    |seconds| match u64::try_from(seconds) {
+                        Ok(0) => Some(WAIT_FOR_SERVICES),
+                        Ok(seconds) => Some(seconds),
+                        Err(_) => None,
+                    },
+                ),
+            );
+        let build = builder.build(&image.1);
+        let stages = stages(job, host, &variables, &builder, &build)?;
+        Ok(Self {
+            header: vec![
+                format!(
+                    "Running with alloy-runner {} ({})",
+                    host.version, host.revision
+                ),
+                format!("  on {} {}", config.name, config.short_token),
+                format!("Using Docker executor with image {} ...", image.0),
+            ],
+            warnings: builder.warnings(&services),
+            images,
+            network,
+            volumes: builder.volumes(),
+            health_check,
+            services,
+            running_on: Word::from("Running on ")
+                .then(&names.prefix)
+                .then(format!(" via {}...", host.hostname)),
+            helper: names.container("helper"),
+            helper_variants: builder.helper_variants(),
+            build,
+            stages,
+            timeout: job.timeout,
+            secrets: variables
+                .iter()
+                .filter(|variable| !variable.public)
+                .map(|variable| (variable.name.clone(), variable.value.clone()))
+                .collect(),
+        })
+    }
+}
+
+fn pull(config: &RunnerConfig) -> ImageSource {
+    ImageSource::Pull(vec![
+        config.docker.pull_policy.unwrap_or(PullPolicy::Always),
+    ])
+}
+
+/// Reads an image's name that `place` gave.
+fn reference(place: &str, name: &str) -> Result<Reference, InputError> {
+    Reference::parse(name).map_err(|error| InputError::new(format!("{place}: {error}")))
+}
+
+fn image(
+    job: &Job,
+    config: &RunnerConfig,
+    variables: &Variables,
+) -> Result<(Reference, ImageSpec), InputError> {
+    let own = job.image.clone();
+    let spec = own.or_else(|| {
+        config.docker.image.clone().map(|name| ImageSpec {
+            name,
+            ..ImageSpec::default()
+        })
+    });
+    let spec = spec.ok_or_else(|| {
+        InputError::new(format!(
+            "the job `{}` has no image: give it one with the keyword `image`, or name a default with --docker-image",
+            job.name
+        ))
+    })?;
+    Ok((
+        reference(
+            &format!("{}.image", job.name),
+            &variables.expand(&spec.name),
+        )?,
+        spec,
+    ))
+}
+
+/// `/builds/<namespace>/<project>` (configuration, "Directories and volumes").
+fn project_directory(job: &Job, config: &RunnerConfig) -> Result<String, InputError> {
+    let builds = builds_directory(config)?;
+    Ok(format!(
+        "{builds}/{}/{}",
+        job.project.namespace, job.project.name
+    ))
+}
+
+fn builds_directory(config: &RunnerConfig) -> Result<String, InputError> {
+    let directory = config
+        .builds_dir
+        .as_deref()
+        .unwrap_or("/builds")
+        .trim_end_matches('/');
+    if directory.len() < 2 || !directory.starts_with('/') {
+        return Err(InputError::new(format!(
+            "builds_dir: `{directory}` must be an absolute path other than /"
+        )));
+    }
+    Ok(directory.to_owned())
+}
+
+fn stages(
+    job: &Job,
+    host: &Host,
+    variables: &Variables,
+    builder: &Builder,
+    build: &Build,
+) -> Result<Vec<Stage>, InputError> {
+    let settings = variables::GitSettings::read(variables)?;
+    let sources = builder.sources(&settings);
+    let get_sources = Stage {
+        name: "get_sources",
+        place: Place::Helper,
+        command: builder.helper_shell(),
+        script: Word::from(
+            GetSources {
+                certificates: &host.certificates,
+                ..sources
+            }
+            .text(),
+        ),
+        when: When::OnSuccess,
+        attempts: settings.attempts,
+        timeout: None,
+    };
+    let file_variables: Vec<String> = variables
+        .iter()
+        .filter(|variable| variable.file)
+        .map(|variable| variable.name.clone())
+        .collect();
+    let files = format!("{}.tmp", builder.directory());
+    let script = BuildScript {
+        commands: &job.script,
+        directory: builder.directory(),
+        file_variables: (&file_variables, &files),
+        renamed: builder.renamed(),
+        trace: variables.is_true("CI_DEBUG_TRACE"),
+        colour: host.colour,
+        job_status: None,
+    };
+    let mut stages = vec![
+        get_sources,
+        Stage {
+            name: "build",
+            place: Place::Build,
+            command: build.run.clone(),
+            script: script.text(),
+            when: When::OnSuccess,
+            attempts: 1,
+            timeout: None,
+        },
+    ];
+    if !job.after_script.is_empty() {
+        let script = BuildScript {
+            commands: &job.after_script,
+            job_status: Some(Slot::new(JOB_STATUS)),
+            ..script
+        };
+        stages.push(Stage {
+            name: "after_script",
+            place: Place::Build,
+            command: DockerCommand::start_attached(&build.name),
+            script: script.text(),
+            when: When::Always,
+            attempts: 1,
+            timeout: Some(AFTER_SCRIPT_TIMEOUT),
+        });
+    }
+    Ok(stages)
+}

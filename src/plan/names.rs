@@ -1,0 +1,112 @@
+//! What a job's containers, network and volumes are called and labelled (configuration, "Names and labels").
+
+use md5::{Digest, Md5};
+
+use super::Host;
+use crate::docker::{DockerCommand, Slot, Word};
+use crate::job::Job;
+
+/// Every label begins with it, and it alone says the runner's version.
+pub const LABEL: &str = "com.alloy-ci.runner";
+
+/// The slot of the prefix in a printed script.
+pub const PREFIX: &str = "prefix";
+
+/// How things of one run of a job are called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// What all of them begin with.
+    pub prefix: Word,
+    /// The runner's short token.
+    pub short_token: String,
+    /// `CI_CONCURRENT_ID`.
+    pub concurrent_id: u32,
+}
+
+impl Names {
+    /// The names of a run that holds this concurrent id.
+    #[must_use]
+    pub fn new(short_token: &str, project: u64, concurrent_id: u32) -> Self {
+        let prefix = format!("runner-{short_token}-project-{project}-concurrent-{concurrent_id}");
+        Self {
+            prefix: prefix.into(),
+            short_token: short_token.to_owned(),
+            concurrent_id,
+        }
+    }
+
+    /// Names that a shell makes up when it runs the plan as a script.
+    #[must_use]
+    pub fn of_script(short_token: &str) -> Self {
+        Self {
+            prefix: Slot::new(PREFIX).into(),
+            short_token: short_token.to_owned(),
+            concurrent_id: 0,
+        }
+    }
+
+    /// A container's name: `helper`, `build`, or a service's name and index.
+    #[must_use]
+    pub fn container(&self, part: &str) -> Word {
+        self.prefix.clone().then(format!("-{part}"))
+    }
+
+    /// The volume of the sources, which lives as long as the job.
+    #[must_use]
+    pub fn builds_volume(&self) -> Word {
+        self.prefix.clone().then("-builds")
+    }
+
+    /// The volume that keeps what is at `path` in the containers, an absolute path without a slash at its end.
+    #[must_use]
+    pub fn cache_volume(&self, path: &str) -> Word {
+        let digest = Md5::digest(path.as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.prefix.clone().then(format!("-cache-{hex}"))
+    }
+}
+
+/// The labels of what is made for a job.
+pub(super) fn labelled(
+    command: DockerCommand,
+    kind: &str,
+    job: &Job,
+    short_token: &str,
+    host: &Host,
+) -> DockerCommand {
+    let of_job = [
+        (".job.id", job.id.to_string()),
+        (".job.ref", job.sources.ref_name.clone()),
+        (".job.sha", job.sources.sha.clone()),
+        (".project.id", job.project.id.to_string()),
+        (".runner.id", short_token.to_owned()),
+        (".type", kind.to_owned()),
+        (".process", host.process.clone()),
+    ];
+    of_job
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .fold(
+            command.option("--label", format!("{LABEL}={}", host.version)),
+            |command, (name, value)| command.option("--label", format!("{LABEL}{name}={value}")),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn names_are_those_of_the_configuration() {
+        let names = Names::new("abcdefgh", 3, 1);
+        assert_eq!(
+            names.container("helper").to_string(),
+            "runner-abcdefgh-project-3-concurrent-1-helper"
+        );
+        // printf /my/cache | md5sum
+        assert_eq!(
+            names.cache_volume("/my/cache").to_string(),
+            "runner-abcdefgh-project-3-concurrent-1-cache-2bcd59b41e7cf1cdd66a270f60d1dd6d"
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! A plan as a shell script of docker commands that runs by itself.
+//!
+//! It runs what the interpreter runs, one after the other, asks the engine what the interpreter asks, and
+//! prints the log's lines where that prints them.
+
+use std::fmt::Write as _;
+
+use super::helper_image::architecture;
+use super::names::PREFIX;
+use super::{Image, ImageSource, JOB_STATUS, Place, Plan, Stage, When};
+use crate::config::PullPolicy;
+use crate::docker::command::Words;
+use crate::docker::{DockerCommand, Slot, Word};
+use crate::script::NO_REPOSITORY;
+
+/// Sends away what a command says that has nothing to say in the log.
+const QUIET: &str = " >/dev/null";
+
+struct Script<'a> {
+    plan: &'a Plan,
+    docker: &'a Words,
+    text: String,
+}
+
+/// The script. `prefix` is how its containers, network and volumes are called, before the process id.
+#[must_use]
+pub fn script(plan: &Plan, docker: &Words, job: &str, prefix: &str) -> String {
+    let mut script = Script {
+        plan,
+        docker,
+        text: String::new(),
+    };
+    script.head(job, prefix);
+    plan.images.iter().for_each(|image| script.image(image));
+    script.resources();
+    script.services();
+    script.sources();
+    script.waiting();
+    script.build();
+    script.text
+}
+
+impl Script<'_> {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn say(&mut self, text: impl Into<Word>) {
+        let text = text.into();
+        self.line(&format!("printf '%s\\n' {text}"));
+    }
+
+    fn command(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) -> String {
+        command.shell_line(self.docker, stdin, end)
+    }
+
+    fn run(&mut self, command: &DockerCommand, end: &str) {
+        let line = self.command(command, None, end);
+        self.line(&line);
+    }
+
+    fn head(&mut self, job: &str, prefix: &str) {
+        let job: String = job.chars().filter(|c| !c.is_control()).collect();
+        self.line("#!/bin/sh");
+        let _ = writeln!(
+            self.text,
+            "# The job `{job}`, written by alloy-runner exec --dry-run."
+        );
+        self.line("# What it prints is not masked: secrets that the job prints show.");
+        self.line("set -eu");
+        for (name, _) in &self.plan.secrets {
+            let _ = writeln!(self.text, ": \"${{{name}?}}\"; export {name}");
+        }
+        let _ = writeln!(self.text, "{PREFIX}={}-$$", Word::from(prefix));
+        self.line("");
+        let containers = self.plan.services.iter().map(|service| &service.name);
+        let containers: Vec<&Word> = containers
+            .chain([&self.plan.helper, &self.plan.build.name])
+            .collect();
+        self.line("cleanup() {");
+        self.line("  trap - EXIT INT TERM HUP");
+        let gone = " >/dev/null 2>&1 || :";
+        self.run(&DockerCommand::remove(containers), gone);
+        if let Some(network) = &self.plan.network {
+            self.run(&DockerCommand::network_remove([&network.name]), gone);
+        }
+        self.run(
+            &DockerCommand::volume_remove(self.plan.volumes.iter().map(|volume| &volume.name)),
+            gone,
+        );
+        self.line("}");
+        self.line("trap cleanup EXIT");
+        self.line("trap 'cleanup; exit 129' HUP\ntrap 'cleanup; exit 130' INT\ntrap 'cleanup; exit 143' TERM");
+        self.line("system_failure() { printf 'ERROR: Build failed (system failure): %s\\n' \"$1\"; exit 3; }");
+        self.line("");
+        for line in self
+            .plan
+            .header
+            .iter()
+            .cloned()
+            .chain(self.plan.warnings.iter().map(|w| format!("WARNING: {w}")))
+        {
+            self.say(line);
+        }
+    }
+
+    fn image(&mut self, image: &Image) {
+        self.line("");
+        let slot = image.slot.name();
+        let inspect = self.command(
+            &DockerCommand::image_inspect(&image.name, "{{.Id}}"),
+            None,
+            " 2>/dev/null",
+        );
+        let not_found = Word::from(format!(
+            "ERROR: Build failed: Error: image {} not found",
+            image.name
+        ));
+        match &image.source {
+            ImageSource::Pull(policies) => {
+                let _ = writeln!(self.text, "{slot}=");
+                for policy in policies {
+                    let found = format!("{slot}=$({inspect})");
+                    let pull = self.command(&DockerCommand::pull(&image.name), None, QUIET);
+                    let pulling = Word::from(format!("Pulling docker image {} ...", image.name));
+                    let pulled = format!("{{ printf '%s\\n' {pulling}; {pull} && {found}; }}");
+                    let attempt = match policy {
+                        PullPolicy::Never => found,
+                        PullPolicy::Always => pulled,
+                        PullPolicy::IfNotPresent => format!("{found} || {pulled}"),
+                    };
+                    let _ = writeln!(self.text, "[ -n \"${slot}\" ] || {attempt} || :");
+                }
+                let _ = writeln!(
+                    self.text,
+                    "[ -n \"${slot}\" ] || {{ printf '%s\\n' {not_found}; exit 1; }}"
+                );
+                let _ = writeln!(
+                    self.text,
+                    "printf '%s\\n' \"Using docker image ${slot} for \"{}",
+                    Word::from(format!("{} ...", image.name))
+                );
+            }
+            ImageSource::Build(helper) => {
+                let _ = writeln!(self.text, "if ! {slot}=$({inspect}); then");
+                let arch = self.command(&DockerCommand::version("{{.Server.Arch}}"), None, "");
+                let own = architecture();
+                let _ = writeln!(
+                    self.text,
+                    "[ \"$({arch})\" = {own} ] || system_failure 'the engine is of another architecture than the {own} executable'"
+                );
+                self.line("printf '%s\\n' 'Building the helper image ...'");
+                let container = Word::from(Slot::new(PREFIX)).then("-tools");
+                for (command, stdin) in helper.steps(&container) {
+                    let line = self.command(&command, stdin.map(Word::from).as_ref(), QUIET);
+                    self.line(&line);
+                }
+                let _ = writeln!(self.text, "{slot}=$({inspect})\nfi");
+            }
+        }
+    }
+
+    fn resources(&mut self) {
+        self.line("");
+        for resource in self.plan.network.iter().chain(&self.plan.volumes) {
+            self.run(&resource.create, QUIET);
+        }
+    }
+
+    fn services(&mut self) {
+        for service in &self.plan.services {
+            let _ = writeln!(
+                self.text,
+                "{}=$({})",
+                service.ports_slot.name(),
+                service.ports.shell_line(self.docker, None, "")
+            );
+            self.say(format!("Starting service {} ...", service.image));
+            let warning = Word::from(format!("WARNING: service {} did not start", service.image));
+            self.run(
+                &service.run,
+                &format!(" >/dev/null || printf '%s\\n' {warning}"),
+            );
+        }
+    }
+
+    /// The helper, and the stages in it that come before the build.
+    fn sources(&mut self) {
+        self.line("");
+        let running_on = self.plan.running_on.clone();
+        self.say(running_on);
+        let stages: Vec<&Stage> = self
+            .plan
+            .stages
+            .iter()
+            .take_while(|stage| stage.place == Place::Helper)
+            .collect();
+        self.line("pre_build() {\nstatus=0");
+        for stage in stages {
+            let command = self.command(
+                &stage.command,
+                Some(&stage.script),
+                " && status=0 || status=$?",
+            );
+            if stage.attempts > 1 {
+                let _ = writeln!(self.text, "attempt=0; status=1");
+                let _ = writeln!(
+                    self.text,
+                    "while [ $status != 0 ] && [ $status != {NO_REPOSITORY} ] && [ $attempt -lt {} ]; do attempt=$((attempt + 1))",
+                    stage.attempts
+                );
+                self.line(&command);
+                self.line("done");
+            } else {
+                self.line(&command);
+            }
+            self.line("[ $status = 0 ] || return 0");
+        }
+        self.line("}");
+        let not_here = format!("status={NO_REPOSITORY}");
+        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
+            let last = index + 1 == self.plan.helper_variants.len();
+            if index > 0 {
+                let _ = writeln!(self.text, "if [ $status = {NO_REPOSITORY} ]; then");
+                self.run(
+                    &DockerCommand::remove([&self.plan.helper]),
+                    " >/dev/null 2>&1 || :",
+                );
+            }
+            self.line("status=0");
+            for command in variant {
+                // Where another way follows, this one's failure is no news.
+                let end = if last {
+                    QUIET.to_owned()
+                } else {
+                    format!(" >/dev/null 2>&1 || {not_here}")
+                };
+                self.run(command, &end);
+            }
+            self.line("[ $status != 0 ] || pre_build");
+            if index > 0 {
+                self.line("fi");
+            }
+        }
+        self.line(
+            "[ $status = 0 ] || system_failure \"getting the sources failed with status $status\"",
+        );
+    }
+
+    fn waiting(&mut self) {
+        if let Some(check) = &self.plan.health_check {
+            self.line("printf '%s\\n' 'Waiting for services to be up and running...'");
+            self.line("problems=$(");
+            self.run(check, "");
+            self.line(")");
+            self.line("if [ -n \"$problems\" ]; then");
+            self.line("printf '%s\\n' \"$problems\" | while read -r index problem; do");
+            self.line("case $index in");
+            for (index, service) in self.plan.services.iter().enumerate() {
+                let _ = writeln!(
+                    self.text,
+                    "{index}) service={} ;;",
+                    Word::from(service.image.to_string())
+                );
+            }
+            self.line("esac\nprintf '%s\\n' \"WARNING: service $service: $problem\"\ndone\nfi");
+        }
+    }
+
+    fn build(&mut self) {
+        self.line("\nstatus=0");
+        let stages: Vec<&Stage> = self
+            .plan
+            .stages
+            .iter()
+            .skip_while(|stage| stage.place == Place::Helper)
+            .collect();
+        for stage in stages {
+            let counts = stage.when == When::OnSuccess;
+            let end = if counts { " || status=$?" } else { " || :" };
+            if !counts {
+                let _ = writeln!(
+                    self.text,
+                    "if [ $status = 0 ]; then {JOB_STATUS}=success; else {JOB_STATUS}=failed; fi"
+                );
+            }
+            let line = self.command(&stage.command, Some(&stage.script), end);
+            if counts && stage.place == Place::Helper {
+                self.line("if [ $status = 0 ]; then");
+                self.line(&line);
+                self.line("fi");
+            } else {
+                self.line(&line);
+            }
+        }
+        self.line("if [ $status != 0 ]; then");
+        self.line("printf '%s\\n' \"ERROR: Build failed: exit code $status\"; exit 1\nfi");
+        self.line("printf '%s\\n' 'Job succeeded'");
+    }
+}

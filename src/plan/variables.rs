@@ -1,0 +1,147 @@
+//! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
+
+use super::names::Names;
+use super::{Host, builds_directory};
+use crate::config::RunnerConfig;
+use crate::job::variables::{Variable, Variables};
+use crate::job::{Job, slug};
+use crate::outcome::InputError;
+
+/// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
+/// (configuration, "Directories and volumes").
+pub(super) fn resolve(
+    job: &Job,
+    config: &RunnerConfig,
+    names: &Names,
+    host: &Host,
+    directory: &str,
+) -> Result<Variables, InputError> {
+    let mut all = Vec::new();
+    for entry in &config.environment {
+        let (name, value) = entry.split_once('=').ok_or_else(|| {
+            InputError::new(format!("environment: `{entry}` must look like KEY=value"))
+        })?;
+        all.push(Variable::public(name, value));
+    }
+    all.extend(predefined(job, config, names, host, directory)?);
+    all.extend(job.variables.iter().cloned());
+    Variables::resolve(all)
+}
+
+fn predefined(
+    job: &Job,
+    config: &RunnerConfig,
+    names: &Names,
+    host: &Host,
+    directory: &str,
+) -> Result<Vec<Variable>, InputError> {
+    let sources = &job.sources;
+    let path = format!("{}/{}", job.project.namespace, job.project.name);
+    let mut all: Vec<(&str, String)> = vec![
+        ("CI", "true".into()),
+        ("ALLOY_CI", "true".into()),
+        ("CI_SERVER", "yes".into()),
+        ("CI_SERVER_NAME", "AlloyCI".into()),
+        ("CI_DISPOSABLE_ENVIRONMENT", "true".into()),
+        ("CI_BUILDS_DIR", builds_directory(config)?),
+        ("CI_COMMIT_BEFORE_SHA", "0".repeat(40)),
+        ("CI_COMMIT_REF_NAME", sources.ref_name.clone()),
+        ("CI_COMMIT_REF_SLUG", slug(&sources.ref_name)),
+        ("CI_COMMIT_SHA", sources.sha.clone()),
+        ("CI_COMMIT_SHORT_SHA", sources.sha.chars().take(8).collect()),
+        ("CI_CONCURRENT_ID", names.concurrent_id.to_string()),
+        ("CI_JOB_ID", job.id.to_string()),
+        ("CI_JOB_NAME", job.name.clone()),
+        ("CI_JOB_STAGE", job.stage.clone()),
+        ("CI_PROJECT_DIR", directory.to_owned()),
+        ("CI_PROJECT_ID", job.project.id.to_string()),
+        ("CI_PROJECT_NAME", job.project.name.clone()),
+        ("CI_PROJECT_NAMESPACE", job.project.namespace.clone()),
+        ("CI_PROJECT_PATH", path.clone()),
+        ("CI_PROJECT_PATH_SLUG", slug(&path)),
+        ("CI_RUNNER_DESCRIPTION", config.name.clone()),
+        (
+            "CI_RUNNER_EXECUTABLE_ARCH",
+            format!(
+                "{}/{}",
+                std::env::consts::OS,
+                super::helper_image::architecture()
+            ),
+        ),
+        ("CI_RUNNER_REVISION", host.revision.clone()),
+        ("CI_RUNNER_SHORT_TOKEN", names.short_token.clone()),
+        ("CI_RUNNER_VERSION", host.version.clone()),
+    ];
+    if sources.tag {
+        all.push(("CI_COMMIT_TAG", sources.ref_name.clone()));
+    } else {
+        all.push(("CI_COMMIT_BRANCH", sources.ref_name.clone()));
+    }
+    // A branch called `$x` is called that.
+    Ok(all
+        .into_iter()
+        .map(|(name, value)| Variable::public(name, value).raw())
+        .collect())
+}
+
+/// What a job's variables say about its sources.
+pub(super) struct GitSettings {
+    /// `clone`, `fetch` or `none`.
+    pub strategy: &'static str,
+    /// 0: all of the history.
+    pub depth: u32,
+    pub checkout: bool,
+    /// `none`, `normal` or `recursive`.
+    pub submodules: &'static str,
+    pub attempts: u32,
+}
+
+impl GitSettings {
+    pub fn read(variables: &Variables) -> Result<Self, InputError> {
+        Ok(Self {
+            strategy: one_of(variables, "GIT_STRATEGY", &["clone", "fetch", "none"])?,
+            depth: number(variables, "GIT_DEPTH", 0)?,
+            checkout: one_of(variables, "GIT_CHECKOUT", &["true", "false"])? == "true",
+            submodules: one_of(
+                variables,
+                "GIT_SUBMODULE_STRATEGY",
+                &["none", "normal", "recursive"],
+            )?,
+            attempts: number(variables, "GET_SOURCES_ATTEMPTS", 1)?.clamp(1, 10),
+        })
+    }
+}
+
+/// A variable that is one of a few words; the first one where it is unset.
+fn one_of(
+    variables: &Variables,
+    name: &str,
+    words: &[&'static str],
+) -> Result<&'static str, InputError> {
+    match variables.get(name) {
+        None | Some("") => Ok(words[0]),
+        Some(value) => words
+            .iter()
+            .find(|word| **word == value)
+            .copied()
+            .ok_or_else(|| {
+                InputError::new(format!(
+                    "the variable {name} is `{}`; it can be {}",
+                    value.escape_debug(),
+                    words.join(", ")
+                ))
+            }),
+    }
+}
+
+fn number(variables: &Variables, name: &str, default: u32) -> Result<u32, InputError> {
+    match variables.get(name) {
+        None | Some("") => Ok(default),
+        Some(value) => value.trim().parse().map_err(|_| {
+            InputError::new(format!(
+                "the variable {name} is `{}`; it must be a number, 0 or more",
+                value.escape_debug()
+            ))
+        }),
+    }
+}

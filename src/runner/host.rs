@@ -1,0 +1,126 @@
+//! What plans have to know of this host.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::config::RunnerConfig;
+use crate::outcome::InputError;
+use crate::plan::Host;
+use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit it was built from, 8 digits.
+pub const REVISION: &str = env!("ALLOY_RUNNER_REVISION");
+
+/// Looks around. `process` is the label of this process, empty if it has none.
+///
+/// # Errors
+/// If the executable cannot be read, or the certificates of the configuration.
+pub fn describe(config: &RunnerConfig, process: &str, colour: bool) -> Result<Host> {
+    let certificates = certificates(config.tls_ca_file.as_deref())?;
+    let proxies = proxies();
+    Ok(Host {
+        version: VERSION.to_owned(),
+        revision: REVISION.to_owned(),
+        hostname: hostname(),
+        process: process.to_owned(),
+        helper_image: helper_image(DEFAULT_BASE, &proxies, &certificates)?,
+        proxies,
+        certificates,
+        shares_files: config.docker.engine().may_share_files(),
+        colour,
+    })
+}
+
+/// The helper image of this executable, on a base.
+///
+/// # Errors
+/// If the executable cannot be read.
+pub fn helper_image(
+    base: &str,
+    proxies: &[(String, String)],
+    certificates: &str,
+) -> Result<HelperImage> {
+    let executable = env::current_exe().context("cannot find out where this executable is")?;
+    let digest = digest(Path::new("/proc/self/exe")).context("cannot read this executable")?;
+    let digest: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(HelperImage {
+        name: format!("alloy-runner-helper:{VERSION}-{digest}"),
+        executable: executable.display().to_string(),
+        base: base.to_owned(),
+        proxies: proxies.iter().map(|(name, _)| name.clone()).collect(),
+        certificates: certificates.to_owned(),
+    })
+}
+
+fn digest(file: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().to_vec()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// The proxy variables of the runner's environment, in both spellings as they are set.
+#[must_use]
+pub fn proxies() -> Vec<(String, String)> {
+    [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "FTP_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+    ]
+    .iter()
+    .flat_map(|name| [(*name).to_owned(), name.to_lowercase()])
+    .filter_map(|name| {
+        env::var(&name)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .map(|value| (name, value))
+    })
+    .collect()
+}
+
+/// The text of a PEM file.
+///
+/// # Errors
+/// [`InputError`] if it cannot be read or holds no certificate.
+pub fn certificates(file: Option<&Path>) -> Result<String, InputError> {
+    let Some(file) = file else {
+        return Ok(String::new());
+    };
+    let text = fs::read_to_string(file).map_err(|error| {
+        InputError::new(format!(
+            "tls-ca-file: cannot read {}: {error}",
+            file.display()
+        ))
+    })?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(text)
+    } else {
+        Err(InputError::new(format!(
+            "tls-ca-file: {} holds no certificate in PEM",
+            file.display()
+        )))
+    }
+}
+
+fn hostname() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}

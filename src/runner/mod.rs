@@ -1,0 +1,6 @@
+//! Gets jobs and sees them through.
+
+pub mod host;
+pub mod local;
+pub mod prune;
+pub mod signals;

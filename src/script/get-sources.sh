@@ -1,0 +1,98 @@
+# Puts the sources in place. Runs in the helper container, as a POSIX shell reads it; the variables in lower
+# case come from GetSources::text, "$@" are the directories that every user must be able to write to.
+set -eu
+# Builds run as whatever user their image has.
+umask 0000
+mkdir -p "$directory" "$@"
+chmod 0777 "$directory" "$@"
+rm -rf "$directory.tmp"
+if [ -n "$certificates" ]; then
+  cat /etc/ssl/certs/ca-certificates.crt - >/tmp/certificates.pem 2>/dev/null <<CERTIFICATES || :
+$certificates
+CERTIFICATES
+  export GIT_SSL_CAINFO=/tmp/certificates.pem SSL_CERT_FILE=/tmp/certificates.pem
+fi
+if [ "$strategy" = none ]; then
+  echo 'Skipping Git repository setup'
+  exit 0
+fi
+if [ -n "$local" ] && [ ! -e "$url/HEAD" ]; then
+  exit 66
+fi
+cd "$directory"
+
+if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
+  echo 'Fetching changes...'
+  # What an earlier job left here must not run or lead git: only objects, refs and index are taken over.
+  for entry in .git/* .git/.[!.]*; do
+    case ${entry#.git/} in
+    objects | refs | HEAD | packed-refs | shallow | index) [ ! -L "$entry" ] || rm -f "$entry" ;;
+    *) rm -rf "$entry" ;;
+    esac
+  done
+  rm -rf .git/objects/info/alternates
+  find .git -name '*.lock' -type f -exec rm -f {} +
+else
+  echo 'Cloning repository...'
+  # The directory itself stays: the shell of the build may be waiting in it.
+  find . -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+fi
+git init -q
+git config remote.origin.url "$url"
+git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
+
+has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
+fetch() { git fetch -q --force --update-shallow "$@"; }
+
+if [ "$depth" -gt 0 ]; then
+  fetch --no-tags --depth "$depth" origin "$sha"
+else
+  set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
+  if [ -n "$local" ]; then
+    fetch --prune origin "$@" "$sha"
+  else
+    fetch --prune origin "$@"
+    has_commit || fetch origin "$sha" || fetch origin '+refs/pull/*:refs/remotes/pull/*'
+  fi
+fi
+if ! has_commit; then
+  echo "ERROR: the commit $sha is not in the repository; was it pushed over?" >&2
+  exit 1
+fi
+
+if [ -z "$checkout" ]; then
+  echo 'Skipping Git checkout'
+else
+  printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
+  git checkout -q --force --detach "$sha"
+  git clean -q -ffdx
+fi
+
+# Submodules come from the checkout's own clones of them where those have the commit, else from their
+# addresses.
+local_submodules() {
+  git config --file .gitmodules --get-regexp '^submodule\..*\.path$' 2>/dev/null |
+    while read -r key path; do
+      name=${key#submodule.} name=${name%.path}
+      [ -e "$1/modules/$name/HEAD" ] || continue
+      git submodule --quiet init -- "$path"
+      address=$(git config "submodule.$name.url")
+      git config "submodule.$name.url" "$1/modules/$name"
+      if git -c protocol.file.allow=always submodule --quiet update --force -- "$path" 2>/dev/null; then
+        if [ "$submodules" = recursive ]; then (cd "$path" && local_submodules "$1/modules/$name"); fi
+      else
+        git config "submodule.$name.url" "$address"
+      fi
+    done
+}
+git config remote.origin.url "$remote"
+if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
+  recursive=
+  if [ "$submodules" = recursive ]; then recursive=--recursive; fi
+  echo "Updating${recursive:+ recursively} submodules..."
+  if [ -n "$local" ]; then local_submodules "$url"; fi
+  # shellcheck disable=SC2086  # one option or none
+  git submodule --quiet update --init --force $recursive
+  # shellcheck disable=SC2086
+  git submodule --quiet sync $recursive
+fi

@@ -1,0 +1,285 @@
+//! Shell text for what runs inside containers; the only place that quotes for a shell there.
+//!
+//! All of it runs in any POSIX shell: busybox, dash, bash.
+
+use std::fmt::Write as _;
+
+use crate::docker::{Slot, Word};
+
+/// The status with which [`get_sources`] says that it sees no repository where one should be mounted.
+pub const NO_REPOSITORY: i32 = 66;
+
+/// Where the helper finds a checkout's git directory.
+pub const CHECKOUT_DIR: &str = "/alloy/source";
+/// Where it finds object directories that the checkout borrows from, each below its number.
+pub const ALTERNATES_DIR: &str = "/alloy/alternates";
+
+/// The command of a build container: the better shell of those the image has, reading its standard input.
+pub const SHELL: [&str; 3] = [
+    "sh",
+    "-c",
+    "if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh",
+];
+
+/// A text in single quotes.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// How a job's commands are run.
+#[derive(Clone, Debug, Default)]
+pub struct BuildScript<'a> {
+    /// The commands, each of one or more lines.
+    pub commands: &'a [String],
+    /// The directory to run them in.
+    pub directory: &'a str,
+    /// Variables whose value goes to a file below the second path, and that hold the file's path then.
+    pub file_variables: (&'a [String], &'a str),
+    /// Variables that came under another name, which their own would have led the docker client by.
+    pub renamed: &'a [(String, String)],
+    /// Have the shell trace itself (`CI_DEBUG_TRACE`).
+    pub trace: bool,
+    /// Show the commands in colour.
+    pub colour: bool,
+    /// What fills `CI_JOB_STATUS`, for an `after_script`.
+    pub job_status: Option<Slot>,
+}
+
+impl BuildScript<'_> {
+    /// The text for the shell's standard input.
+    ///
+    /// It is one compound command, so the shell has read all of it before anything runs, and what runs
+    /// finds standard input at its end. The commands are one text for `eval`: a syntax error in them ends
+    /// the script with status 2, after the lines before it.
+    #[must_use]
+    pub fn text(&self) -> Word {
+        let mut head = String::from("{\nexec </dev/null\n");
+        head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
+        for (name, alias) in self.renamed {
+            let _ = writeln!(head, "export {name}=\"${alias}\"; unset {alias}");
+        }
+        let (names, files) = self.file_variables;
+        if !names.is_empty() {
+            let _ = writeln!(head, "mkdir -p {}", quote(files));
+        }
+        for name in names {
+            let path = quote(&format!("{files}/{name}"));
+            let _ = writeln!(
+                head,
+                "rm -f {path}; (umask 077; printf %s \"${name}\" >{path}); export {name}={path}"
+            );
+        }
+        // The directory may have been made anew since the shell was started in it.
+        let _ = writeln!(head, "cd {}", quote(self.directory));
+        let mut commands = String::new();
+        if self.trace {
+            commands.push_str("set -x\n");
+        }
+        for command in self.commands {
+            commands.push_str(&echo(command, self.colour));
+            commands.push_str(command);
+            commands.push('\n');
+        }
+        let tail = format!("eval {}\nexit $?\n}}\n", quote(&commands));
+        match &self.job_status {
+            Some(slot) => Word::from("export CI_JOB_STATUS=")
+                .then(slot.clone())
+                .then(format!("\n{head}{tail}")),
+            None => Word::from(head + &tail),
+        }
+    }
+}
+
+/// A command that prints a command as the log shows it, each line behind a `$`.
+fn echo(command: &str, colour: bool) -> String {
+    let lines: Vec<String> = command
+        .trim_end_matches('\n')
+        .split('\n')
+        .map(|line| {
+            quote(&if colour {
+                format!("\x1b[32;1m$ {line}\x1b[0;m")
+            } else {
+                format!("$ {line}")
+            })
+        })
+        .collect();
+    format!("printf '%s\\n' {}\n", lines.join(" "))
+}
+
+/// What the helper does to get the sources in place.
+#[derive(Clone, Debug, Default)]
+pub struct GetSources<'a> {
+    /// `clone`, `fetch` or `none`.
+    pub strategy: &'a str,
+    /// Where the sources go.
+    pub directory: &'a str,
+    /// Directories that every user of a container has to be able to write to.
+    pub open: &'a [String],
+    /// What git fetches from, an address or a path.
+    pub url: &'a str,
+    /// Whether `url` is [`CHECKOUT_DIR`].
+    pub local: bool,
+    /// What the remote `origin` is called afterwards.
+    pub remote: &'a str,
+    /// The commit.
+    pub sha: &'a str,
+    /// Branch or tag, for the log.
+    pub ref_name: &'a str,
+    /// How many commits of history; 0: all.
+    pub depth: u32,
+    /// Whether to check out.
+    pub checkout: bool,
+    /// `none`, `normal` or `recursive`.
+    pub submodules: &'a str,
+    /// Certificates that git has to know beside the image's own, PEM.
+    pub certificates: &'a str,
+}
+
+impl GetSources<'_> {
+    /// The text for the helper's shell.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut head = String::new();
+        for (name, value) in [
+            ("strategy", self.strategy),
+            ("directory", self.directory),
+            ("url", self.url),
+            ("local", if self.local { "yes" } else { "" }),
+            ("remote", self.remote),
+            ("sha", self.sha),
+            ("ref_name", self.ref_name),
+            ("depth", &self.depth.to_string()),
+            ("checkout", if self.checkout { "yes" } else { "" }),
+            ("submodules", self.submodules),
+            ("certificates", self.certificates),
+        ] {
+            let _ = writeln!(head, "{name}={}", quote(value));
+        }
+        let open: Vec<String> = self.open.iter().map(|path| quote(path)).collect();
+        let _ = writeln!(head, "set -- {}", open.join(" "));
+        // As with a job's script: read whole before it runs, nothing left on standard input.
+        format!(
+            "{{\nexec </dev/null\n{head}{}exit 0\n}}\n",
+            include_str!("get-sources.sh")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BuildScript, SHELL};
+    use crate::docker::{Bindings, Slot};
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// Output and status of a script in this machine's shell.
+    fn run(shell: &[&str], script: &BuildScript) -> (String, Option<i32>) {
+        let bindings = Bindings::from([(Slot::new("status"), "failed".to_owned())]);
+        let text = script.text().bind(&bindings).expect("bound");
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .env("SECRET", "it's\n$x")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(text.as_bytes())
+            .expect("written");
+        let output = child.wait_with_output().expect("ended");
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            output.status.code(),
+        )
+    }
+
+    fn commands(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn runs_line_by_line_to_the_first_failure() {
+        for shell in [&["sh"][..], &["bash"], &SHELL] {
+            for (lines, output, status) in [
+                (
+                    &["echo it\\'s", "X='a b'", "echo \"$X\""][..],
+                    "$ echo it\\'s\nit's\n$ X='a b'\n$ echo \"$X\"\na b\n",
+                    0,
+                ),
+                (&["true", "exit 7", "echo never"], "$ true\n$ exit 7\n", 7),
+                (&["false", "echo never"], "$ false\n", 1),
+                (&["cat", "echo all"], "$ cat\n$ echo all\nall\n", 0),
+                (
+                    &["if true; then\n  echo in\nfi\n"],
+                    "$ if true; then\n$   echo in\n$ fi\nin\n",
+                    0,
+                ),
+                (
+                    &["cat <<E\n$((1+1))\nE"],
+                    "$ cat <<E\n$ $((1+1))\n$ E\n2\n",
+                    0,
+                ),
+                (&["echo one", "if"], "$ echo one\none\n$ if\n", 2),
+                (
+                    &["(exit 3) || echo caught", "f() { return 4; }", "f"],
+                    "$ (exit 3) || echo caught\ncaught\n$ f() { return 4; }\n$ f\n",
+                    4,
+                ),
+                (&["exec sh -c 'exit 5'"], "$ exec sh -c 'exit 5'\n", 5),
+                (&["kill -9 $$"], "$ kill -9 $$\n", -1),
+            ] {
+                let commands = commands(lines);
+                let script = BuildScript {
+                    commands: &commands,
+                    directory: "/",
+                    ..BuildScript::default()
+                };
+                let status = (status >= 0).then_some(status);
+                assert_eq!(
+                    run(shell, &script),
+                    (output.to_owned(), status),
+                    "{shell:?} {lines:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_fails_with_any_of_its_parts_in_bash() {
+        let commands = commands(&["false | true"]);
+        let script = BuildScript {
+            commands: &commands,
+            directory: "/",
+            ..BuildScript::default()
+        };
+        assert_eq!(run(&["bash"], &script).1, Some(1));
+    }
+
+    #[test]
+    fn file_variables_status_and_borrowed_names() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = directory.path().join("it's").display().to_string();
+        let commands = commands(&[
+            "cat \"$SECRET\"; ls -l \"$SECRET\" | cut -c 1-10",
+            "echo $CI_JOB_STATUS",
+        ]);
+        let names = ["SECRET".to_owned()];
+        let script = BuildScript {
+            commands: &commands,
+            directory: "/",
+            file_variables: (&names, &files),
+            job_status: Some(Slot::new("status")),
+            ..BuildScript::default()
+        };
+        let (output, status) = run(&["sh"], &script);
+        assert_eq!(status, Some(0), "{output}");
+        assert!(
+            output.contains("it's\n$x-rw-------\n") && output.ends_with("\nfailed\n"),
+            "{output}"
+        );
+    }
+}
