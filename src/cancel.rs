@@ -179,7 +179,9 @@ mod tests {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = |count: &Arc<AtomicUsize>| {
             let count = count.clone();
-            move || drop(count.fetch_add(1, Ordering::SeqCst))
+            move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
         };
         drop(cancel.on_trigger(counted(&count)));
         let _kept = cancel.on_trigger(counted(&count));
@@ -201,7 +203,7 @@ mod tests {
         }
         assert_eq!(timed.reason(), Some(Reason::TimedOut(limit)));
         assert_eq!(parent.reason(), None);
-        let child = parent.child(Some(Duration::from_secs(3600)));
+        let child = parent.child(Some(Duration::from_hours(1)));
         parent.trigger(Reason::Canceled);
         assert_eq!(child.reason(), Some(Reason::Canceled));
     }

@@ -298,8 +298,9 @@ mod tests {
             state.dead_processes("engine").expect("reads").is_empty(),
             "somebody is at it"
         );
-        dead.into_iter()
-            .for_each(|process| process.forget().expect("removes"));
+        for process in dead {
+            process.forget().expect("removes");
+        }
         living.finish().expect("removes");
         assert!(state.dead_processes("engine").expect("reads").is_empty());
     }

@@ -33,10 +33,7 @@ impl Run<'_> {
 
 /// Whether a removal leaves nothing behind: what is not there need not be removed.
 fn gone(result: &Result<String, DockerError>) -> bool {
-    let error = match result {
-        Ok(_) => return true,
-        Err(error) => error,
-    };
+    let Err(error) = result else { return true };
     let others = error
         .message
         .lines()

@@ -40,13 +40,11 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
             if error.kind == Kind::NoEngine { error } else { DockerError { kind: Kind::Other, message: hint, ..error } }
         })
     });
-    if result.is_err() {
-        match docker.capture(&DockerCommand::remove([&container])) {
-            Err(error) if error.kind != Kind::NotFound => {
-                log::warn!("cannot remove {container}: {error}")
-            }
-            _ => {}
-        }
+    if result.is_err()
+        && let Err(error) = docker.capture(&DockerCommand::remove([&container]))
+        && error.kind != Kind::NotFound
+    {
+        log::warn!("cannot remove {container}: {error}");
     }
     result
 }

@@ -62,19 +62,14 @@ impl Run<'_> {
             Ok(Some(("false", status))) => format!("died with status {status}"),
             _ => problem.to_owned(),
         };
-        let mut text = format!("service {}: {problem}", service.image);
-        match self
+        let log = match self
             .docker
             .capture_all(&DockerCommand::logs(&service.name, LOG_LINES))
         {
-            Ok(log) if log.is_empty() => text.push_str("; it logged nothing"),
-            Ok(log) => {
-                text.push_str("; the end of its log:");
-                log.lines()
-                    .for_each(|line| text.push_str(&format!("\n  {line}")));
-            }
-            Err(error) => text.push_str(&format!("; its log cannot be read: {}", error.reason())),
-        }
-        text
+            Ok(log) if log.is_empty() => "it logged nothing".to_owned(),
+            Ok(log) => format!("the end of its log:\n  {}", log.replace('\n', "\n  ")),
+            Err(error) => format!("its log cannot be read: {}", error.reason()),
+        };
+        format!("service {}: {problem}; {log}", service.image)
     }
 }

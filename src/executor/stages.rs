@@ -22,14 +22,11 @@ impl Run<'_> {
             self.check_canceled()?;
             let session = self.docker.start(&self.bound(&stage.command))?;
             let limited = self.cancel.child(stage.timeout);
-            let status = match self.send(stage, session, &limited)?.0 {
-                Some(status) => status,
-                None => {
-                    return Err(system_failure(format!(
-                        "the docker client died during {}",
-                        words(stage.name)
-                    )));
-                }
+            let Some(status) = self.send(stage, session, &limited)?.0 else {
+                return Err(system_failure(format!(
+                    "the docker client died during {}",
+                    words(stage.name)
+                )));
             };
             if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
                 return Ok(status);
@@ -55,14 +52,13 @@ impl Run<'_> {
             Ok(status) => self.verified(status),
             Err(Stop::Docker(error)) if error.kind == Kind::Canceled => {
                 // Only the client is gone. What runs behind it must not go on into the next stage.
-                match self
+                let killed = self
                     .docker
-                    .capture(&DockerCommand::kill(&self.plan.build.name))
+                    .capture(&DockerCommand::kill(&self.plan.build.name));
+                if let Err(error) = killed
+                    && self.canceled.reason().is_none()
                 {
-                    Err(error) if self.canceled.reason().is_none() => {
-                        log::debug!("after a time limit: {error}")
-                    }
-                    _ => {}
+                    log::debug!("after a time limit: {error}");
                 }
                 Err(limited.reason().map_or(Stop::Docker(error), |reason| {
                     Stop::Outcome(outcome_of_reason(reason))

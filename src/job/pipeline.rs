@@ -377,7 +377,12 @@ fn json(text: &str) -> Result<Value, Problem> {
 }
 
 fn yaml(text: &str) -> Result<Value, Problem> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // As YAML 1.2 has it: `y` and `on` are words, as they are in commands, and `0644` is one too.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error
             .location()
             .map(|at| format!(":{}:{}", at.line(), at.column()))

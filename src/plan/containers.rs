@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::names::{Names, labelled};
+use super::names::{Names, RENAMED, labelled};
 use super::variables::GitSettings;
 use super::{Build, Host, Resource, builds_directory, reference};
 use crate::config::RunnerConfig;
@@ -48,6 +48,8 @@ pub(super) struct Builder<'a> {
     builds: String,
     /// Volumes beside the builds directory, by their path in the containers.
     caches: Vec<String>,
+    /// Directories that every user must be able to write to, whoever made them.
+    open: Vec<String>,
     renamed: Vec<(String, String)>,
 }
 
@@ -60,7 +62,8 @@ impl<'a> Builder<'a> {
         variables: &'a Variables,
         directory: &'a str,
     ) -> Result<Self, InputError> {
-        let caches = config
+        let builds = builds_directory(config)?;
+        let caches: Vec<String> = config
             .docker
             .volumes
             .iter()
@@ -80,12 +83,15 @@ impl<'a> Builder<'a> {
         let renamed = variables
             .iter()
             .filter(|variable| must_rename(variable))
-            .map(|variable| {
-                (
-                    variable.name.clone(),
-                    format!("ALLOY_VARIABLE_{}", variable.name),
-                )
-            })
+            .map(|variable| (variable.name.clone(), format!("{RENAMED}{}", variable.name)))
+            .collect();
+        let parents = Path::new(directory)
+            .ancestors()
+            .skip(1)
+            .map(|path| path.display().to_string());
+        let open = parents
+            .take_while(|path| path.len() >= builds.len())
+            .chain(caches.iter().cloned())
             .collect();
         Ok(Self {
             job,
@@ -94,8 +100,9 @@ impl<'a> Builder<'a> {
             host,
             variables,
             directory,
-            builds: builds_directory(config)?,
+            builds,
             caches,
+            open,
             renamed,
         })
     }
@@ -202,27 +209,6 @@ impl<'a> Builder<'a> {
     /// A hostname that this service has for itself, whatever aliases it shares.
     fn probe_alias(&self, index: usize) -> Word {
         self.names.container(&format!("service-{index}"))
-    }
-
-    /// Two services of one name are answered in changing order: worth a word.
-    pub fn warnings(&self, services: &[Service]) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (index, service) in services.iter().enumerate() {
-            let clash = services[..index].iter().find_map(|other| {
-                let alias = service
-                    .aliases
-                    .iter()
-                    .find(|alias| other.aliases.contains(alias))?;
-                Some((alias, &other.image))
-            });
-            if let Some((alias, other)) = clash {
-                warnings.push(format!(
-                    "the services {other} and {} share the hostname `{alias}`; give one of them an `alias`",
-                    service.image
-                ));
-            }
-        }
-        warnings
     }
 
     pub fn health_check(
@@ -376,7 +362,7 @@ impl<'a> Builder<'a> {
         GetSources {
             strategy: settings.strategy,
             directory: self.directory,
-            open: &self.caches,
+            open: &self.open,
             url: CHECKOUT_DIR,
             local: true,
             remote: remote.as_deref().unwrap_or(CHECKOUT_DIR),
@@ -428,6 +414,27 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Two services of one name are answered in changing order: worth a word.
+pub(super) fn warnings(services: &[Service]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, service) in services.iter().enumerate() {
+        let clash = services[..index].iter().find_map(|other| {
+            let alias = service
+                .aliases
+                .iter()
+                .find(|alias| other.aliases.contains(alias))?;
+            Some((alias, &other.image))
+        });
+        if let Some((alias, other)) = clash {
+            warnings.push(format!(
+                "the services {other} and {} share the hostname `{alias}`; give one of them an `alias`",
+                service.image
+            ));
+        }
+    }
+    warnings
+}
+
 /// Settings for git that no file in the image or in a volume has a say in.
 fn helper_git_settings() -> Vec<(String, String)> {
     git_config(&[
@@ -475,10 +482,7 @@ fn must_rename(variable: &Variable) -> bool {
 /// Sets a variable of the build container.
 fn set(run: DockerCommand, variable: &Variable) -> DockerCommand {
     if must_rename(variable) {
-        run.secret_env(
-            &format!("ALLOY_VARIABLE_{}", variable.name),
-            &variable.value,
-        )
+        run.secret_env(&format!("{RENAMED}{}", variable.name), &variable.value)
     } else if variable.public {
         run.env(&variable.name, variable.value.expose())
     } else {

@@ -23,7 +23,7 @@ use helper_image::HelperImage;
 use names::Names;
 
 /// How long an `after_script` may take unless the job says so.
-pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
 const WAIT_FOR_SERVICES: u64 = 30;
 
@@ -85,7 +85,7 @@ pub struct Plan {
     /// How long the job may take.
     pub timeout: Option<Duration>,
     /// What must not be shown, anywhere.
-    pub secrets: Vec<(String, Secret)>,
+    pub secrets: Vec<Secret>,
 }
 
 /// An image to resolve to its id.
@@ -235,7 +235,7 @@ impl Plan {
                 format!("  on {} {}", config.name, config.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: builder.warnings(&services),
+            warnings: containers::warnings(&services),
             images,
             network,
             volumes: builder.volumes(),
@@ -252,7 +252,7 @@ impl Plan {
             secrets: variables
                 .iter()
                 .filter(|variable| !variable.public)
-                .map(|variable| (variable.name.clone(), variable.value.clone()))
+                .map(|variable| variable.value.clone())
                 .collect(),
         })
     }

@@ -9,6 +9,9 @@ use crate::job::Job;
 /// Every label begins with it, and it alone says the runner's version.
 pub const LABEL: &str = "com.alloy-ci.runner";
 
+/// What is put before the name of a variable that cannot travel under its own.
+pub const RENAMED: &str = "ALLOY_VARIABLE_";
+
 /// The slot of the prefix in a printed script.
 pub const PREFIX: &str = "prefix";
 
@@ -60,9 +63,10 @@ impl Names {
     /// The volume that keeps what is at `path` in the containers, an absolute path without a slash at its end.
     #[must_use]
     pub fn cache_volume(&self, path: &str) -> Word {
-        let digest = Md5::digest(path.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.prefix.clone().then(format!("-cache-{hex}"))
+        self.prefix.clone().then(format!(
+            "-cache-{}",
+            hex::encode(Md5::digest(path.as_bytes()))
+        ))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::helper_image::architecture;
-use super::names::PREFIX;
+use super::names::{PREFIX, RENAMED};
 use super::{Image, ImageSource, JOB_STATUS, Place, Plan, Stage, When};
 use crate::config::PullPolicy;
 use crate::docker::command::Words;
@@ -69,8 +69,18 @@ impl Script<'_> {
         );
         self.line("# What it prints is not masked: secrets that the job prints show.");
         self.line("set -eu");
-        for (name, _) in &self.plan.secrets {
-            let _ = writeln!(self.text, ": \"${{{name}?}}\"; export {name}");
+        let run = &self.plan.build.run;
+        for (name, value) in run.secrets().iter().chain(run.file_secrets()) {
+            // The name that its owner knows; another one is only for the way.
+            let known = name.strip_prefix(RENAMED).unwrap_or(name);
+            let colon = if value.expose().is_empty() { "" } else { ":" };
+            let _ = writeln!(self.text, ": \"${{{known}{colon}?}}\"");
+            let renamed = if known == name {
+                String::new()
+            } else {
+                format!("=${known}")
+            };
+            let _ = writeln!(self.text, "export {name}{renamed}");
         }
         let _ = writeln!(self.text, "{PREFIX}={}-$$", Word::from(prefix));
         self.line("");

@@ -49,13 +49,8 @@ pub fn helper_image(
 ) -> Result<HelperImage> {
     let executable = env::current_exe().context("cannot find out where this executable is")?;
     let digest = digest(Path::new("/proc/self/exe")).context("cannot read this executable")?;
-    let digest: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     Ok(HelperImage {
-        name: format!("alloy-runner-helper:{VERSION}-{digest}"),
+        name: format!("alloy-runner-helper:{VERSION}-{}", &digest[..12]),
         executable: executable.display().to_string(),
         base: base.to_owned(),
         proxies: proxies.iter().map(|(name, _)| name.clone()).collect(),
@@ -63,13 +58,13 @@ pub fn helper_image(
     })
 }
 
-fn digest(file: &Path) -> io::Result<Vec<u8>> {
+fn digest(file: &Path) -> io::Result<String> {
     let mut file = File::open(file)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().to_vec()),
+            0 => return Ok(hex::encode(hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
     }

@@ -21,7 +21,6 @@ use crate::job::{Job, OneOrMany};
 use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
 use crate::plan::{Host, Plan, print};
-use crate::secret::Secret;
 use crate::state::{self, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
@@ -89,8 +88,8 @@ impl Local {
     /// their own (cli, "exec").
     fn config(&self) -> RunnerConfig {
         let mut config = self.config.clone();
-        config.name = "exec".to_owned();
-        config.short_token = SHORT_TOKEN.to_owned();
+        config.name = "exec".into();
+        config.short_token = SHORT_TOKEN.into();
         config
             .docker
             .pull_policy
@@ -173,12 +172,11 @@ impl Local {
             &host,
         )?;
 
-        let secrets: Vec<Secret> = plan
-            .secrets
-            .iter()
-            .map(|(_, value)| value.clone())
-            .collect();
-        let trace = Trace::new(Box::new(std::io::stdout()), Masker::new(&secrets), colour);
+        let trace = Trace::new(
+            Box::new(std::io::stdout()),
+            Masker::new(&plan.secrets),
+            colour,
+        );
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
         let Report { outcome, clean } = thread::scope(|scope| {
