@@ -45,11 +45,12 @@ pub struct State {
     scope: String,
 }
 
-/// A process that says, by a lock, that it lives. What it makes on an engine carries [`Process::label`].
+/// This process, which says by a lock that it lives, until this is dropped. What it makes on an engine carries [`Process::label`].
 pub struct Process {
     /// `<machine id>/<state directory's id>/<uuid>`.
     pub label: String,
     path: PathBuf,
+    left: bool,
     _lock: File,
 }
 
@@ -109,6 +110,7 @@ impl State {
         Ok(Process {
             label: format!("{}/{uuid}", self.scope),
             path,
+            left: false,
             _lock: lock,
         })
     }
@@ -234,13 +236,21 @@ fn state_id(directory: &Path) -> std::io::Result<String> {
 }
 
 impl Process {
-    /// Unregisters: nothing of this process is left anywhere.
-    ///
-    /// # Errors
-    /// If the lock's file cannot be removed.
-    pub fn finish(self) -> Result<()> {
-        fs::remove_file(&self.path)
-            .with_context(|| format!("cannot remove {}", self.path.display()))
+    /// Ends without unregistering: something of it is left on the engine, for the next process to remove.
+    pub fn leave_to_others(mut self) {
+        self.left = true;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A panic says nothing about what is left.
+        if self.left || std::thread::panicking() {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
+        }
     }
 }
 
@@ -285,8 +295,9 @@ mod tests {
         let living = state.register("engine").expect("registers");
         let dies = state.register("engine").expect("registers");
         let label = dies.label.clone();
-        drop(state.register("another engine").expect("registers"));
-        drop(dies);
+        let elsewhere = state.register("another engine").expect("registers");
+        elsewhere.leave_to_others();
+        dies.leave_to_others();
         let dead = state.dead_processes("engine").expect("reads");
         assert_eq!(
             dead.iter()
@@ -301,7 +312,7 @@ mod tests {
         for process in dead {
             process.forget().expect("removes");
         }
-        living.finish().expect("removes");
+        drop(living);
         assert!(state.dead_processes("engine").expect("reads").is_empty());
     }
 }

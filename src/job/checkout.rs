@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Origin, Project, Sources};
+use super::{Alternate, Origin, Project, Sources};
 use crate::outcome::InputError;
 
 /// A checkout with at least one commit.
@@ -109,12 +109,11 @@ fn tag_of(repository: &gix::Repository, commit: gix::ObjectId) -> Option<String>
     })
 }
 
-/// Object directories that a repository borrows from (`objects/info/alternates`), and those that they
-/// borrow from.
-fn alternates(git_dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    let mut open = vec![git_dir.join("objects")];
-    while let Some(objects) = open.pop() {
+/// Object directories that a repository borrows from, and those that they borrow from.
+fn alternates(git_dir: &Path) -> Vec<Alternate> {
+    let mut found: Vec<Alternate> = Vec::new();
+    let mut open = vec![(git_dir.join("objects"), PathBuf::new())];
+    while let Some((objects, named)) = open.pop() {
         let Ok(list) = std::fs::read_to_string(objects.join("info/alternates")) else {
             continue;
         };
@@ -122,9 +121,12 @@ fn alternates(git_dir: &Path) -> Vec<PathBuf> {
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
         {
-            let other = absolute(&objects.join(line));
+            let other = Alternate {
+                directory: absolute(&objects.join(line)),
+                named: named.join(line),
+            };
             if !found.contains(&other) {
-                open.push(other.clone());
+                open.push((other.directory.clone(), other.named.clone()));
                 found.push(other);
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod checkout;
 pub mod pipeline;
+mod tree;
 pub mod variables;
 
 use std::path::PathBuf;
@@ -70,10 +71,19 @@ pub enum Origin {
         /// Its git directory (the common one, if it is a linked worktree).
         git_dir: PathBuf,
         /// Object directories that it borrows from.
-        alternates: Vec<PathBuf>,
+        alternates: Vec<Alternate>,
         /// The address of its remote `origin`, without credentials: what relative submodules refer to.
         remote: Option<String>,
     },
+}
+
+/// An object directory that a repository borrows from (`objects/info/alternates`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternate {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// What the repository calls it: an absolute path, or one that begins at its own object directory.
+    pub named: PathBuf,
 }
 
 /// An image with what a job may say about it: in the job file a string or an object.

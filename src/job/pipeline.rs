@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::tree::{Problem, join, json, typed, yaml};
 use super::variables::Variable;
 use super::{ImageSpec, OneOrMany};
 use crate::outcome::InputError;
@@ -321,78 +321,6 @@ fn nearest_hint(name: &str, known: &[&str]) -> String {
     likely
         .map(|(_, other)| format!(" (did you mean `{other}`?)"))
         .unwrap_or_default()
-}
-
-/// Something wrong in a job file, and where: `:line:column` or `: path`.
-struct Problem {
-    place: String,
-    what: String,
-}
-
-impl Problem {
-    fn at(path: &str, what: &str) -> Self {
-        let place = if path.is_empty() {
-            String::new()
-        } else {
-            format!(": {path}")
-        };
-        Self {
-            place,
-            what: what.to_owned(),
-        }
-    }
-}
-
-fn join(prefix: &str, path: &str) -> String {
-    match (prefix, path) {
-        ("", path) => path.to_owned(),
-        (prefix, "." | "") => prefix.to_owned(),
-        (prefix, path) => format!("{prefix}.{path}"),
-    }
-}
-
-fn typed<T: DeserializeOwned>(value: &Value, prefix: &str) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        Problem::at(
-            &join(prefix, &error.path().to_string()),
-            &error.inner().to_string(),
-        )
-    })
-}
-
-fn json(text: &str) -> Result<Value, Problem> {
-    // Editors of other systems begin files with a byte order mark.
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        let what = error.to_string();
-        let what = what
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        Problem {
-            place: format!(":{}:{}", error.line(), error.column()),
-            what: format!("not JSON: {what}"),
-        }
-    })
-}
-
-fn yaml(text: &str) -> Result<Value, Problem> {
-    // As YAML 1.2 has it: `y` and `on` are words, as they are in commands, and `0644` is one too.
-    let options = serde_saphyr::options! {
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error
-            .location()
-            .map(|at| format!(":{}:{}", at.line(), at.column()))
-            .unwrap_or_default();
-        let what = error.without_snippet().to_string();
-        Problem {
-            place,
-            what: format!("not YAML: {}", what.lines().next().unwrap_or_default()),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! A Dockerfile makes all of it but the executable, which is copied into a container of the result and
 //! committed with it. So a new build of the runner needs no new packages, and every step can be pasted.
 
+use sha2::{Digest, Sha256};
+
 use super::names::LABEL;
 use crate::docker::{DockerCommand, Word};
 
@@ -37,9 +39,10 @@ pub fn architecture() -> &'static str {
 }
 
 impl HelperImage {
-    /// The image with everything but the executable.
+    /// The image with everything but the executable: the same for every build of the runner.
     fn tools(&self) -> String {
-        format!("{}-tools", self.name)
+        let digest = hex::encode(Sha256::digest(self.dockerfile()));
+        format!("alloy-runner-helper-tools:{}", &digest[..12])
     }
 
     /// The Dockerfile of the tools, for Alpine and Debian bases.

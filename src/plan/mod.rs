@@ -3,9 +3,11 @@
 //! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
 
 mod containers;
+mod git;
 pub mod helper_image;
 pub mod names;
 pub mod print;
+mod services;
 mod variables;
 
 use std::time::Duration;
@@ -18,9 +20,9 @@ use crate::outcome::InputError;
 use crate::script::{BuildScript, GetSources};
 use crate::secret::Secret;
 use containers::Builder;
-pub use containers::Service;
 use helper_image::HelperImage;
 use names::Names;
+pub use services::Service;
 
 /// How long an `after_script` may take unless the job says so.
 pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -235,7 +237,7 @@ impl Plan {
                 format!("  on {} {}", config.name, config.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: containers::warnings(&services),
+            warnings: services::warnings(&services),
             images,
             network,
             volumes: builder.volumes(),
@@ -326,7 +328,7 @@ fn stages(
     builder: &Builder,
     build: &Build,
 ) -> Result<Vec<Stage>, InputError> {
-    let settings = variables::GitSettings::read(variables)?;
+    let settings = git::GitSettings::read(variables)?;
     let sources = builder.sources(&settings);
     let get_sources = Stage {
         name: "get_sources",

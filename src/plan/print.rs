@@ -60,6 +60,13 @@ impl Script<'_> {
         self.line(&line);
     }
 
+    /// A stage's command with its script, and what is to be made of its status. The shell does not wait for a
+    /// docker client in the foreground: those keep signals to themselves, and its traps would come too late.
+    fn script(&self, stage: &Stage, end: &str) -> String {
+        let command = self.command(&stage.command, Some(&stage.script), " &");
+        format!("{command}\nwait $! {end}")
+    }
+
     fn head(&mut self, job: &str, prefix: &str) {
         let job: String = job.chars().filter(|c| !c.is_control()).collect();
         self.line("#!/bin/sh");
@@ -208,11 +215,7 @@ impl Script<'_> {
             .collect();
         self.line("pre_build() {\nstatus=0");
         for stage in stages {
-            let command = self.command(
-                &stage.command,
-                Some(&stage.script),
-                " && status=0 || status=$?",
-            );
+            let command = self.script(stage, "&& status=0 || status=$?");
             if stage.attempts > 1 {
                 let _ = writeln!(self.text, "attempt=0; status=1");
                 let _ = writeln!(
@@ -288,14 +291,14 @@ impl Script<'_> {
             .collect();
         for stage in stages {
             let counts = stage.when == When::OnSuccess;
-            let end = if counts { " || status=$?" } else { " || :" };
+            let end = if counts { "|| status=$?" } else { "|| :" };
             if !counts {
                 let _ = writeln!(
                     self.text,
                     "if [ $status = 0 ]; then {JOB_STATUS}=success; else {JOB_STATUS}=failed; fi"
                 );
             }
-            let line = self.command(&stage.command, Some(&stage.script), end);
+            let line = self.script(stage, end);
             if counts && stage.place == Place::Helper {
                 self.line("if [ $status = 0 ]; then");
                 self.line(&line);

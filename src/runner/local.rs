@@ -160,6 +160,8 @@ impl Local {
         let docker = Docker::new(config.docker.engine(), self.print_commands);
         let engine = config.docker.host.clone().unwrap_or_default();
         let state = State::open(state::directory()?)?;
+        // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
+        clean_up_after_the_dead(&state, &docker, &engine);
         let process = state.register(&engine)?;
         let id = state.concurrent_id(SHORT_TOKEN, job.project.id, 0)?;
         let colour = std::io::stdout().is_terminal()
@@ -180,7 +182,6 @@ impl Local {
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
         let Report { outcome, clean } = thread::scope(|scope| {
-            scope.spawn(|| clean_up_after_the_dead(&state, &docker, &engine));
             scope.spawn(|| warn_if_dirty(checkout, &trace));
             let build_lock = || state.exclusive("helper-image");
             Executor {
@@ -192,8 +193,8 @@ impl Local {
             }
             .run()
         });
-        if clean {
-            process.finish()?;
+        if !clean {
+            process.leave_to_others();
         }
         Ok(Ended {
             outcome,

@@ -21,6 +21,7 @@ if [ -n "$local" ] && [ ! -e "$url/HEAD" ]; then
 fi
 cd "$directory"
 
+cloned=
 if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
   echo 'Fetching changes...'
   # What an earlier job left here must not run or lead git: only objects, refs and index are taken over.
@@ -33,6 +34,7 @@ if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
   rm -rf .git/objects/info/alternates
   find .git -name '*.lock' -type f -exec rm -f {} +
 else
+  cloned=yes
   echo 'Cloning repository...'
   # The directory itself stays: the shell of the build may be waiting in it.
   find . -mindepth 1 -maxdepth 1 -exec rm -rf {} +
@@ -95,4 +97,9 @@ if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
   git submodule --quiet update --init --force $recursive
   # shellcheck disable=SC2086
   git submodule --quiet sync $recursive
+fi
+if [ -n "$checkout" ] && [ -n "$cloned" ]; then
+  # git writes files one after the other, and make takes the later ones for newer. One time for all keeps it
+  # from making again what is committed with its sources, `configure` for example.
+  find . -name .git -prune -o -type f -exec touch -c -r .git/HEAD {} +
 fi

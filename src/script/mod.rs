@@ -11,8 +11,6 @@ pub const NO_REPOSITORY: i32 = 66;
 
 /// Where the helper finds a checkout's git directory.
 pub const CHECKOUT_DIR: &str = "/alloy/source";
-/// Where it finds object directories that the checkout borrows from, each below its number.
-pub const ALTERNATES_DIR: &str = "/alloy/alternates";
 
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [
@@ -53,7 +51,8 @@ impl BuildScript<'_> {
     /// the script with status 2, after the lines before it.
     #[must_use]
     pub fn text(&self) -> Word {
-        let mut head = String::from("{\nexec </dev/null\n");
+        // One stream: the order of two is lost on the way out of a container.
+        let mut head = String::from("{\nexec </dev/null 2>&1\n");
         head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
         for (name, alias) in self.renamed {
             let _ = writeln!(head, "export {name}=\"${alias}\"; unset {alias}");
@@ -159,7 +158,7 @@ impl GetSources<'_> {
         let _ = writeln!(head, "set -- {}", open.join(" "));
         // As with a job's script: read whole before it runs, nothing left on standard input.
         format!(
-            "{{\nexec </dev/null\n{head}{}exit 0\n}}\n",
+            "{{\nexec </dev/null 2>&1\n{head}{}exit 0\n}}\n",
             include_str!("get-sources.sh")
         )
     }
@@ -239,9 +238,15 @@ mod tests {
                     ..BuildScript::default()
                 };
                 let status = (status >= 0).then_some(status);
+                let (mut shown, ended) = run(shell, &script);
+                if status == Some(2) {
+                    // How a shell words a syntax error is its own affair.
+                    assert!(shown.len() > output.len(), "{shell:?} {lines:?}");
+                    shown.truncate(output.len());
+                }
                 assert_eq!(
-                    run(shell, &script),
-                    (output.to_owned(), status),
+                    (shown.as_str(), ended),
+                    (output, status),
                     "{shell:?} {lines:?}"
                 );
             }

@@ -1,0 +1,127 @@
+//! What git is told: by the job's variables, by its environment, and by the helper's script.
+
+use super::containers::Builder;
+use crate::job::Origin;
+use crate::job::variables::Variables;
+use crate::outcome::InputError;
+use crate::script::{CHECKOUT_DIR, GetSources};
+
+/// What a job's variables say about its sources.
+pub(super) struct GitSettings {
+    /// `clone`, `fetch` or `none`.
+    pub strategy: &'static str,
+    /// 0: all of the history.
+    pub depth: u32,
+    pub checkout: bool,
+    /// `none`, `normal` or `recursive`.
+    pub submodules: &'static str,
+    pub attempts: u32,
+}
+
+impl GitSettings {
+    pub fn read(variables: &Variables) -> Result<Self, InputError> {
+        Ok(Self {
+            strategy: one_of(variables, "GIT_STRATEGY", &["clone", "fetch", "none"])?,
+            depth: number(variables, "GIT_DEPTH", 0)?,
+            checkout: one_of(variables, "GIT_CHECKOUT", &["true", "false"])? == "true",
+            submodules: one_of(
+                variables,
+                "GIT_SUBMODULE_STRATEGY",
+                &["none", "normal", "recursive"],
+            )?,
+            attempts: number(variables, "GET_SOURCES_ATTEMPTS", 1)?.clamp(1, 10),
+        })
+    }
+}
+
+/// A variable that is one of a few words; the first one where it is unset.
+fn one_of(
+    variables: &Variables,
+    name: &str,
+    words: &[&'static str],
+) -> Result<&'static str, InputError> {
+    match variables.get(name) {
+        None | Some("") => Ok(words[0]),
+        Some(value) => words
+            .iter()
+            .find(|word| **word == value)
+            .copied()
+            .ok_or_else(|| {
+                InputError::new(format!(
+                    "the variable {name} is `{}`; it can be {}",
+                    value.escape_debug(),
+                    words.join(", ")
+                ))
+            }),
+    }
+}
+
+fn number(variables: &Variables, name: &str, default: u32) -> Result<u32, InputError> {
+    match variables.get(name) {
+        None | Some("") => Ok(default),
+        Some(value) => value.trim().parse().map_err(|_| {
+            InputError::new(format!(
+                "the variable {name} is `{}`; it must be a number, 0 or more",
+                value.escape_debug()
+            ))
+        }),
+    }
+}
+
+/// Settings of the helper's git, in which no file in the image or in a volume has a say.
+pub(super) fn helper_settings() -> Vec<(String, String)> {
+    git_config(&[
+        ("safe.directory", "*"),
+        ("advice.detachedHead", "false"),
+        ("core.fsmonitor", "false"),
+        ("core.hooksPath", "/dev/null"),
+        ("gc.auto", "0"),
+        ("init.defaultBranch", "main"),
+        ("maintenance.auto", "false"),
+        ("protocol.ext.allow", "never"),
+        ("uploadpack.allowAnySHA1InWant", "true"),
+    ])
+}
+
+/// Settings for git as variables of its environment.
+fn git_config(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut variables = vec![("GIT_CONFIG_COUNT".to_owned(), settings.len().to_string())];
+    for (index, (key, value)) in settings.iter().enumerate() {
+        variables.push((format!("GIT_CONFIG_KEY_{index}"), (*key).to_owned()));
+        variables.push((format!("GIT_CONFIG_VALUE_{index}"), (*value).to_owned()));
+    }
+    variables
+}
+
+/// Settings of the build's git, which takes the sources for somebody else's, since the helper fetched them.
+pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
+    let own = variables
+        .iter()
+        .any(|variable| variable.name.starts_with("GIT_CONFIG_"));
+    if own {
+        Vec::new()
+    } else {
+        git_config(&[("safe.directory", "*")])
+    }
+}
+
+impl Builder<'_> {
+    /// What the helper's script for the sources has to know.
+    pub fn sources(&self, settings: &GitSettings) -> GetSources<'_> {
+        let Origin::Checkout { remote, .. } = &self.job.sources.origin;
+        GetSources {
+            strategy: settings.strategy,
+            directory: self.directory,
+            open: &self.open,
+            url: CHECKOUT_DIR,
+            local: true,
+            remote: remote.as_deref().unwrap_or(CHECKOUT_DIR),
+            sha: &self.job.sources.sha,
+            ref_name: &self.job.sources.ref_name,
+            depth: settings.depth,
+            checkout: settings.checkout,
+            submodules: settings.submodules,
+            certificates: "",
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Services: their names, their containers, and how to ask whether they are up.
+
+use super::containers::{Builder, overriding_entrypoint};
+use super::reference;
+use crate::docker::{DockerCommand, Reference, Slot, Word};
+use crate::job::ImageSpec;
+use crate::outcome::InputError;
+
+/// A service to run.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its image.
+    pub image: Reference,
+    /// Stands for the image's id.
+    pub image_slot: Slot,
+    /// Stands for what the image says about its ports, as [`Service::ports`] prints it.
+    pub ports_slot: Slot,
+    /// Asks the engine for the ports that the image exposes.
+    pub ports: DockerCommand,
+    /// The container's name.
+    pub name: Word,
+    /// The hostnames it answers to in the job's network.
+    pub aliases: Vec<String>,
+    /// Makes and starts it.
+    pub run: DockerCommand,
+}
+
+impl Builder<'_> {
+    pub fn services(&self) -> Result<Vec<Service>, InputError> {
+        self.job
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| self.service(index, spec))
+            .collect()
+    }
+
+    fn service(&self, index: usize, spec: &ImageSpec) -> Result<Service, InputError> {
+        let place = format!("{}.services[{index}]", self.job.name);
+        let image = reference(&place, &self.variables.expand(&spec.name))?;
+        let image_slot = Slot::new(format!("image_service_{index}"));
+        let ports_slot = Slot::new(format!("ports_service_{index}"));
+        let name = self.names.container(&format!(
+            "{}-{index}",
+            image.service_name().replace('/', "__")
+        ));
+        let mut aliases = image.aliases();
+        for alias in &spec.alias {
+            let alias = self.variables.expand(alias);
+            check_hostname(&alias)
+                .map_err(|error| InputError::new(format!("{place}.alias: {error}")))?;
+            aliases.push(alias);
+        }
+        aliases.dedup();
+        let run = self.labelled(DockerCommand::run(&name).flag("--detach"), "service");
+        let run = run
+            .option("--network", &self.names.prefix)
+            .option("--network-alias", self.probe_alias(index));
+        let run = aliases
+            .iter()
+            .fold(run, |run, alias| run.option("--network-alias", alias));
+        let run = self.privileged(self.mounts(run));
+        let public = self
+            .variables
+            .iter()
+            .filter(|variable| variable.public && !variable.file);
+        let run = public.fold(run, |run, variable| {
+            run.env(&variable.name, variable.value.expose())
+        });
+        let command = spec.command.clone().unwrap_or_default();
+        Ok(Service {
+            ports: DockerCommand::image_inspect(
+                image_slot.clone(),
+                "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}",
+            ),
+            run: overriding_entrypoint(
+                run,
+                spec.entrypoint.as_deref(),
+                image_slot.clone(),
+                command,
+            ),
+            image,
+            image_slot,
+            ports_slot,
+            name,
+            aliases,
+        })
+    }
+
+    /// A hostname that this service has for itself, whatever aliases it shares.
+    fn probe_alias(&self, index: usize) -> Word {
+        self.names.container(&format!("service-{index}"))
+    }
+
+    pub fn health_check(
+        &self,
+        services: &[Service],
+        seconds: Option<u64>,
+    ) -> Option<DockerCommand> {
+        let seconds = seconds.filter(|_| !services.is_empty())?;
+        let mut words: Vec<Word> = [
+            "alloy-runner",
+            "health-check",
+            "--timeout",
+            &seconds.to_string(),
+            "--",
+        ]
+        .map(Word::from)
+        .to_vec();
+        for (index, service) in services.iter().enumerate() {
+            words.push(
+                self.probe_alias(index)
+                    .then("=")
+                    .then(service.ports_slot.clone()),
+            );
+        }
+        Some(DockerCommand::exec().operands(self.names.container("helper"), words))
+    }
+}
+
+/// Two services of one name are answered in changing order: worth a word.
+pub(super) fn warnings(services: &[Service]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, service) in services.iter().enumerate() {
+        let clash = services[..index].iter().find_map(|other| {
+            let alias = service
+                .aliases
+                .iter()
+                .find(|alias| other.aliases.contains(alias))?;
+            Some((alias, &other.image))
+        });
+        if let Some((alias, other)) = clash {
+            warnings.push(format!(
+                "the services {other} and {} share the hostname `{alias}`; give one of them an `alias`",
+                service.image
+            ));
+        }
+    }
+    warnings
+}
+
+fn check_hostname(name: &str) -> Result<(), String> {
+    let good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() <= 253 && name.split('.').all(good) {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{}` is no hostname: letters, digits, dashes and dots",
+            name.escape_debug()
+        ))
+    }
+}

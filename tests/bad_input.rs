@@ -1,0 +1,235 @@
+//! What is wrong is said on one line, with what to do, and nothing is left behind.
+
+mod support;
+
+use serde_json::json;
+use support::{BUSYBOX, Project, Ran, fake_docker, path_with, run};
+
+fn assert_one_line(ran: &Ran, status: i32, parts: &[&str]) {
+    assert_eq!(ran.status, Some(status), "{ran}");
+    assert_eq!(ran.stdout, "", "{ran}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    for part in parts {
+        assert!(ran.stderr.contains(part), "{part}: {ran}");
+    }
+}
+
+#[test]
+fn what_the_user_wrote_is_named_with_its_place() {
+    let good = json!({"image": BUSYBOX, "test": {"script": "true"}, "build": {"script": "true"}})
+        .to_string();
+    for (file, arguments, parts) in [
+        (
+            good.as_str(),
+            &["tset"][..],
+            &["there is no job `tset` (did you mean `test`?); the jobs are: test, build"][..],
+        ),
+        (
+            "{\n \"test\": }",
+            &["test"],
+            &[".alloy-ci.json:2:10: not JSON: expected value"],
+        ),
+        (
+            r#"{"test": {"script": [1]}}"#,
+            &["test"],
+            &[".alloy-ci.json: test.script: expected a string or a list of strings"],
+        ),
+        (
+            r#"{"test": {"script": "x"}}"#,
+            &["test"],
+            &["the job `test` has no image", "`image`", "--docker-image"],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "--privileged"}}"#,
+            &["test"],
+            &["test.image: `--privileged` is no image name"],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "a", "services": [{"name": "b", "alias": "-x"}]}}"#,
+            &["test"],
+            &["test.services[0].alias: `-x` is no hostname"],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "a", "variables": {"A-B": 1}}}"#,
+            &["test"],
+            &["`A-B` is no name for a variable"],
+        ),
+        (
+            &good,
+            &["--env", "GIT_DEPTH=-1", "test"],
+            &["the variable GIT_DEPTH is `-1`; it must be a number, 0 or more"],
+        ),
+        (
+            &good,
+            &["--env", "NOT_SET_ANYWHERE", "test"],
+            &["--env NOT_SET_ANYWHERE", "export it"],
+        ),
+        (
+            &good,
+            &["--env-file", "no-such-file", "test"],
+            &["cannot read the env file no-such-file"],
+        ),
+        (
+            &good,
+            &["--file", "no-such-file", "test"],
+            &["cannot read the job file no-such-file"],
+        ),
+        (
+            &good,
+            &["--docker-volumes", "relative", "test"],
+            &["docker.volumes: `relative` must be an absolute path"],
+        ),
+        (
+            &good,
+            &["--tls-ca-file", ".alloy-ci.json", "test"],
+            &["tls-ca-file: .alloy-ci.json holds no certificate in PEM"],
+        ),
+    ] {
+        let project = Project::empty();
+        project.write(".alloy-ci.json", file);
+        project.commit();
+        assert_one_line(&project.exec(arguments), 2, parts);
+        // Nothing was made that would have to be removed.
+        assert!(
+            !project.beside("state/processes").exists()
+                || project
+                    .beside("state/processes")
+                    .read_dir()
+                    .expect("readable")
+                    .next()
+                    .is_none()
+        );
+        std::mem::forget(project);
+    }
+}
+
+#[test]
+fn no_checkout_no_commit_no_job_file() {
+    let project = Project::empty();
+    assert_one_line(
+        &project.exec(&["test"]),
+        2,
+        &["is not in a git checkout", "git init"],
+    );
+    project.git(&["init", "-q"]);
+    assert_one_line(
+        &project.exec(&["test"]),
+        2,
+        &["has no commit yet", "commit what is to be tested"],
+    );
+    project.write("file", "");
+    project.commit();
+    assert_one_line(
+        &project.exec(&["test"]),
+        2,
+        &["there is no .alloy-ci.json (or .alloy-ci.yml)", "--file"],
+    );
+}
+
+#[test]
+fn wrong_usage_is_status_two() {
+    let project = Project::empty();
+    for arguments in [
+        &["exec", "--no-such-flag", "test"][..],
+        &["no-such-command"],
+        &["exec"],
+        &["exec", "--docker-pull-policy", "often", "x"],
+    ] {
+        let ran = project.run(arguments);
+        assert_eq!(ran.status, Some(2), "{ran}");
+        assert!(
+            ran.stderr.contains("--help") || ran.stderr.contains("Usage"),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
+fn both_job_files_the_json_one_counts_and_the_log_says_so() {
+    let project =
+        Project::new(&json!({"image": BUSYBOX, "test": {"script": "echo from json"}}).to_string());
+    project.write(
+        ".alloy-ci.yml",
+        "image: alloy-runner-test/busybox\ntest:\n  script: [echo from yaml]\n",
+    );
+    project.commit();
+    let ran = project.exec(&["test"]);
+    assert!(
+        ran.assert_success().stdout.contains("\nfrom json\n"),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr.contains(".alloy-ci.json counts") && ran.stderr.contains("--file"),
+        "{ran}"
+    );
+    let ran = project.exec(&["--file", ".alloy-ci.yml", "test"]);
+    assert!(
+        ran.assert_success().stdout.contains("\nfrom yaml\n"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn no_client_and_no_engine_are_system_failures() {
+    let project = Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+    let no_client = run(project.command(&["exec", "test"]).env("PATH", "/nowhere"));
+    assert_eq!(no_client.status, Some(3), "{no_client}");
+    assert!(
+        no_client
+            .stdout
+            .contains("cannot start the docker command line")
+            && no_client.stdout.contains("install it"),
+        "{no_client}"
+    );
+    let no_engine = run(project
+        .command(&["exec", "test"])
+        .env("DOCKER_HOST", "unix:///nowhere.sock"));
+    assert_eq!(no_engine.status, Some(3), "{no_engine}");
+    assert!(
+        no_engine
+            .stdout
+            .contains("ERROR: Build failed (system failure): no docker engine answers"),
+        "{no_engine}"
+    );
+    assert_eq!(no_engine.stdout.matches("ERROR").count(), 1, "{no_engine}");
+    for arguments in [&["prune"][..], &["helper-image", "build"]] {
+        let ran = run(project
+            .command(arguments)
+            .env("DOCKER_HOST", "unix:///nowhere.sock"));
+        assert_one_line(&ran, 3, &["no docker engine answers", "--docker-host"]);
+    }
+}
+
+#[test]
+fn a_client_that_dies_is_never_a_success() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 5"]}}).to_string(),
+    );
+    let mut command = project.command(&["exec", "test"]);
+    let ran = run(command
+        .env("PATH", path_with(&fake_docker()))
+        .env("DOCKER_FAKE", "run --pull never --interactive=detach"));
+    assert_eq!(ran.status, Some(3), "{ran}");
+    assert!(
+        ran.stdout.contains("system failure") && ran.stdout.contains("lost"),
+        "{ran}"
+    );
+    assert_eq!(project.leftovers(), "");
+}
+
+#[test]
+fn an_engine_of_another_architecture_is_noticed_before_the_image_is_built() {
+    let project = Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+    let mut command = project.command(&["helper-image", "build"]);
+    let ran = run(command
+        .env("PATH", path_with(&fake_docker()))
+        .env("DOCKER_FAKE", "version=print linux/riscv64"));
+    assert_one_line(
+        &ran,
+        3,
+        &[
+            "the docker engine is linux/riscv64",
+            "this executable is linux/",
+        ],
+    );
+}

@@ -1,0 +1,156 @@
+//! `exec --dry-run` and `-x`: what is printed runs by itself, and does the same.
+
+mod support;
+
+use std::process::Command;
+
+use serde_json::json;
+use support::{BUSYBOX, DEBIAN, POSTGRES, Project, Ran, run, shell};
+
+/// Jobs with and without a service, an entrypoint and a failure; with a secret in all of them.
+fn project() -> Project {
+    Project::new(
+        &json!({
+            "image": DEBIAN,
+            "variables": {"PUBLIC": "it's $ok\n\"2nd\" line", "POSTGRES_USER": "ci"},
+            "plain": {"script": ["echo \"$PUBLIC\"", "echo ${#TOKEN} ${#DOCKER_TOKEN} ${#DOCKER_KEY}", "cat", "ls -A"],
+                      "after_script": ["echo after $CI_JOB_STATUS"]},
+            "service": {"services": [{"name": POSTGRES, "alias": "postgres"}],
+                        "image": {"name": POSTGRES, "entrypoint": [""]},
+                        "script": ["PGPASSWORD=postgres psql -h postgres -U ci -Atc 'select 6 * 7'"]},
+            "fails": {"image": BUSYBOX, "script": ["echo one", "exit 7"], "after_script": ["echo after $CI_JOB_STATUS"]},
+            "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"}
+        })
+        .to_string(),
+    )
+}
+
+const SECRETS: [(&str, &str); 3] = [
+    ("TOKEN", "hunter2's $token"),
+    ("DOCKER_TOKEN", "docker-secret"),
+    ("DOCKER_KEY", "line one\nline two"),
+];
+
+fn with_secrets(command: &mut Command) -> &mut Command {
+    command.envs(SECRETS)
+}
+
+fn arguments<'a>(before: &[&'a str], job: &'a str) -> Vec<&'a str> {
+    let secrets = SECRETS.iter().flat_map(|(name, _)| ["--env", name]);
+    before.iter().copied().chain(secrets).chain([job]).collect()
+}
+
+fn assert_no_secret(text: &str) {
+    for (_, secret) in SECRETS {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+/// The log without what is different in every run, and, where the log is not masked, with what is masked.
+fn comparable(ran: &Ran) -> String {
+    ran.stdout
+        .lines()
+        .filter(|line| !line.starts_with("Running on "))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn the_printed_script_does_the_same_and_leaves_the_engine_as_clean() {
+    let project = project();
+    for job in ["plain", "service", "fails", "entrypoint"] {
+        let script = run(with_secrets(
+            &mut project.command(&arguments(&["exec", "--dry-run"], job)),
+        ));
+        assert_eq!(script.status, Some(0), "{script}");
+        assert_no_secret(&script.stdout);
+        let real = run(with_secrets(
+            &mut project.command(&arguments(&["exec"], job)),
+        ));
+        for program in ["sh", "bash"] {
+            let printed = run(with_secrets(&mut shell(program, &script.stdout)));
+            assert_eq!(printed.status, real.status, "{program} {job}: {printed}");
+            assert_eq!(
+                comparable(&printed),
+                comparable(&real),
+                "{program} {job}: {}",
+                printed.stderr
+            );
+            assert_eq!(project.leftovers(), "");
+        }
+    }
+}
+
+#[test]
+fn the_printed_script_begins_with_what_it_needs() {
+    let project = project();
+    let script = run(with_secrets(
+        &mut project.command(&arguments(&["exec", "--dry-run"], "plain")),
+    ));
+    let without = run(shell("sh", &script.stdout).env_remove("TOKEN"));
+    assert_ne!(without.status, Some(0));
+    assert!(
+        without.stderr.contains("DOCKER_KEY") && without.stdout.is_empty(),
+        "{without}"
+    );
+}
+
+#[test]
+fn a_printed_script_that_is_stopped_cleans_up() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 600"]}}).to_string(),
+    );
+    let script = project.exec(&["--dry-run", "test"]).stdout;
+    let mut command = shell("sh", &script);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut stdout = child.stdout.take().expect("piped");
+    support::read_until(&mut stdout, "\nbegun\n");
+    // As a terminal does it: to all of the group.
+    let group = format!("-{}", child.id());
+    assert_eq!(
+        run(Command::new("kill").args(["-INT", "--", &group])).status,
+        Some(0)
+    );
+    child.wait().expect("ended");
+    assert_eq!(project.leftovers(), "");
+}
+
+#[test]
+fn what_x_printed_can_be_pasted_in_order_and_runs_the_job_again() {
+    let project = project();
+    for job in ["plain", "service"] {
+        let real = run(with_secrets(
+            &mut project.command(&arguments(&["-x", "exec"], job)),
+        ));
+        real.assert_success();
+        assert_no_secret(&real.stderr);
+        // A variable that travels under another name is pasted under that.
+        let mut paste = shell("bash", &real.stderr);
+        let pasted = run(with_secrets(&mut paste).env("ALLOY_VARIABLE_DOCKER_KEY", SECRETS[2].1));
+        assert_eq!(pasted.status, Some(0), "{pasted}");
+        assert_eq!(pasted.stderr, "");
+        // The lines that are the runner's own and not a container's stand in the real log only.
+        let own = [
+            "Running ",
+            "  on exec",
+            "Using ",
+            "Starting service ",
+            "Waiting for ",
+            "Job succeeded",
+        ];
+        let of_containers: Vec<&str> = real
+            .stdout
+            .lines()
+            .filter(|line| !own.iter().any(|begin| line.starts_with(begin)))
+            .collect();
+        assert_eq!(
+            pasted.stdout.lines().collect::<Vec<_>>(),
+            of_containers,
+            "{job}"
+        );
+        assert_eq!(project.leftovers(), "");
+    }
+}

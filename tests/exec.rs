@@ -1,0 +1,300 @@
+//! `exec`: the log, the script, the variables, the exit status.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{BUSYBOX, DEBIAN, Project};
+
+#[test]
+fn the_log_has_its_lines_in_their_order() {
+    let project = Project::new(
+        &json!({"image": DEBIAN, "test": {
+            "before_script": ["echo before"],
+            "script": ["echo one", "echo two >&2", "exit 7", "echo never"],
+            "after_script": ["echo after $CI_JOB_STATUS"]}})
+        .to_string(),
+    );
+    let ran = project.exec(&["test"]);
+    assert_eq!(ran.status, Some(1), "{ran}");
+    let id = run_docker_id(DEBIAN);
+    let sha = &project.git(&["rev-parse", "HEAD"])[..8];
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("Running with alloy-runner 0.1.0 (") && lines[0].ends_with(')'),
+        "{ran}"
+    );
+    assert_eq!(lines[1], "  on exec local");
+    assert_eq!(
+        lines[2],
+        format!("Using Docker executor with image {DEBIAN}:latest ...")
+    );
+    assert_eq!(
+        lines[3],
+        format!("Using docker image {id} for {DEBIAN}:latest ...")
+    );
+    assert!(
+        lines[4].starts_with("Running on runner-local-project-") && lines[4].ends_with("..."),
+        "{ran}"
+    );
+    assert_eq!(lines[5], "Cloning repository...");
+    assert_eq!(lines[6], format!("Checking out {sha} as master..."));
+    let rest = [
+        "$ echo before",
+        "before",
+        "$ echo one",
+        "one",
+        "$ echo two >&2",
+        "two",
+        "$ exit 7",
+        "$ echo after $CI_JOB_STATUS",
+        "after failed",
+        "ERROR: Build failed: exit code 7",
+    ];
+    assert_eq!(lines[7..], rest);
+    assert_eq!(ran.stderr, "");
+}
+
+fn run_docker_id(image: &str) -> String {
+    support::docker(&["image", "inspect", "--format", "{{.Id}}", image])
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn any_value_survives_and_references_expand() {
+    let strange = "it's \"quoted\"\n\ttabs `ls` \\ $(id) grün";
+    let project = Project::new(
+        &json!({"image": "$REGISTRY/busybox", "variables": {
+                "REGISTRY": "alloy-runner-test", "STRANGE": strange, "NUMBER": 1.5, "YES": true, "NOTHING": null,
+                "URL": "db://$USER_NAME:${PASSWORD}@host/$$x", "USER_NAME": "u"},
+            "test": {"script": [
+                "printf '<%s>\\n' \"$STRANGE\" \"$NUMBER\" \"$YES\" \"$NOTHING\"",
+                "printf '%s\\n' \"$URL\" | tr a-z A-Z",
+                "echo \"${#PASSWORD} $GIVEN\""]},
+            "own": {"variables": {"ONLY": "mine"}, "image": BUSYBOX, "script": "echo \"$ONLY $NUMBER.\""}})
+        .to_string(),
+    );
+    let mut command = project.command(&[
+        "exec",
+        "--env",
+        "PASSWORD",
+        "--env",
+        "GIVEN=of $USER_NAME",
+        "test",
+    ]);
+    let ran = support::run(command.env("PASSWORD", "pa$$w'rd\n2nd line"));
+    ran.assert_success();
+    let output = ran.build_output();
+    assert!(
+        output.contains(&format!("<{strange}>\n<1.5>\n<true>\n<>\n")),
+        "{ran}"
+    );
+    assert!(
+        output.contains("DB://U:PA$$W'RD\n2ND LINE@HOST/$X\n"),
+        "{ran}"
+    );
+    assert!(output.contains("17 of u\n"), "{ran}");
+    assert!(
+        project.exec(&["own"]).build_output().contains("mine .\n"),
+        "a job's variables replace the global ones"
+    );
+}
+
+#[test]
+fn predefined_variables_describe_the_job() {
+    let project = Project::new(&json!({"image": BUSYBOX, "stages": ["check"], "a job": {"stage": "check", "script":
+        "for v in CI ALLOY_CI CI_SERVER CI_DISPOSABLE_ENVIRONMENT CI_JOB_NAME CI_JOB_STAGE CI_COMMIT_REF_NAME \
+         CI_PROJECT_DIR CI_PROJECT_NAME CI_PROJECT_PATH CI_COMMIT_SHA; do eval echo $v=\\$$v; done; pwd"}}).to_string());
+    project.git(&[
+        "remote",
+        "add",
+        "origin",
+        "https://user:secret@git.example.org/acme/site.git",
+    ]);
+    let ran = project.exec(&["a job"]);
+    let sha = project.git(&["rev-parse", "HEAD"]);
+    let want = format!(
+        "CI=true\nALLOY_CI=true\nCI_SERVER=yes\nCI_DISPOSABLE_ENVIRONMENT=true\nCI_JOB_NAME=a job\nCI_JOB_STAGE=check\n\
+         CI_COMMIT_REF_NAME=master\nCI_PROJECT_DIR=/builds/acme/site\nCI_PROJECT_NAME=site\nCI_PROJECT_PATH=acme/site\n\
+         CI_COMMIT_SHA={sha}\n/builds/acme/site\nJob succeeded\n"
+    );
+    assert!(ran.assert_success().stdout.ends_with(&want), "{ran}");
+}
+
+#[test]
+fn secrets_are_masked_and_reach_the_build_alone() {
+    let project = Project::new(
+        &json!({"image": DEBIAN, "services": [{"name": support::REDIS, "alias": "redis"}], "test": {"script": [
+            "echo ${#TOKEN} ${#DOCKER_TOKEN} ${#SSH_KEY}",
+            "echo \"$TOKEN\"; printf hunter2-; sleep 0.3; echo hunter2",
+            "env | grep -c ALLOY_VARIABLE_ || true"]}})
+        .to_string(),
+    );
+    let env_file = project.beside("secrets");
+    std::fs::write(
+        &env_file,
+        "# of the team\nTOKEN=hunter2-hunter2\nDOCKER_TOKEN=docker-secret\n",
+    )
+    .expect("written");
+    let arguments = [
+        "-x",
+        "exec",
+        "--env-file",
+        env_file.to_str().expect("UTF-8"),
+        "--env",
+        "SSH_KEY",
+        "test",
+    ];
+    let ran = support::run(
+        project
+            .command(&arguments)
+            .env("SSH_KEY", "line one\nline two"),
+    );
+    ran.assert_success();
+    assert!(
+        ran.stdout.ends_with(
+            "[MASKED]\n[MASKED]\n$ env | grep -c ALLOY_VARIABLE_ || true\n0\nJob succeeded\n"
+        ),
+        "{ran}"
+    );
+    assert!(ran.stdout.contains("\n15 13 17\n"), "{ran}");
+    for secret in ["hunter2-hunter2", "docker-secret", "line one"] {
+        assert!(
+            !ran.stdout.contains(&format!("{secret}\n")) && !ran.stderr.contains(secret),
+            "{secret}: {ran}"
+        );
+    }
+    let helper_and_service = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("docker run") && line.contains(" --detach "));
+    assert_eq!(helper_and_service.clone().count(), 2, "{ran}");
+    assert!(
+        helper_and_service
+            .clone()
+            .all(|line| !line.contains("--env TOKEN") && !line.contains("SSH_KEY")),
+        "{ran}"
+    );
+}
+
+#[test]
+fn standard_input_is_at_its_end_and_nothing_holds_the_job_open() {
+    let project = Project::new(
+        &json!({"test": {"script": ["cat", "sleep 300 &", "(while :; do echo tick; sleep 100; done) & echo started"]}}).to_string(),
+    );
+    for image in [DEBIAN, BUSYBOX] {
+        let begin = Instant::now();
+        let ran = project.exec(&["--docker-image", image, "test"]);
+        ran.assert_success();
+        assert!(ran.stdout.contains("\n$ sleep 300 &\n"), "{ran}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+}
+
+#[test]
+fn bash_where_there_is_one_and_the_shell_traces_itself_when_asked() {
+    let project = Project::new(
+        &json!({"test": {"script": ["echo \"bash ${BASH_VERSION:+yes}\"", "if (set -o pipefail) 2>/dev/null; then false | true; fi"]}})
+            .to_string(),
+    );
+    let debian = project.exec(&[
+        "--docker-image",
+        DEBIAN,
+        "--env",
+        "CI_DEBUG_TRACE=true",
+        "test",
+    ]);
+    assert_eq!(debian.status, Some(1), "{debian}");
+    assert!(
+        debian.stdout.contains("\nbash yes\n") && debian.stdout.contains("+ echo 'bash yes'\n"),
+        "{debian}"
+    );
+    let busybox = project.exec(&["--docker-image", BUSYBOX, "test"]);
+    assert!(
+        busybox.stdout.contains("\nbash \n") && !busybox.stdout.contains("+ "),
+        "{busybox}"
+    );
+}
+
+#[test]
+fn after_script_has_a_shell_of_its_own_and_does_not_count() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {
+            "script": ["SHELL_VARIABLE=1", "cd /", "echo kept >/tmp/kept"],
+            "after_script": ["echo \"<$SHELL_VARIABLE> $PWD $(cat /tmp/kept) $CI_JOB_STATUS\"", "exit 3", "echo never"]}})
+        .to_string(),
+    );
+    let ran = project.exec(&["test"]);
+    ran.assert_success();
+    assert!(ran.stdout.contains("\n<> /builds/local/site kept success\n$ exit 3\nWARNING: after_script failed: exit code 3\n"), "{ran}");
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_stopped_and_its_after_script_still_runs() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["sleep 600"], "after_script": ["echo after $CI_JOB_STATUS"]}}).to_string(),
+    );
+    let begin = Instant::now();
+    let ran = project.exec(&["--timeout", "3", "test"]);
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!(ran.status, Some(1), "{ran}");
+    assert!(
+        ran.stdout
+            .ends_with("\nafter failed\nERROR: Build failed: execution took longer than 3 s\n"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn large_output_arrives_whole_with_the_status_behind_it() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["yes 0123456789abcde | head -c 10000000 || true", "exit 3"]}}).to_string(),
+    );
+    let ran = project.exec(&["test"]);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(ran.stdout.matches("0123456789abcde\n").count(), 625_000);
+    assert!(
+        ran.stdout
+            .ends_with("$ exit 3\nERROR: Build failed: exit code 3\n")
+    );
+}
+
+#[test]
+fn an_entrypoint_is_kept_and_finds_the_sources_in_place() {
+    let project = Project::new(
+        &json!({"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; pwd; exit 5"]}, "test": {"script": ["never"]}}).to_string(),
+    );
+    let ran = project.exec(&["test"]);
+    assert_eq!(ran.status, Some(1), "{ran}");
+    assert!(
+        ran.stdout.ends_with(
+            "\n.alloy-ci.json\n.git\n/builds/local/site\nERROR: Build failed: exit code 5\n"
+        ),
+        "{ran}"
+    );
+}
+
+#[test]
+fn an_image_that_is_not_there_fails_the_build() {
+    let project =
+        Project::new(&json!({"test": {"image": "localhost:1/no/such", "script": "x"}}).to_string());
+    let ran = project.exec(&["--docker-pull-policy", "never", "test"]);
+    assert_eq!(ran.status, Some(1), "{ran}");
+    assert!(
+        ran.stdout.ends_with(
+            "\nERROR: Build failed: Error: image localhost:1/no/such:latest not found\n"
+        ),
+        "{ran}"
+    );
+    assert!(!ran.stdout.contains("Pulling"), "{ran}");
+}

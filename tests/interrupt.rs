@@ -1,0 +1,128 @@
+//! Signals: everything is cleaned up, the exit status says what happened.
+
+mod support;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{BUSYBOX, Project, REDIS, read_until, signal};
+
+fn sleeper() -> Project {
+    Project::new(
+        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+            "test": {"script": ["echo begun", "sleep 600"], "after_script": ["echo never"]}})
+        .to_string(),
+    )
+}
+
+#[test]
+fn ctrl_c_ends_a_sleeping_job_within_three_seconds() {
+    for (name, status) in [("INT", 130), ("TERM", 143)] {
+        let project = sleeper();
+        let mut child = project.spawn(&["exec", "test"]);
+        let mut stdout = child.stdout.take().expect("piped");
+        read_until(&mut stdout, "\nbegun\n");
+        let begin = Instant::now();
+        signal(&child, name);
+        let ended = child.wait().expect("ended");
+        assert!(
+            begin.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert_eq!(ended.code(), Some(status));
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).expect("readable");
+        assert_eq!(rest, "$ sleep 600\nERROR: Build failed: canceled\n");
+        assert_eq!(project.leftovers(), "");
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_leaves_nothing() {
+    for delay in [0, 30, 80, 150, 300, 500, 800, 1200] {
+        let project = sleeper();
+        let mut child = project.spawn(&["exec", "test"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        signal(&child, "INT");
+        let begin = Instant::now();
+        let status = child.wait().expect("ended");
+        assert!(
+            begin.elapsed() < Duration::from_secs(3),
+            "after {delay} ms: {:?}",
+            begin.elapsed()
+        );
+        // Before the handlers are there, the signal itself ends the program.
+        assert!(
+            status.code().is_none_or(|code| code == 130),
+            "after {delay} ms: {status:?}"
+        );
+        assert_eq!(project.leftovers(), "", "after {delay} ms");
+    }
+}
+
+#[test]
+fn what_a_killed_runner_leaves_the_next_one_removes_but_not_what_a_living_one_has() {
+    let project = sleeper();
+    let mut living = project.spawn(&["exec", "test"]);
+    read_until(living.stdout.as_mut().expect("piped"), "\nbegun\n");
+    let mut killed = project.spawn(&["exec", "test"]);
+    read_until(killed.stdout.as_mut().expect("piped"), "\nbegun\n");
+    killed.kill().expect("killed");
+    killed.wait().expect("ended");
+    let both = project.leftovers();
+    assert!(
+        both.contains("-concurrent-0-build\n") && both.contains("-concurrent-1-build\n"),
+        "{both}"
+    );
+    let pruned = project.run(&["prune"]);
+    assert_eq!(pruned.status, Some(0), "{pruned}");
+    assert!(
+        pruned.stdout.contains("concurrent-1-build") && !pruned.stdout.contains("concurrent-0"),
+        "{pruned}"
+    );
+    let left = project.leftovers();
+    assert!(
+        left.contains("-concurrent-0-build\n") && !left.contains("-concurrent-1"),
+        "{left}"
+    );
+    living.kill().expect("killed");
+    living.wait().expect("ended");
+    let mut next = project.spawn(&["exec", "test"]);
+    read_until(next.stdout.as_mut().expect("piped"), "\nbegun\n");
+    let left = project.leftovers();
+    assert_eq!(
+        left.matches("-build\n").count(),
+        1,
+        "the next one removes what the other left: {left}"
+    );
+    signal(&next, "INT");
+    assert_eq!(next.wait().expect("ended").code(), Some(130));
+    assert_eq!(project.leftovers(), "");
+}
+
+#[test]
+fn two_runs_at_once_in_one_checkout_do_not_disturb_each_other() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+            "test": {"script": ["test ! -e mark", "echo $CI_CONCURRENT_ID >mark", "sleep 2",
+                "test \"$(cat mark)\" = $CI_CONCURRENT_ID", "echo I am $CI_CONCURRENT_ID"]}})
+        .to_string(),
+    );
+    let runs: Vec<_> = (0..3).map(|_| project.spawn(&["exec", "test"])).collect();
+    let mut ids: Vec<String> = runs
+        .into_iter()
+        .map(|run| {
+            let ran = support::Ran::from(run.wait_with_output().expect("ended"));
+            ran.assert_success();
+            ran.stdout
+                .lines()
+                .find_map(|line| line.strip_prefix("I am "))
+                .expect("an id")
+                .to_owned()
+        })
+        .collect();
+    ids.sort();
+    assert_eq!(ids, ["0", "1", "2"]);
+}

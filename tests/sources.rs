@@ -1,0 +1,306 @@
+//! Where the sources come from, and in which state the build finds them.
+
+mod support;
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use serde_json::json;
+use support::{BUSYBOX, NONROOT, Project, Ran, git};
+
+/// A job that says what it finds, in an image that has git.
+fn project(script: &[&str]) -> Project {
+    Project::new(&json!({"image": {"name": NONROOT}, "test": {"script": script}}).to_string())
+}
+
+fn lines(ran: &Ran) -> Vec<&str> {
+    ran.assert_success();
+    ran.build_output()
+        .lines()
+        .filter(|line| !line.starts_with("$ ") && *line != "Job succeeded")
+        .collect()
+}
+
+#[test]
+fn the_exact_commit_is_checked_out_and_the_checkout_is_not_written_to() {
+    let project = project(&[
+        "git rev-parse HEAD",
+        "git status --porcelain",
+        "cat new.txt",
+        "git log --oneline | wc -l",
+    ]);
+    project.write("new.txt", "committed\n");
+    project.commit();
+    project.write("new.txt", "changed\n");
+    project.write("untracked", "x");
+    let before = snapshot(&project);
+    let ran = project.exec(&["test"]);
+    assert_eq!(
+        lines(&ran),
+        [
+            project.git(&["rev-parse", "HEAD"]).as_str(),
+            "committed",
+            "2"
+        ]
+    );
+    assert!(
+        ran.stdout.contains(
+            "WARNING: there are uncommitted changes; the job tests the commit without them\n"
+        ),
+        "{ran}"
+    );
+    assert_eq!(snapshot(&project), before);
+}
+
+/// Everything in the checkout, its git directory included, with times and modes.
+fn snapshot(project: &Project) -> String {
+    let find = ["find", ".", "-printf", "%p %m %U %s %T@ %C@\\n"];
+    let ran = support::run(
+        std::process::Command::new(find[0])
+            .args(&find[1..])
+            .current_dir(&project.directory),
+    );
+    let mut lines: Vec<&str> = ran.stdout.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn depth_strategy_and_checkout_do_what_they_say() {
+    let project = project(&["git log --oneline | wc -l", "ls"]);
+    for name in ["one", "two", "three"] {
+        project.write(name, "");
+        project.commit();
+    }
+    assert_eq!(
+        lines(&project.exec(&["--env", "GIT_DEPTH=2", "test"])),
+        ["2", "one", "three", "two"]
+    );
+    let bare = project.exec(&["--env", "GIT_CHECKOUT=false", "test"]);
+    assert!(
+        bare.stdout.contains("\nSkipping Git checkout\n") && !bare.stdout.contains("Checking out"),
+        "{bare}"
+    );
+    let none = project.exec(&[
+        "--env",
+        "GIT_STRATEGY=none",
+        "--env",
+        "GET_SOURCES_ATTEMPTS=3",
+        "test",
+    ]);
+    assert_eq!(none.status, Some(1), "{none}");
+    assert!(
+        none.stdout.contains("\nSkipping Git repository setup\n") && none.stdout.contains("\n0\n"),
+        "{none}"
+    );
+    // A builds directory of a clone lives as long as its job, so a fetch finds nothing and clones.
+    let fetched = project.exec(&["--env", "GIT_STRATEGY=fetch", "test"]);
+    assert_eq!(lines(&fetched), ["4", "one", "three", "two"]);
+}
+
+#[test]
+fn branches_tags_and_detached_heads_have_their_names() {
+    let project = project(&[
+        "echo \"$CI_COMMIT_REF_NAME ${CI_COMMIT_TAG:-} ${CI_COMMIT_BRANCH:-}\"",
+        "git tag",
+        "git branch -r",
+    ]);
+    project.git(&["checkout", "-qb", "feature/x"]);
+    let ran = project.exec(&["test"]);
+    assert_eq!(
+        lines(&ran),
+        [
+            "feature/x  feature/x",
+            "  origin/feature/x",
+            "  origin/master"
+        ]
+    );
+    assert!(ran.stdout.contains(" as feature/x...\n"), "{ran}");
+    project.git(&["tag", "-am", "first", "v1"]);
+    project.git(&["checkout", "-q", "v1"]);
+    assert_eq!(lines(&project.exec(&["test"]))[..2], ["v1 v1 ", "v1"]);
+}
+
+#[test]
+fn linked_worktrees_shallow_clones_and_borrowed_objects_work() {
+    let project = project(&["git log --oneline | wc -l", "ls"]);
+    project.write("two", "");
+    project.commit();
+    let url = format!("file://{}", project.directory.display());
+    for (name, arguments) in [
+        ("worktree", vec!["worktree", "add", "-q", "--detach"]),
+        ("shallow", vec!["clone", "-q", "--depth", "1", &url]),
+        ("shared", vec!["clone", "-q", "--shared", "."]),
+    ] {
+        let other = project.beside(name);
+        project.git(&[&arguments[..], &[other.to_str().expect("UTF-8")]].concat());
+        let mut command = project.command(&["exec", "test"]);
+        let ran = support::run(command.current_dir(&other));
+        let count = if name == "shallow" { "1" } else { "2" };
+        assert_eq!(lines(&ran), [count, "two"], "{name}");
+        let id = ran
+            .stdout
+            .split("-project-")
+            .nth(1)
+            .and_then(|rest| rest.split('-').next())
+            .expect("an id");
+        for volume in support::docker(&[
+            "volume",
+            "ls",
+            "-q",
+            "--filter",
+            &format!("name=-project-{id}-"),
+        ])
+        .lines()
+        {
+            support::docker(&["volume", "rm", volume]);
+        }
+    }
+}
+
+#[test]
+fn submodules_come_from_the_checkouts_own_clones() {
+    let inner = Project::new(&json!({"x": {"script": "x"}}).to_string());
+    inner.write("inner.txt", "inner");
+    inner.commit();
+    let outer = Project::new(&json!({"x": {"script": "x"}}).to_string());
+    outer.git(&[
+        "submodule",
+        "--quiet",
+        "add",
+        inner.directory.to_str().expect("UTF-8"),
+        "in",
+    ]);
+    outer.commit();
+    let project = project(&[
+        "ls sub/in 2>/dev/null || echo nothing",
+        "git config remote.origin.url",
+    ]);
+    project.git(&[
+        "remote",
+        "add",
+        "origin",
+        "https://git.example.org/acme/site.git",
+    ]);
+    project.git(&[
+        "submodule",
+        "--quiet",
+        "add",
+        outer.directory.to_str().expect("UTF-8"),
+        "sub",
+    ]);
+    project.git(&["submodule", "--quiet", "update", "--init", "--recursive"]);
+    project.commit();
+    let origin = "https://git.example.org/acme/site.git";
+    assert_eq!(lines(&project.exec(&["test"])), ["nothing", origin]);
+    let normal = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=normal", "test"]);
+    assert_eq!(
+        lines(&normal),
+        [origin],
+        "the directory of the inner one is there, and empty: {normal}"
+    );
+    let recursive = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=recursive", "test"]);
+    assert_eq!(lines(&recursive), ["inner.txt", origin], "{recursive}");
+    let wrong = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=all", "test"]);
+    assert_eq!(wrong.status, Some(2), "{wrong}");
+    assert_eq!(
+        wrong.stderr,
+        "alloy-runner: the variable GIT_SUBMODULE_STRATEGY is `all`; it can be none, normal, recursive\n"
+    );
+}
+
+#[test]
+fn a_user_other_than_root_can_write_to_sources_and_caches_and_git_does_not_mind() {
+    let project = project(&[
+        "id -un",
+        "echo x >>.alloy-ci.json",
+        "mkdir new && touch new/file ../beside",
+        "git status --porcelain",
+        "git config user.name B && git config user.email b@example.org && git commit -qam two && echo committed",
+        "touch /cache/file && cat \"$KEY\"",
+    ]);
+    std::fs::write(project.beside("ssh key"), "KEY=secret of several words\n").expect("written");
+    let secret = project.beside("ssh key");
+    let ran = project.exec(&["--env-file", secret.to_str().expect("UTF-8"), "test"]);
+    assert_eq!(ran.status, Some(1), "{ran}");
+    let before = ran
+        .build_output()
+        .lines()
+        .filter(|line| !line.starts_with("$ "))
+        .take(5)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        before[..4],
+        ["builder", " M .alloy-ci.json", "?? new/", "committed"],
+        "{ran}"
+    );
+}
+
+#[test]
+fn an_engine_without_our_files_gets_a_copy_of_the_repository() {
+    let project = project(&["git rev-parse HEAD", "git status --porcelain", "ls"]);
+    project.write("file", "");
+    project.commit();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = format!("tcp://{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            forward(client.expect("a client"));
+        }
+    });
+    let ran = project.run(&["-x", "exec", "--docker-host", &host, "test"]);
+    assert_eq!(
+        lines(&ran),
+        [project.git(&["rev-parse", "HEAD"]).as_str(), "file"]
+    );
+    assert!(
+        !ran.stderr.contains("type=bind") && ran.stderr.contains(" cp -- "),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr
+            .lines()
+            .all(|line| !line.starts_with("docker ") || line.starts_with("docker --host tcp://")),
+        "{ran}"
+    );
+}
+
+/// Stands between a client of ours and the engine's socket, so that the engine has a TCP address.
+fn forward(client: TcpStream) {
+    let engine = UnixStream::connect("/var/run/docker.sock").expect("an engine");
+    let (mut from_client, mut to_engine) = (
+        client.try_clone().expect("cloned"),
+        engine.try_clone().expect("cloned"),
+    );
+    thread::spawn(move || {
+        drop(io::copy(&mut from_client, &mut to_engine));
+        drop(to_engine.shutdown(std::net::Shutdown::Write));
+    });
+    let (mut client, mut engine) = (client, engine);
+    thread::spawn(move || {
+        drop(io::copy(&mut engine, &mut client));
+        drop(client.shutdown(std::net::Shutdown::Both));
+    });
+}
+
+#[test]
+fn modes_links_and_odd_names_come_through() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["./run.sh", "readlink link", "cat 'a b\n\"c'", "stat -c %a plain run.sh"]}}).to_string(),
+    );
+    project.write("run.sh", "#!/bin/sh\necho ran\n");
+    project.write("plain", "");
+    project.write("a b\n\"c", "odd\n");
+    std::os::unix::fs::symlink("plain", project.directory.join("link")).expect("linked");
+    let run = project.directory.join("run.sh");
+    std::fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("set");
+    project.commit();
+    assert_eq!(
+        lines(&project.exec(&["test"])),
+        ["ran", "plain", "odd", "666", "777"]
+    );
+    drop(git(&project.directory, &["status"]));
+}

@@ -1,0 +1,315 @@
+//! The test builder: a checkout of its own, the real executable, the real engine.
+#![allow(dead_code, reason = "every test file uses its part")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub const BUSYBOX: &str = "alloy-runner-test/busybox";
+pub const DEBIAN: &str = "alloy-runner-test/debian";
+pub const GCC: &str = "alloy-runner-test/gcc";
+pub const NONROOT: &str = "alloy-runner-test/nonroot";
+pub const POSTGRES: &str = "alloy-runner-test/postgres";
+pub const REDIS: &str = "alloy-runner-test/redis";
+
+/// The executable under test.
+pub const RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");
+
+/// A git checkout with a job file, and a state directory beside it.
+pub struct Project {
+    root: TempDir,
+    /// The checkout.
+    pub directory: PathBuf,
+}
+
+/// What a run of the executable left.
+#[derive(Debug)]
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub status: Option<i32>,
+}
+
+impl Project {
+    /// A checkout whose one commit holds this job file.
+    pub fn new(job_file: &str) -> Self {
+        let project = Self::empty();
+        project.write(".alloy-ci.json", job_file);
+        project.commit();
+        project
+    }
+
+    /// A directory that is no checkout yet.
+    pub fn empty() -> Self {
+        require_helper_image();
+        let root = TempDir::with_prefix("alloy-test-").expect("a directory");
+        let directory = root.path().join("site");
+        fs::create_dir(&directory).expect("created");
+        Self { root, directory }
+    }
+
+    /// A directory beside the checkout.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.directory.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+        fs::write(path, text).expect("written");
+    }
+
+    /// Commits everything, in a repository that is made if need be.
+    pub fn commit(&self) {
+        if !self.directory.join(".git").exists() {
+            self.git(&["init", "-q", "-b", "master"]);
+        }
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-qm", "a commit"]);
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        git(&self.directory, arguments)
+    }
+
+    /// The executable in the checkout, with a state directory of this test's own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(RUNNER);
+        command.args(arguments).current_dir(&self.directory);
+        command.env("ALLOY_RUNNER_STATE_DIR", self.root.path().join("state"));
+        for name in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "NO_COLOR",
+            "LOG_LEVEL",
+        ] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    /// Runs `exec`.
+    pub fn exec(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["exec"], arguments].concat())
+    }
+
+    /// Starts the executable in a process group of its own, as a shell would.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().expect("started")
+    }
+
+    /// The number in the names of this checkout's containers.
+    pub fn id(&self) -> String {
+        let script = self
+            .exec(&[
+                "--dry-run",
+                "--docker-image",
+                "none",
+                self.any_job().as_str(),
+            ])
+            .stdout;
+        let line = script
+            .lines()
+            .find(|line| line.starts_with("prefix="))
+            .expect("a prefix");
+        line.split("-project-")
+            .nth(1)
+            .and_then(|rest| rest.split('-').next())
+            .expect("an id")
+            .to_owned()
+    }
+
+    fn any_job(&self) -> String {
+        let text = fs::read_to_string(self.directory.join(".alloy-ci.json")).expect("a job file");
+        let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let jobs = file.as_object().expect("an object").iter();
+        let mut names = jobs
+            .filter(|(_, value)| value.get("script").is_some())
+            .map(|(name, _)| name.clone());
+        names.next().expect("a job")
+    }
+
+    /// What is on the engine of this checkout's jobs, cache volumes aside.
+    pub fn leftovers(&self) -> String {
+        leftovers(&self.id(), false)
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.directory.join(".alloy-ci.json").exists() {
+            return;
+        }
+        let id = self.id();
+        let left = leftovers(&id, false);
+        for volume in leftovers(&id, true)
+            .lines()
+            .filter_map(|line| line.strip_prefix("volume "))
+        {
+            docker(&["volume", "rm", "--force", volume]);
+        }
+        assert_eq!(left, "", "left on the engine");
+    }
+}
+
+/// What is on the engine of a project's jobs, a line each.
+fn leftovers(id: &str, caches: bool) -> String {
+    let mut found = String::new();
+    let name = format!("-project-{id}-");
+    for (kind, arguments) in [
+        ("container", &["ps", "--all", "--format", "{{.Names}}"][..]),
+        ("network", &["network", "ls", "--format", "{{.Name}}"]),
+        ("volume", &["volume", "ls", "--format", "{{.Name}}"]),
+    ] {
+        for line in docker(arguments).lines() {
+            if format!("{line}-").contains(&name) && (caches || !line.contains("-cache-")) {
+                let _ = writeln!(found, "{kind} {line}");
+            }
+        }
+    }
+    found
+}
+
+impl Ran {
+    /// The log from the job's first command on.
+    pub fn build_output(&self) -> &str {
+        self.stdout
+            .find("\n$ ")
+            .map_or("", |at| &self.stdout[at + 1..])
+    }
+
+    pub fn assert_success(&self) -> &Self {
+        assert_eq!(self.status, Some(0), "{self}");
+        assert!(self.stdout.ends_with("\nJob succeeded\n"), "{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "status {:?}\n--- stdout\n{}--- stderr\n{}",
+            self.status, self.stdout, self.stderr
+        )
+    }
+}
+
+pub fn run(command: &mut Command) -> Ran {
+    command.output().map(Ran::from).expect("started")
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Self {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            status: output.status.code(),
+        }
+    }
+}
+
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    let identity = [
+        "-c",
+        "user.name=Test",
+        "-c",
+        "user.email=test@example.org",
+        "-c",
+        "protocol.file.allow=always",
+    ];
+    let ran = run(Command::new("git")
+        .args(identity)
+        .args(arguments)
+        .current_dir(directory));
+    assert_eq!(ran.status, Some(0), "git {arguments:?}: {ran}");
+    ran.stdout.trim_end().to_owned()
+}
+
+pub fn docker(arguments: &[&str]) -> String {
+    let ran = run(Command::new("docker").args(arguments));
+    assert_eq!(ran.status, Some(0), "docker {arguments:?}: {ran}");
+    ran.stdout
+}
+
+/// A shell that runs a text, in a directory where it finds nothing.
+pub fn shell(program: &str, text: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-c", text]).current_dir("/");
+    command
+}
+
+/// Reads until a text has come, and returns all that came.
+pub fn read_until(source: &mut impl Read, text: &str) -> String {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        assert_eq!(
+            source.read(&mut byte).expect("readable"),
+            1,
+            "ended: {}",
+            String::from_utf8_lossy(&seen)
+        );
+        seen.push(byte[0]);
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+/// Sends a signal by its name.
+pub fn signal(child: &Child, name: &str) {
+    let ran = run(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]));
+    assert_eq!(ran.status, Some(0), "{ran}");
+}
+
+/// Waits for a condition, for at most this long.
+pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < end, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The tests' helper image: the one that `scripts/test` made of this executable.
+fn require_helper_image() {
+    let name = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
+    let there =
+        run(Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", name.trim()]));
+    assert_eq!(
+        there.status,
+        Some(0),
+        "run the tests by scripts/test, which makes the images: {there}"
+    );
+}
+
+/// A directory whose `docker` plays faults; see there.
+pub fn fake_docker() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bin")
+}
+
+/// `PATH` with a directory in front.
+pub fn path_with(directory: &Path) -> String {
+    format!(
+        "{}:{}",
+        directory.display(),
+        std::env::var("PATH").expect("a PATH")
+    )
+}
