@@ -298,3 +298,31 @@ fn an_image_that_is_not_there_fails_the_build() {
     );
     assert!(!ran.stdout.contains("Pulling"), "{ran}");
 }
+
+#[test]
+fn an_after_script_has_a_time_limit_of_its_own() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"variables": {"RUNNER_AFTER_SCRIPT_TIMEOUT": "2s"},
+            "script": ["true"], "after_script": ["sleep 600"]}})
+        .to_string(),
+    );
+    let begin = Instant::now();
+    let ran = project.exec(&["test"]);
+    assert!(
+        begin.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begin.elapsed()
+    );
+    let end = "\n$ sleep 600\nWARNING: after_script failed: execution took longer than 2 s\nJob succeeded\n";
+    assert!(ran.assert_success().stdout.ends_with(end), "{ran}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_ends_the_job() {
+    let project = Project::new(&json!({"image": BUSYBOX, "test": {"script": ["yes"]}}).to_string());
+    let mut child = project.spawn(&["exec", "test"]);
+    support::read_until(child.stdout.as_mut().expect("piped"), "\ny\ny\n");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("ended").code(), Some(3));
+    assert_eq!(project.leftovers(), "");
+}

@@ -140,23 +140,21 @@ fn linked_worktrees_shallow_clones_and_borrowed_objects_work() {
         let ran = support::run(command.current_dir(&other));
         let count = if name == "shallow" { "1" } else { "2" };
         assert_eq!(lines(&ran), [count, "two"], "{name}");
-        let id = ran
-            .stdout
-            .split("-project-")
-            .nth(1)
-            .and_then(|rest| rest.split('-').next())
-            .expect("an id");
-        for volume in support::docker(&[
-            "volume",
-            "ls",
-            "-q",
-            "--filter",
-            &format!("name=-project-{id}-"),
-        ])
-        .lines()
-        {
-            support::docker(&["volume", "rm", volume]);
-        }
+        remove_caches(&ran);
+    }
+}
+
+/// Of a checkout that is not the test's first.
+fn remove_caches(ran: &Ran) {
+    let id = ran
+        .stdout
+        .split("-project-")
+        .nth(1)
+        .and_then(|rest| rest.split('-').next())
+        .expect("an id");
+    let filter = format!("name=-project-{id}-");
+    for volume in support::docker(&["volume", "ls", "--quiet", "--filter", &filter]).lines() {
+        support::docker(&["volume", "rm", volume]);
     }
 }
 
@@ -283,6 +281,50 @@ fn forward(client: TcpStream) {
         drop(io::copy(&mut engine, &mut client));
         drop(client.shutdown(std::net::Shutdown::Both));
     });
+}
+
+#[test]
+fn an_engine_that_only_seems_to_share_our_files_gets_a_copy_too() {
+    let project = project(&["git rev-parse HEAD"]);
+    let sha = project.git(&["rev-parse", "HEAD"]);
+    let missing = "run*readonly=fail docker: Error response from daemon: invalid mount config for type \"bind\": bind \
+                   source path does not exist: /x.";
+    let mut command = project.command(&["exec", "test"]);
+    command
+        .env("PATH", support::path_with(&support::fake_docker()))
+        .env("DOCKER_FAKE", missing);
+    assert_eq!(lines(&support::run(&mut command)), [sha.as_str()]);
+    // The same path, but another repository: the copy is of one without the commit here.
+    let script = project.exec(&["--dry-run", "test"]).stdout;
+    let elsewhere = project.beside("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("created");
+    git(&elsewhere, &["init", "-q", "--bare"]);
+    let mounted = format!("source={}/.git", project.directory.display());
+    assert!(script.contains(&mounted), "{script}");
+    let script = script.replace(&mounted, &format!("source={}", elsewhere.display()));
+    let ran = support::run(&mut support::shell("sh", &script));
+    assert_eq!(lines(&ran), [sha.as_str()]);
+}
+
+#[test]
+fn a_checkout_may_be_called_anything() {
+    let project = project(&["echo here"]);
+    let odd = project.beside("a, \"b\": $c 'd' [e]");
+    project.git(&["clone", "-q", ".", odd.to_str().expect("UTF-8")]);
+    let mut command = project.command(&["exec", "test"]);
+    let ran = support::run(command.current_dir(&odd));
+    assert_eq!(lines(&ran), ["here"]);
+    let script = support::run(
+        project
+            .command(&["exec", "--dry-run", "test"])
+            .current_dir(&odd),
+    )
+    .stdout;
+    assert_eq!(
+        lines(&support::run(&mut support::shell("sh", &script))),
+        ["here"]
+    );
+    remove_caches(&ran);
 }
 
 #[test]

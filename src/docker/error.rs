@@ -36,7 +36,12 @@ impl DockerError {
     /// Reads the kind from a client's stderr.
     #[must_use]
     pub fn from_stderr(command: String, status: Option<i32>, stderr: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(stderr).trim().to_owned();
+        let text = String::from_utf8_lossy(stderr);
+        // A client without buildx begins with a paragraph of advice.
+        let text = match text.split_once("\n\n") {
+            Some((first, rest)) if first.starts_with("DEPRECATED: ") => rest.trim().to_owned(),
+            _ => text.trim().to_owned(),
+        };
         let kind = kind_of(&text);
         let message = match (text.is_empty(), status) {
             (false, _) => text,

@@ -212,6 +212,8 @@ impl Run<'_> {
     /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
     /// the build container is started too: its shell waits for the script.
     fn pre_build(&self, images: &[images::Resolved]) -> Result<Option<Session>, Stop> {
+        // A job that ends before its services answer need not wait for them.
+        let asking = self.cancel.child(None);
         thread::scope(|scope| {
             let services: Vec<_> = self
                 .plan
@@ -243,9 +245,12 @@ impl Run<'_> {
                 scope.spawn(|| {
                     let started: Vec<bool> =
                         services.into_iter().map(joined).collect::<Result<_, _>>()?;
-                    self.ask_services(&started)
+                    self.ask_services(&started, &asking)
                 })
             });
+            if fetched.is_err() {
+                asking.trigger(Reason::Canceled);
+            }
             let health = fetched?;
             if self.plan.health_check.is_some() {
                 self.trace

@@ -1,6 +1,7 @@
 //! Services: started beside everything else, and waited for.
 
 use super::{Run, Stop};
+use crate::cancel::Cancel;
 use crate::docker::DockerCommand;
 use crate::plan::Service;
 
@@ -28,16 +29,18 @@ impl Run<'_> {
     }
 
     /// Waits until the services answer. Each that does not costs a warning, with the end of its log.
-    pub(super) fn ask_services(&self, started: &[bool]) -> Result<Vec<String>, Stop> {
+    pub(super) fn ask_services(
+        &self,
+        started: &[bool],
+        cancel: &Cancel,
+    ) -> Result<Vec<String>, Stop> {
         let Some(check) = &self.plan.health_check else {
             return Ok(Vec::new());
         };
         if started.iter().all(|started| !started) {
             return Ok(Vec::new());
         }
-        let report = self
-            .docker
-            .capture_with(&self.bound(check), None, self.cancel)?;
+        let report = self.docker.capture_with(&self.bound(check), None, cancel)?;
         let mut warnings = Vec::new();
         for line in report.lines() {
             let (index, problem) = line.split_once(' ').unwrap_or((line, "no answer"));

@@ -35,6 +35,8 @@ pub struct Job {
     pub script: Vec<String>,
     /// Commands for a shell of their own, whatever became of the script.
     pub after_script: Vec<String>,
+    /// How long the `after_script` may take, if the job says so.
+    pub after_script_timeout: Option<Duration>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
 }
@@ -116,26 +118,26 @@ struct ImageTable {
     #[serde(default)]
     alias: Option<String>,
     #[serde(default)]
-    entrypoint: Option<OneOrMany>,
+    entrypoint: Option<OneOrMany<String>>,
     #[serde(default)]
-    command: Option<OneOrMany>,
+    command: Option<OneOrMany<String>>,
 }
 
-/// A list of strings; a single string is a list of one.
+/// A list; where it has one element, that may stand by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
-pub enum OneOrMany {
-    /// A string by itself.
-    One(String),
+pub enum OneOrMany<T> {
+    /// An element by itself.
+    One(T),
     /// A list.
-    Many(Vec<String>),
+    Many(Vec<T>),
 }
 
-impl From<OneOrMany> for Vec<String> {
-    fn from(form: OneOrMany) -> Self {
+impl<T> From<OneOrMany<T>> for Vec<T> {
+    fn from(form: OneOrMany<T>) -> Self {
         match form {
-            OneOrMany::One(text) => vec![text],
-            OneOrMany::Many(texts) => texts,
+            OneOrMany::One(element) => vec![element],
+            OneOrMany::Many(elements) => elements,
         }
     }
 }

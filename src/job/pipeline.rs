@@ -47,21 +47,21 @@ pub struct Keywords {
     /// Variables, in their order.
     pub variables: Option<Map<String, Value>>,
     /// Commands before the script, in its shell.
-    pub before_script: Option<OneOrMany>,
+    pub before_script: Option<OneOrMany<String>>,
     /// Commands after the script, in another shell.
-    pub after_script: Option<OneOrMany>,
+    pub after_script: Option<OneOrMany<String>>,
     /// What is kept for the next run.
-    pub cache: Option<Value>,
+    pub cache: Option<Caches>,
     /// The commands.
-    pub script: Option<OneOrMany>,
+    pub script: Option<OneOrMany<String>>,
     /// The stage it belongs to; `test` unless given.
     pub stage: Option<String>,
     /// The refs that it is for.
-    pub only: Option<OneOrMany>,
+    pub only: Option<OneOrMany<String>>,
     /// The refs that it is not for.
-    pub except: Option<OneOrMany>,
+    pub except: Option<OneOrMany<String>>,
     /// What a runner must have to get it.
-    pub tags: Option<OneOrMany>,
+    pub tags: Option<OneOrMany<String>>,
     /// Its failure does not count.
     pub allow_failure: Option<bool>,
     /// When it runs.
@@ -69,7 +69,61 @@ pub struct Keywords {
     /// The jobs whose artifacts it gets.
     pub dependencies: Option<Vec<String>>,
     /// What it leaves for others.
-    pub artifacts: Option<Value>,
+    pub artifacts: Option<Artifacts>,
+}
+
+/// One cache or several.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany<Cache>")]
+pub struct Caches(pub Vec<Cache>);
+
+impl From<OneOrMany<Cache>> for Caches {
+    fn from(form: OneOrMany<Cache>) -> Self {
+        Self(form.into())
+    }
+}
+
+/// Files that are kept from one run of a job for the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Cache {
+    /// Which runs share it, unexpanded; `<job>/<ref>` unless given.
+    pub key: Option<String>,
+    /// Patterns, relative to the project's directory.
+    pub paths: Vec<String>,
+    /// Everything that git does not track too.
+    pub untracked: bool,
+    /// Whether it is restored, written, or both.
+    pub policy: CachePolicy,
+}
+
+/// Whether a cache is restored before a job, written after it, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CachePolicy {
+    /// Both.
+    #[default]
+    PullPush,
+    /// Only restored.
+    Pull,
+    /// Only written.
+    Push,
+}
+
+/// Files that a job leaves for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Artifacts {
+    /// The archive's name, unexpanded.
+    pub name: Option<String>,
+    /// Patterns, relative to the project's directory.
+    pub paths: Vec<String>,
+    /// Everything that git does not track too.
+    pub untracked: bool,
+    /// After which ends of the job: `on_success`, `on_failure`, `always`.
+    pub when: When,
+    /// How long the coordinator keeps them, in its own words.
+    pub expire_in: Option<String>,
 }
 
 /// When a job runs, by what became of the stages before.
@@ -224,7 +278,9 @@ impl JobEntry {
     /// `before_script` and `script`, in one.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
-        let list = |keyword: &Option<OneOrMany>| keyword.clone().map(Vec::from).unwrap_or_default();
+        let list = |keyword: &Option<OneOrMany<String>>| {
+            keyword.clone().map(Vec::from).unwrap_or_default()
+        };
         [
             list(&self.keywords.before_script),
             list(&self.keywords.script),

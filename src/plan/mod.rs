@@ -8,6 +8,7 @@ pub mod helper_image;
 pub mod names;
 pub mod print;
 mod services;
+mod stages;
 mod variables;
 
 use std::time::Duration;
@@ -17,20 +18,15 @@ use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
-use crate::script::{BuildScript, GetSources};
 use crate::secret::Secret;
 use containers::Builder;
 use helper_image::HelperImage;
 use names::Names;
 pub use services::Service;
+pub use stages::{AFTER_SCRIPT_TIMEOUT, JOB_STATUS, Place, Stage, When};
 
-/// How long an `after_script` may take unless the job says so.
-pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
 const WAIT_FOR_SERVICES: u64 = 30;
-
-/// The word that stands for the job's status, `success` or `failed`, once it is known.
-pub const JOB_STATUS: &str = "job_status";
 
 /// What a plan has to know of the host that it will run on.
 #[derive(Clone, Debug, Default)]
@@ -133,43 +129,6 @@ pub struct Build {
     pub may_wait: bool,
 }
 
-/// Where a stage runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the helper container.
-    Helper,
-    /// In the build container.
-    Build,
-}
-
-/// When a stage runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// Only if everything went well so far.
-    OnSuccess,
-    /// In any case, except that somebody cancelled the job.
-    Always,
-}
-
-/// A script and where it belongs.
-#[derive(Clone, Debug)]
-pub struct Stage {
-    /// For people.
-    pub name: &'static str,
-    /// Where it runs.
-    pub place: Place,
-    /// The command that takes the script.
-    pub command: DockerCommand,
-    /// The script, for standard input.
-    pub script: Word,
-    /// When it runs.
-    pub when: When,
-    /// How often it is tried.
-    pub attempts: u32,
-    /// How long it may take by itself.
-    pub timeout: Option<Duration>,
-}
-
 impl Plan {
     /// Plans a job.
     ///
@@ -227,7 +186,7 @@ impl Plan {
                 ),
             );
         let build = builder.build(&image.1);
-        let stages = stages(job, host, &variables, &builder, &build)?;
+        let stages = stages::stages(job, host, &variables, &builder, &build)?;
         Ok(Self {
             header: vec![
                 format!(
@@ -319,74 +278,4 @@ fn builds_directory(config: &RunnerConfig) -> Result<String, InputError> {
         )));
     }
     Ok(directory.to_owned())
-}
-
-fn stages(
-    job: &Job,
-    host: &Host,
-    variables: &Variables,
-    builder: &Builder,
-    build: &Build,
-) -> Result<Vec<Stage>, InputError> {
-    let settings = git::GitSettings::read(variables)?;
-    let sources = builder.sources(&settings);
-    let get_sources = Stage {
-        name: "get_sources",
-        place: Place::Helper,
-        command: builder.helper_shell(),
-        script: Word::from(
-            GetSources {
-                certificates: &host.certificates,
-                ..sources
-            }
-            .text(),
-        ),
-        when: When::OnSuccess,
-        attempts: settings.attempts,
-        timeout: None,
-    };
-    let file_variables: Vec<String> = variables
-        .iter()
-        .filter(|variable| variable.file)
-        .map(|variable| variable.name.clone())
-        .collect();
-    let files = format!("{}.tmp", builder.directory());
-    let script = BuildScript {
-        commands: &job.script,
-        directory: builder.directory(),
-        file_variables: (&file_variables, &files),
-        renamed: builder.renamed(),
-        trace: variables.is_true("CI_DEBUG_TRACE"),
-        colour: host.colour,
-        job_status: None,
-    };
-    let mut stages = vec![
-        get_sources,
-        Stage {
-            name: "build",
-            place: Place::Build,
-            command: build.run.clone(),
-            script: script.text(),
-            when: When::OnSuccess,
-            attempts: 1,
-            timeout: None,
-        },
-    ];
-    if !job.after_script.is_empty() {
-        let script = BuildScript {
-            commands: &job.after_script,
-            job_status: Some(Slot::new(JOB_STATUS)),
-            ..script
-        };
-        stages.push(Stage {
-            name: "after_script",
-            place: Place::Build,
-            command: DockerCommand::start_attached(&build.name),
-            script: script.text(),
-            when: When::Always,
-            attempts: 1,
-            timeout: Some(AFTER_SCRIPT_TIMEOUT),
-        });
-    }
-    Ok(stages)
 }

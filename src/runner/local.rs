@@ -14,10 +14,10 @@ use crate::config::{PullPolicy, RunnerConfig};
 use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection};
 use crate::executor::{Executor, Report};
+use crate::job::Job;
 use crate::job::checkout::Checkout;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
-use crate::job::{Job, OneOrMany};
 use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
 use crate::plan::{Host, Plan, print};
@@ -117,8 +117,9 @@ impl Local {
             after_script: keywords
                 .after_script
                 .clone()
-                .map(|list: OneOrMany| list.into())
+                .map(Vec::from)
                 .unwrap_or_default(),
+            after_script_timeout: None,
             timeout: self.timeout,
         }
     }

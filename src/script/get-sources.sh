@@ -16,7 +16,8 @@ if [ "$strategy" = none ]; then
   echo 'Skipping Git repository setup'
   exit 0
 fi
-if [ -n "$local" ] && [ ! -e "$url/HEAD" ]; then
+# On a host that shares no files with ours, the same path may be something else.
+if [ -n "$local" ] && ! git --git-dir="$url" cat-file -e "$sha^{commit}" 2>/dev/null; then
   exit 66
 fi
 cd "$directory"

@@ -1,0 +1,150 @@
+//! The stages of a job: which script goes where, when, and for how long.
+
+use std::time::Duration;
+
+use super::containers::Builder;
+use super::git::GitSettings;
+use super::{Build, Host};
+use crate::docker::{DockerCommand, Slot, Word};
+use crate::job::Job;
+use crate::job::variables::Variables;
+use crate::outcome::InputError;
+use crate::script::{BuildScript, GetSources};
+
+/// How long an `after_script` may take unless the job says so.
+pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
+/// The word that stands for the job's status, `success` or `failed`, once it is known.
+pub const JOB_STATUS: &str = "job_status";
+
+/// Where a stage runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the helper container.
+    Helper,
+    /// In the build container.
+    Build,
+}
+
+/// When a stage runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Only if everything went well so far.
+    OnSuccess,
+    /// In any case, except that somebody cancelled the job.
+    Always,
+}
+
+/// A script and where it belongs.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// For people.
+    pub name: &'static str,
+    /// Where it runs.
+    pub place: Place,
+    /// The command that takes the script.
+    pub command: DockerCommand,
+    /// The script, for standard input.
+    pub script: Word,
+    /// When it runs.
+    pub when: When,
+    /// How often it is tried.
+    pub attempts: u32,
+    /// How long it may take by itself.
+    pub timeout: Option<Duration>,
+}
+
+pub(super) fn stages(
+    job: &Job,
+    host: &Host,
+    variables: &Variables,
+    builder: &Builder,
+    build: &Build,
+) -> Result<Vec<Stage>, InputError> {
+    let settings = GitSettings::read(variables)?;
+    let sources = builder.sources(&settings);
+    let get_sources = Stage {
+        name: "get_sources",
+        place: Place::Helper,
+        command: builder.helper_shell(),
+        script: Word::from(
+            GetSources {
+                certificates: &host.certificates,
+                ..sources
+            }
+            .text(),
+        ),
+        when: When::OnSuccess,
+        attempts: settings.attempts,
+        timeout: None,
+    };
+    let file_variables: Vec<String> = variables
+        .iter()
+        .filter(|variable| variable.file)
+        .map(|variable| variable.name.clone())
+        .collect();
+    let files = format!("{}.tmp", builder.directory());
+    let script = BuildScript {
+        commands: &job.script,
+        directory: builder.directory(),
+        file_variables: (&file_variables, &files),
+        renamed: builder.renamed(),
+        trace: variables.is_true("CI_DEBUG_TRACE"),
+        colour: host.colour,
+        job_status: None,
+    };
+    let mut stages = vec![
+        get_sources,
+        Stage {
+            name: "build",
+            place: Place::Build,
+            command: build.run.clone(),
+            script: script.text(),
+            when: When::OnSuccess,
+            attempts: 1,
+            timeout: None,
+        },
+    ];
+    if !job.after_script.is_empty() {
+        let script = BuildScript {
+            commands: &job.after_script,
+            job_status: Some(Slot::new(JOB_STATUS)),
+            ..script
+        };
+        stages.push(Stage {
+            name: "after_script",
+            place: Place::Build,
+            command: DockerCommand::start_attached(&build.name),
+            script: script.text(),
+            when: When::Always,
+            attempts: 1,
+            timeout: Some(after_script_timeout(job, variables)?),
+        });
+    }
+    Ok(stages)
+}
+
+/// How long the `after_script` may take: what the job's variable `RUNNER_AFTER_SCRIPT_TIMEOUT` says, in seconds
+/// or as `10m`, else what came with the job.
+fn after_script_timeout(job: &Job, variables: &Variables) -> Result<Duration, InputError> {
+    const NAME: &str = "RUNNER_AFTER_SCRIPT_TIMEOUT";
+    let Some(text) = variables.get(NAME).filter(|text| !text.is_empty()) else {
+        return Ok(job.after_script_timeout.unwrap_or(AFTER_SCRIPT_TIMEOUT));
+    };
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    match number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+    {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(InputError::new(format!(
+            "the variable {NAME} is `{}`; it must be a time like 90, 90s, 10m or 1h",
+            text.escape_debug()
+        ))),
+    }
+}
