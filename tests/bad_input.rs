@@ -76,8 +76,10 @@ fn what_the_user_wrote_is_named_with_its_place() {
         ),
         (
             &good,
-            &["--docker-volumes", "relative", "test"],
-            &["docker.volumes: `relative` must be an absolute path"],
+            &["--docker-volumes", "./relative:/path", "test"],
+            &[
+                "docker.volumes: `./relative:/path`: `./relative` is neither an absolute path of the host nor a volume's name",
+            ],
         ),
         (
             &good,

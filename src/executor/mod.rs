@@ -226,6 +226,12 @@ impl Run<'_> {
                     said.map(|()| scope.spawn(|| self.start_service(service)))
                 })
                 .collect::<Result<_, _>>()?;
+            let mut services = Some(services);
+            let mut started: Option<Vec<bool>> = None;
+            if self.plan.services_first {
+                let threads = services.take().unwrap_or_default();
+                started = Some(threads.into_iter().map(joined).collect::<Result<_, _>>()?);
+            }
             // The names in the plan's own lines have no slots left.
             let running_on = self
                 .plan
@@ -243,8 +249,14 @@ impl Run<'_> {
             };
             let fetched = self.start_helper_and_fetch(|| {
                 scope.spawn(|| {
-                    let started: Vec<bool> =
-                        services.into_iter().map(joined).collect::<Result<_, _>>()?;
+                    let started = match started {
+                        Some(started) => started,
+                        None => services
+                            .into_iter()
+                            .flatten()
+                            .map(joined)
+                            .collect::<Result<_, _>>()?,
+                    };
                     self.ask_services(&started, &asking)
                 })
             });

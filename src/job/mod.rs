@@ -8,7 +8,7 @@ pub mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use variables::Variable;
 
@@ -89,7 +89,7 @@ pub struct Alternate {
 }
 
 /// An image with what a job may say about it: in the job file a string or an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "ImageForm")]
 pub struct ImageSpec {
     /// Its name, unexpanded.
@@ -116,7 +116,7 @@ enum ImageForm {
 struct ImageTable {
     name: String,
     #[serde(default)]
-    alias: Option<String>,
+    alias: Option<OneOrMany<String>>,
     #[serde(default)]
     entrypoint: Option<OneOrMany<String>>,
     #[serde(default)]
@@ -153,6 +153,8 @@ impl From<ImageForm> for ImageSpec {
                 name: table.name,
                 alias: table
                     .alias
+                    .map(Vec::from)
+                    .unwrap_or_default()
                     .iter()
                     .flat_map(|alias| alias.split([',', ' ']))
                     .filter(|alias| !alias.is_empty())

@@ -2,14 +2,18 @@
 //!
 //! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
 
+mod allowed;
 mod containers;
 mod git;
 pub mod helper_image;
 pub mod names;
+mod network;
+mod options;
 pub mod print;
 mod services;
 mod stages;
 mod variables;
+mod volumes;
 
 use std::time::Duration;
 
@@ -19,11 +23,14 @@ use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
 use crate::secret::Secret;
-use containers::Builder;
+use containers::{Builder, renamed};
+use git::GitSettings;
 use helper_image::HelperImage;
 use names::Names;
+use network::Network;
 pub use services::Service;
 pub use stages::{AFTER_SCRIPT_TIMEOUT, JOB_STATUS, Place, Stage, When};
+use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
 const WAIT_FOR_SERVICES: u64 = 30;
@@ -64,6 +71,8 @@ pub struct Plan {
     pub network: Option<Resource>,
     /// Volumes to make.
     pub volumes: Vec<Resource>,
+    /// The services have to run before anything that uses them is made.
+    pub services_first: bool,
     /// The services, in the job's order.
     pub services: Vec<Service>,
     /// Asks the services, from the helper, until they answer; prints a line `INDEX PROBLEM` for each that
@@ -140,10 +149,22 @@ impl Plan {
         names: &Names,
         host: &Host,
     ) -> Result<Self, InputError> {
-        let directory = project_directory(job, config)?;
-        let variables = variables::resolve(job, config, names, host, &directory)?;
+        let layout = Layout::new(job, config, names)?;
+        let variables = variables::resolve(job, config, names, host, &layout)?;
         let image = image(job, config, &variables)?;
-        let builder = Builder::new(job, config, names, host, &variables, &directory)?;
+        let fetches = GitSettings::read(&variables)?.strategy == "fetch";
+        let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
+        let builder = Builder {
+            job,
+            config,
+            names,
+            host,
+            variables: &variables,
+            layout: &layout,
+            network: Network::new(&config.docker, has_services)?,
+            mounts: layout.mounts(config, names, fetches),
+            renamed: renamed(&variables),
+        };
         let services = builder.services()?;
 
         let mut images = vec![Image {
@@ -172,33 +193,27 @@ impl Plan {
             },
         });
 
-        let network = (!services.is_empty()).then(|| builder.network());
-        let health_check =
-            builder.health_check(
-                &services,
-                config.docker.wait_for_services_timeout.map_or(
-                    Some(WAIT_FOR_SERVICES),
-                    |seconds| match u64::try_from(seconds) {
-                        Ok(0) => Some(WAIT_FOR_SERVICES),
-                        Ok(seconds) => Some(seconds),
-                        Err(_) => None,
-                    },
-                ),
-            );
-        let build = builder.build(&image.1);
-        let stages = stages::stages(job, host, &variables, &builder, &build)?;
+        let network = (!services.is_empty()).then(|| {
+            let create = builder.labelled(DockerCommand::network_create(), "network");
+            builder.network.resource(names, create)
+        });
+        let health_check = builder.health_check(&services, wait_for_services(config));
+        let build = builder.build(&image.1, &image.0.to_string(), &services);
+        let helper_variants = builder.helper_variants(&services);
+        let stages = stages::stages(&builder, &build)?;
         Ok(Self {
             header: vec![
                 format!(
                     "Running with alloy-runner {} ({})",
                     host.version, host.revision
                 ),
-                format!("  on {} {}", config.name, config.short_token),
+                format!("  on {} {}", config.name, names.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
             warnings: services::warnings(&services),
             images,
-            network,
+            network: network.flatten(),
+            services_first: builder.network.services_first(),
             volumes: builder.volumes(),
             health_check,
             services,
@@ -206,7 +221,7 @@ impl Plan {
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),
             helper: names.container("helper"),
-            helper_variants: builder.helper_variants(),
+            helper_variants,
             build,
             stages,
             timeout: job.timeout,
@@ -219,10 +234,22 @@ impl Plan {
     }
 }
 
+/// Where an image comes from that the configuration's pull policies count for.
 fn pull(config: &RunnerConfig) -> ImageSource {
-    ImageSource::Pull(vec![
-        config.docker.pull_policy.unwrap_or(PullPolicy::Always),
-    ])
+    let policies = config.docker.pull_policy.clone().unwrap_or_default();
+    ImageSource::Pull(if policies.is_empty() {
+        vec![PullPolicy::Always]
+    } else {
+        policies
+    })
+}
+
+/// How long to wait for services, if at all.
+fn wait_for_services(config: &RunnerConfig) -> Option<u64> {
+    match config.docker.wait_for_services_timeout {
+        None | Some(0) => Some(WAIT_FOR_SERVICES),
+        Some(seconds) => u64::try_from(seconds).ok(),
+    }
 }
 
 /// Reads an image's name that `place` gave.
@@ -255,27 +282,4 @@ fn image(
         )?,
         spec,
     ))
-}
-
-/// `/builds/<namespace>/<project>` (configuration, "Directories and volumes").
-fn project_directory(job: &Job, config: &RunnerConfig) -> Result<String, InputError> {
-    let builds = builds_directory(config)?;
-    Ok(format!(
-        "{builds}/{}/{}",
-        job.project.namespace, job.project.name
-    ))
-}
-
-fn builds_directory(config: &RunnerConfig) -> Result<String, InputError> {
-    let directory = config
-        .builds_dir
-        .as_deref()
-        .unwrap_or("/builds")
-        .trim_end_matches('/');
-    if directory.len() < 2 || !directory.starts_with('/') {
-        return Err(InputError::new(format!(
-            "builds_dir: `{directory}` must be an absolute path other than /"
-        )));
-    }
-    Ok(directory.to_owned())
 }

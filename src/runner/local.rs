@@ -88,15 +88,18 @@ impl Local {
     /// their own (cli, "exec").
     fn config(&self) -> RunnerConfig {
         let mut config = self.config.clone();
-        config.name = "exec".into();
-        config.short_token = SHORT_TOKEN.into();
+        if config.name.is_empty() {
+            config.name.push_str("exec");
+        }
+        let cache = config
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| "/cache".to_owned());
         config
             .docker
             .pull_policy
-            .get_or_insert(PullPolicy::IfNotPresent);
-        if config.docker.volumes.is_empty() {
-            config.docker.volumes.push("/cache".to_owned());
-        }
+            .get_or_insert_with(|| vec![PullPolicy::IfNotPresent]);
+        config.docker.volumes.get_or_insert_with(|| vec![cache]);
         config
     }
 
