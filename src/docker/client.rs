@@ -80,6 +80,12 @@ pub struct Docker {
     print: bool,
 }
 
+/// What takes the output of a command while it runs.
+pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+
+/// The end of a printed line whose output is read and not shown.
+const READ: &str = " >/dev/null";
+
 /// How a command ended that ran in the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub Option<i32>);
@@ -128,7 +134,7 @@ impl Docker {
         stdin: Option<&str>,
         cancel: &Cancel,
     ) -> Result<String, DockerError> {
-        self.announce(command, stdin.map(Word::from).as_ref(), true);
+        self.announce(command, stdin.map(Word::from).as_ref(), READ);
         let failed = |kind, message: String| DockerError {
             kind,
             command: self.line(command),
@@ -172,7 +178,7 @@ impl Docker {
     /// # Errors
     /// As [`Docker::capture`].
     pub fn capture_all(&self, command: &DockerCommand) -> Result<String, DockerError> {
-        self.announce(command, None, true);
+        self.announce(command, None, READ);
         let (process, _env_file) = self.process(command)?;
         let output = process
             .stdin_null()
@@ -215,10 +221,59 @@ impl Docker {
         })
     }
 
-    /// Prints what is about to be run, if that was asked for.
-    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, output_is_read: bool) {
+    /// Runs a command beside everything else, and hands what it prints (both streams) to `output` until it
+    /// ends or `cancel` ends it.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn follow(
+        &self,
+        command: &DockerCommand,
+        output: Output,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        self.announce(command, None, " &");
+        let (process, _env_file) = self.process(command)?;
+        let process = process.stdin_null().stderr_to_stdout().reader();
+        let process = Arc::new(process.map_err(|error| self.not_started(command, &error))?);
+        self.stream(command, &process, output, cancel)
+    }
+
+    /// Reads a client's output to its end.
+    fn stream(
+        &self,
+        command: &DockerCommand,
+        process: &Arc<ReaderHandle>,
+        output: Output,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        let killed = process.clone();
+        // Failing to kill what has ended by itself is no failure.
+        let guard = cancel.on_trigger(move || drop(killed.kill()));
+        let copied = copy(process, output);
+        if copied.is_err() {
+            drop(process.kill());
+        }
+        drop(guard);
+        let failed = |kind, message: String| DockerError {
+            kind,
+            command: self.line(command),
+            message,
+        };
+        if cancel.reason().is_some() {
+            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+        }
+        copied
+            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
+        let ended = process
+            .try_wait()
+            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+        Ok(Status(ended.and_then(|output| output.status.code())))
+    }
+
+    /// Prints what is about to be run, if that was asked for, with `end` behind it.
+    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
-            let end = if output_is_read { " >/dev/null" } else { "" };
             let line = command.shell_line(&self.engine.words(), stdin, end);
             // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
             // tell.
@@ -314,12 +369,7 @@ impl Session {
     ///
     /// # Errors
     /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
-    pub fn run(
-        self,
-        stdin: &str,
-        output: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-        cancel: &Cancel,
-    ) -> Result<Status, DockerError> {
+    pub fn run(self, stdin: &str, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
         let Self {
             docker,
             command,
@@ -327,31 +377,11 @@ impl Session {
             feed,
             _env_file,
         } = self;
-        docker.announce(&command, Some(&Word::from(stdin)), false);
-        let killed = process.clone();
-        // Failing to kill what has ended by itself is no failure.
-        let guard = cancel.on_trigger(move || drop(killed.kill()));
+        docker.announce(&command, Some(&Word::from(stdin)), "");
         let writer = write_all(feed, stdin.to_owned());
-        let copied = copy(&process, output);
-        if copied.is_err() {
-            drop(process.kill());
-        }
+        let status = docker.stream(&command, &process, output, cancel);
         drop(writer.join());
-        drop(guard);
-        let failed = |kind, message: String| DockerError {
-            kind,
-            command: docker.line(&command),
-            message,
-        };
-        if cancel.reason().is_some() {
-            return Err(failed(Kind::Canceled, "canceled".to_owned()));
-        }
-        copied
-            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
-        let ended = process
-            .try_wait()
-            .map_err(|error| failed(Kind::Other, error.to_string()))?;
-        Ok(Status(ended.and_then(|output| output.status.code())))
+        status
     }
 }
 
@@ -364,7 +394,7 @@ fn write_all(mut feed: PipeWriter, text: String) -> JoinHandle<()> {
     })
 }
 
-fn copy(process: &ReaderHandle, output: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn copy(process: &ReaderHandle, output: Output) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut process = process;
     loop {

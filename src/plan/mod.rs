@@ -75,9 +75,15 @@ pub struct Plan {
     pub services_first: bool,
     /// The services, in the job's order.
     pub services: Vec<Service>,
+    /// The services' logs go into the job's (`CI_DEBUG_SERVICES`).
+    pub debug_services: bool,
     /// Asks the services, from the helper, until they answer; prints a line `INDEX PROBLEM` for each that
     /// does not.
     pub health_check: Option<DockerCommand>,
+    /// What the names of everything begin with.
+    pub prefix: Word,
+    /// What everything is labelled with, [`Host::process`].
+    pub process: String,
     /// The log's line before the first stage.
     pub running_on: Word,
     /// The helper container's name.
@@ -215,8 +221,11 @@ impl Plan {
             network: network.flatten(),
             services_first: builder.network.services_first(),
             volumes: builder.volumes(),
+            debug_services: variables.is_true("CI_DEBUG_SERVICES"),
             health_check,
             services,
+            prefix: names.prefix.clone(),
+            process: host.process.clone(),
             running_on: Word::from("Running on ")
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),

@@ -14,9 +14,11 @@ use tempfile::TempDir;
 pub const BUSYBOX: &str = "alloy-runner-test/busybox";
 pub const DEBIAN: &str = "alloy-runner-test/debian";
 pub const GCC: &str = "alloy-runner-test/gcc";
+pub const MARIADB: &str = "alloy-runner-test/mariadb";
 pub const NONROOT: &str = "alloy-runner-test/nonroot";
 pub const POSTGRES: &str = "alloy-runner-test/postgres";
 pub const REDIS: &str = "alloy-runner-test/redis";
+pub const WORDPRESS: &str = "alloy-runner-test/wordpress";
 
 /// The executable under test.
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");
