@@ -62,7 +62,7 @@ pub struct DockerConfig {
     )]
     pub tls_cert_path: Option<PathBuf>,
     /// Check the engine's certificate
-    #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1,
+    #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub tls_verify: Option<bool>,
     /// The image of jobs that name none
@@ -83,7 +83,7 @@ pub struct DockerConfig {
     )]
     pub pull_policy: Option<PullPolicy>,
     /// Run builds and services privileged
-    #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1,
+    #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub privileged: Option<bool>,
     /// Seconds to wait for services; negative: do not wait
