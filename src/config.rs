@@ -10,6 +10,15 @@ use serde::Deserialize;
 
 use crate::docker::Engine;
 
+/// A switch that is given a value. An empty one is off, as docker reads `DOCKER_TLS_VERIFY`.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,7 +72,7 @@ pub struct DockerConfig {
     pub tls_cert_path: Option<PathBuf>,
     /// Check the engine's certificate
     #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+          default_missing_value = "true", value_parser = switch)]
     pub tls_verify: Option<bool>,
     /// The image of jobs that name none
     #[arg(long = "docker-image", env = "DOCKER_IMAGE", value_name = "IMAGE")]
@@ -84,7 +93,7 @@ pub struct DockerConfig {
     pub pull_policy: Option<PullPolicy>,
     /// Run builds and services privileged
     #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+          default_missing_value = "true", value_parser = switch)]
     pub privileged: Option<bool>,
     /// Seconds to wait for services; negative: do not wait
     #[arg(

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::process::Command;
+
 use serde_json::json;
 use support::second_engine::SecondEngine;
 use support::{BUSYBOX, Project, REDIS, Ran, run, shell};
@@ -72,20 +74,63 @@ fn behind_tls(engine: &SecondEngine, project: &Project) {
         "{pruned}"
     );
 
-    // Certificates that the engine did not sign, and none at all.
-    let others = project.beside("none");
-    let others = others.to_str().expect("UTF-8");
-    let strange = [&["exec"], &options[..], &[others, "test"]].concat();
-    let plain = ["exec", "--docker-host", &host, "test"];
-    for arguments in [&strange[..], &plain] {
-        let ran = project.run(arguments);
+    without_the_right_certificates(project, &host, &certificates);
+}
+
+fn without_the_right_certificates(project: &Project, host: &str, certificates: &str) {
+    let strange = project.beside("strange");
+    std::fs::create_dir(&strange).expect("created");
+    let [authority, certificate, key] =
+        ["ca.pem", "cert.pem", "key.pem"].map(|name| strange.join(name).display().to_string());
+    let subject =
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=strange";
+    let made = run(Command::new("openssl").args(subject.split(' ')).args([
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ]));
+    assert_eq!(made.status, Some(0), "{made}");
+    std::fs::copy(&certificate, &authority).expect("copied");
+    let strange = strange.to_str().expect("UTF-8");
+    let exec = |arguments: &[&str]| {
+        let to = [&["exec", "--docker-host", host], arguments, &["test"]].concat();
+        // What the environment says does not count beside the options.
+        run(project.command(&to).env("DOCKER_TLS_VERIFY", "1"))
+    };
+    let path = "--docker-tls-cert-path";
+    let verify = "--docker-tls-verify=false";
+    let absent = project.beside("absent");
+    for arguments in [
+        [
+            "--docker-tls-verify=",
+            path,
+            absent.to_str().expect("UTF-8"),
+        ],
+        ["--docker-tls-verify", path, strange],
+    ] {
+        let ran = exec(&arguments);
         assert_eq!(ran.status, Some(3), "{ran}");
+        let last = ran.stdout.lines().last().expect("a line");
+        let begin = "ERROR: Build failed (system failure): the docker engine cannot be talked to: ";
         assert!(
-            ran.stdout
-                .contains("\nERROR: Build failed (system failure): "),
+            last.starts_with(begin) && last.contains("; see --docker-tls-cert-path "),
             "{ran}"
         );
     }
+    // An engine that refuses us may hang up before it has said why.
+    for arguments in [&[verify, path, strange][..], &[verify]] {
+        assert_eq!(exec(arguments).status, Some(3), "{arguments:?}");
+    }
+    // The engine's certificate need not be known where it is not asked for.
+    for (from, to) in [("cert.pem", &certificate), ("key.pem", &key)] {
+        std::fs::copy(format!("{certificates}/{from}"), to).expect("copied");
+    }
+    assert_served(&exec(&[verify, path, strange]));
+    assert_eq!(
+        exec(&["--docker-tls-verify", path, strange]).status,
+        Some(3)
+    );
 }
 
 fn behind_a_socket(engine: &SecondEngine, absent: &Project, empty: &Project) {
