@@ -375,7 +375,7 @@ const ELSEWHERE: &[&str] = &[
     "allowed_services",
     "allowed_pull_policies",
     "allowed_users",
-    // tests/second_engine.rs
+    // tests/engines.rs
     "host",
     "tls_cert_path",
     "tls_verify",

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -49,7 +48,7 @@ pub struct DockerConfig {
     )]
     pub tls_cert_path: Option<PathBuf>,
     /// Check the engine's certificate
-    #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub tls_verify: Option<bool>,
     /// The image of jobs that name none
     #[arg(long = "docker-image", env = "DOCKER_IMAGE", value_name = "IMAGE")]
@@ -101,7 +100,7 @@ pub struct DockerConfig {
     )]
     pub allowed_pull_policies: Option<Vec<PullPolicy>>,
     /// Run builds and services with --privileged
-    #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub privileged: Option<bool>,
     /// PATH (kept between runs), HOST-PATH:PATH[:MODE] or NAME:PATH[:MODE]
     #[arg(
@@ -112,7 +111,7 @@ pub struct DockerConfig {
     )]
     pub volumes: Option<Vec<String>>,
     /// Keep no PATH volumes between runs
-    #[arg(long = "docker-disable-cache", env = "DOCKER_DISABLE_CACHE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    #[arg(long = "docker-disable-cache", env = "DOCKER_DISABLE_CACHE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub disable_cache: Option<bool>,
     /// A directory of the engine's host for PATH volumes, in place of docker volumes
     #[arg(
@@ -254,7 +253,7 @@ pub struct DockerConfig {
     #[arg(long = "docker-ulimit", env = "DOCKER_ULIMIT", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub ulimit: Option<Table>,
     /// Do not end the build for lack of memory
-    #[arg(long = "docker-oom-kill-disable", env = "DOCKER_OOM_KILL_DISABLE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    #[arg(long = "docker-oom-kill-disable", env = "DOCKER_OOM_KILL_DISABLE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub oom_kill_disable: Option<bool>,
     /// How gladly the kernel ends the build, -1000 to 1000
     #[arg(
@@ -307,7 +306,7 @@ pub struct DockerConfig {
     )]
     pub device_cgroup_rules: Option<Vec<String>>,
     /// A job may not replace an image's entrypoint
-    #[arg(long = "docker-disable-entrypoint-overwrite", env = "DOCKER_DISABLE_ENTRYPOINT_OVERWRITE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    #[arg(long = "docker-disable-entrypoint-overwrite", env = "DOCKER_DISABLE_ENTRYPOINT_OVERWRITE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub disable_entrypoint_overwrite: Option<bool>,
     /// Users that a build may run as, with * and ?; none: all
     #[arg(
@@ -490,7 +489,7 @@ pub struct DockerConfig {
     )]
     pub service_cpu_shares: Option<i64>,
     /// Run services privileged, or not, whatever `privileged` says
-    #[arg(long = "docker-services-privileged", env = "DOCKER_SERVICES_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    #[arg(long = "docker-services-privileged", env = "DOCKER_SERVICES_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub services_privileged: Option<bool>,
     /// Security options of services
     #[arg(
@@ -541,6 +540,15 @@ impl DockerConfig {
                 })
                 .collect::<Vec<_>>()
         })
+    }
+}
+
+/// A switch that is given a value. An empty one is off, as docker reads `DOCKER_TLS_VERIFY`.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
     }
 }
 

@@ -96,9 +96,12 @@ impl Docker {
     #[must_use]
     pub fn new(engine: Engine, print: bool) -> Self {
         // The options of the command line lead to the engine; left in the environment, these would only
-        // contradict them.
-        let led =
-            |name: &str| engine.host.is_some() && ["DOCKER_HOST", "DOCKER_CONTEXT"].contains(&name);
+        // contradict them. Its switches for TLS are on whatever their value.
+        let led = |name: &str| {
+            let ways = ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CERT_PATH"];
+            let switches = ["DOCKER_TLS", "DOCKER_TLS_VERIFY"];
+            engine.host.is_some() && (ways.contains(&name) || switches.contains(&name))
+        };
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| client_reads(name) && !led(name))

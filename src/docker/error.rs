@@ -80,6 +80,9 @@ fn kind_of(stderr: &str) -> Kind {
         "error during connect",
         "trying to connect to the Docker daemon",
         "failed to connect to the docker API",
+        "unable to resolve docker endpoint",
+        "Client sent an HTTP request to an HTTPS server",
+        "server probably has client authentication",
     ]) {
         Kind::NoEngine
     } else if has(&["bind source path does not exist"]) {
@@ -99,6 +102,13 @@ fn kind_of(stderr: &str) -> Kind {
     }
 }
 
+/// Whether what keeps an engine from answering is how its TLS is spoken to.
+fn is_about_tls(message: &str) -> bool {
+    ["tls", "TLS", "HTTPS", "x509", ".pem"]
+        .iter()
+        .any(|text| message.contains(text))
+}
+
 impl fmt::Display for DockerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
@@ -107,6 +117,12 @@ impl fmt::Display for DockerError {
                 "cannot start the docker command line ({}); install it (Debian: docker.io or docker-cli) so that \
                  `docker` is on PATH",
                 self.message
+            ),
+            Kind::NoEngine if is_about_tls(&self.message) => write!(
+                f,
+                "the docker engine cannot be talked to: {}; see --docker-tls-cert-path (a directory with ca.pem, \
+                 cert.pem and key.pem that fit the engine) and --docker-tls-verify",
+                self.reason()
             ),
             Kind::NoEngine => write!(
                 f,
@@ -144,6 +160,19 @@ mod tests {
                 "docker: Error response from daemon: invalid mount config for type \"bind\": bind source path does not \
                 exist: /x.",
                 Kind::NoBindSource,
+            ),
+            (
+                "Error response from daemon: Client sent an HTTP request to an HTTPS server.",
+                Kind::NoEngine,
+            ),
+            (
+                "Failed to initialize: unable to resolve docker endpoint: open /x/ca.pem: no such file or directory",
+                Kind::NoEngine,
+            ),
+            (
+                "The server probably has client authentication (--tlsverify) enabled; check your TLS client \
+                certification settings: Get \"https://h/_ping\": remote error: tls: bad certificate",
+                Kind::NoEngine,
             ),
             (
                 "Error response from daemon: Get \"https://r/v2/\": dial tcp: i/o timeout",

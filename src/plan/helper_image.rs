@@ -69,7 +69,7 @@ impl HelperImage {
              apk add --no-cache git git-lfs ca-certificates; \
              elif command -v apt-get >/dev/null; then \
              apt-get update && apt-get install -y --no-install-recommends git git-lfs ca-certificates && \
-             rm -rf /var/lib/apt/lists/*; \
+             rm -rf /var/lib/apt/lists/* /var/cache/apt/*; \
              else echo 'the base image has neither apk nor apt-get' >&2; exit 1; fi && \
              git lfs install --system --skip-repo\n",
         );

@@ -1,6 +1,8 @@
 //! The test builder: a checkout of its own, the real executable, the real engine.
 #![allow(dead_code, reason = "every test file uses its part")]
 
+pub mod second_engine;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
@@ -13,6 +15,9 @@ use tempfile::TempDir;
 
 pub const BUSYBOX: &str = "alloy-runner-test/busybox";
 pub const DEBIAN: &str = "alloy-runner-test/debian";
+pub const DIND: &str = "alloy-runner-test/dind";
+pub const DOCKER: &str = "alloy-runner-test/docker";
+pub const DOCKER_BUILD: &str = "alloy-runner-test/docker-build";
 pub const GCC: &str = "alloy-runner-test/gcc";
 pub const MARIADB: &str = "alloy-runner-test/mariadb";
 pub const NONROOT: &str = "alloy-runner-test/nonroot";
@@ -54,6 +59,11 @@ impl Project {
         let directory = root.path().join("site");
         fs::create_dir(&directory).expect("created");
         Self { root, directory }
+    }
+
+    /// The directory that holds all of this test's files.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// A directory beside the checkout.
