@@ -6,12 +6,14 @@
 
 pub mod client;
 pub mod command;
+pub mod engine;
 pub mod error;
 pub mod reference;
 pub mod word;
 
-pub use client::{Docker, Engine};
+pub use client::Docker;
 pub use command::DockerCommand;
+pub use engine::Engine;
 pub use error::DockerError;
 pub use reference::Reference;
 pub use word::{Bindings, Slot, Word};
