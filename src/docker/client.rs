@@ -76,7 +76,7 @@ impl Engine {
 #[derive(Clone)]
 pub struct Docker {
     engine: Engine,
-    environment: BTreeMap<String, String>,
+    pub(super) environment: BTreeMap<String, String>,
     print: bool,
 }
 
