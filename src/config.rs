@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::docker::Engine;
 
 /// When an image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
     /// Every time.
     Always,
@@ -47,6 +47,25 @@ impl fmt::Display for PullPolicy {
     }
 }
 
+/// A pull policy or a list of them.
+fn policies<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PullPolicy>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a pull policy or a list of them: always, if-not-present, never"
+    )]
+    enum Form {
+        One(String),
+        Many(Vec<String>),
+    }
+    let names = match Form::deserialize(deserializer)? {
+        Form::One(name) => vec![name],
+        Form::Many(names) => names,
+    };
+    let policies = names.iter().map(|name| name.parse());
+    policies.collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
 /// `[runners.docker]`. A key that is absent has its default.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -75,13 +94,40 @@ pub struct DockerConfig {
         value_name = "IMAGE"
     )]
     pub helper_image: Option<String>,
-    /// When to pull: always, if-not-present, never
+    /// When to pull: always, if-not-present, never; repeatable, the next is tried where one fails
     #[arg(
         long = "docker-pull-policy",
         env = "DOCKER_PULL_POLICY",
-        value_name = "POLICY"
+        value_name = "POLICY",
+        value_delimiter = ','
     )]
-    pub pull_policy: Option<PullPolicy>,
+    #[serde(deserialize_with = "policies")]
+    pub pull_policy: Vec<PullPolicy>,
+    /// Pull policies that may be used; by default all
+    #[arg(
+        long = "docker-allowed-pull-policies",
+        env = "DOCKER_ALLOWED_PULL_POLICIES",
+        value_name = "POLICY",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "policies")]
+    pub allowed_pull_policies: Vec<PullPolicy>,
+    /// Images that a job may name, like ruby:* or my.registry.tld:5000/*:*; by default all
+    #[arg(
+        long = "docker-allowed-images",
+        env = "DOCKER_ALLOWED_IMAGES",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub allowed_images: Vec<String>,
+    /// Images that a job may name as services; by default all
+    #[arg(
+        long = "docker-allowed-services",
+        env = "DOCKER_ALLOWED_SERVICES",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub allowed_services: Vec<String>,
     /// Run builds and services privileged
     #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
@@ -133,4 +179,34 @@ pub struct RunnerConfig {
     pub tls_ca_file: Option<PathBuf>,
     /// Its docker settings.
     pub docker: DockerConfig,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DockerConfig, PullPolicy};
+
+    #[test]
+    fn pull_policies_are_one_or_many() {
+        let read =
+            |text: &str| toml::from_str::<DockerConfig>(text).map(|docker| docker.pull_policy);
+        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(read("pull_policy = 'never'"), Ok(vec![PullPolicy::Never]));
+        assert_eq!(
+            read("pull_policy = ['always', 'if-not-present']"),
+            Ok(vec![PullPolicy::Always, PullPolicy::IfNotPresent])
+        );
+        for (text, want) in [
+            (
+                "pull_policy = 'often'",
+                "`often` is no pull policy: always, if-not-present or never",
+            ),
+            (
+                "pull_policy = 1",
+                "expected a pull policy or a list of them",
+            ),
+        ] {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains(want), "{error}");
+        }
+    }
 }

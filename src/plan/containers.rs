@@ -141,11 +141,7 @@ impl<'a> Builder<'a> {
         let run = git::build_settings(self.variables)
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
-        let run = self
-            .variables
-            .iter()
-            .filter(|variable| variable.name != "DOCKER_AUTH_CONFIG")
-            .fold(run, set);
+        let run = self.variables.iter().fold(run, set);
         let run = overriding_entrypoint(
             run,
             spec.entrypoint.as_deref(),

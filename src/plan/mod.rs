@@ -2,11 +2,13 @@
 //!
 //! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
 
+mod allowed;
 mod containers;
 mod git;
 pub mod helper_image;
 pub mod names;
 pub mod print;
+mod registries;
 mod services;
 mod stages;
 mod variables;
@@ -14,6 +16,7 @@ mod variables;
 use std::time::Duration;
 
 use crate::config::{PullPolicy, RunnerConfig};
+use crate::docker::auth::Brought;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
@@ -82,6 +85,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// Who may read from registries, as far as the job says so.
+    pub registries: Brought,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
 }
@@ -100,8 +105,13 @@ pub struct Image {
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum ImageSource {
-    /// Somebody's: pulled by these policies, tried in turn.
-    Pull(Vec<PullPolicy>),
+    /// Somebody's.
+    Pull {
+        /// The registry it is in.
+        registry: String,
+        /// When to pull it, tried in turn.
+        policies: Vec<PullPolicy>,
+    },
     /// The runner's own: built where it is missing.
     Build(HelperImage),
 }
@@ -141,30 +151,30 @@ impl Plan {
         host: &Host,
     ) -> Result<Self, InputError> {
         let directory = project_directory(job, config)?;
-        let variables = variables::resolve(job, config, names, host, &directory)?;
+        let mut variables = variables::resolve(job, config, names, host, &directory)?;
+        let registries = registries::brought(job, &mut variables);
+        let policies = allowed::policies(&config.docker)?;
         let image = image(job, config, &variables)?;
         let builder = Builder::new(job, config, names, host, &variables, &directory)?;
         let services = builder.services()?;
 
-        let mut images = vec![Image {
-            name: image.0.to_string(),
-            slot: Slot::new("image_build"),
-            source: pull(config),
-        }];
-        images.extend(services.iter().map(|service| Image {
-            name: service.image.to_string(),
-            slot: service.image_slot.clone(),
-            source: pull(config),
-        }));
+        let pulled = |name: &Reference, slot: Slot| Image {
+            name: name.to_string(),
+            slot,
+            source: ImageSource::Pull {
+                registry: name.registry().to_owned(),
+                policies: policies.clone(),
+            },
+        };
+        let mut images = vec![pulled(&image.0, Slot::new("image_build"))];
+        let of_services = services.iter();
+        images
+            .extend(of_services.map(|service| pulled(&service.image, service.image_slot.clone())));
         images.push(match &config.docker.helper_image {
-            Some(name) => {
-                let name = reference("docker.helper_image", &variables.expand(name))?;
-                Image {
-                    name: name.to_string(),
-                    slot: Slot::new("image_helper"),
-                    source: pull(config),
-                }
-            }
+            Some(name) => pulled(
+                &reference("docker.helper_image", &variables.expand(name))?,
+                Slot::new("image_helper"),
+            ),
             None => Image {
                 name: host.helper_image.name.clone(),
                 slot: Slot::new("image_helper"),
@@ -196,7 +206,7 @@ impl Plan {
                 format!("  on {} {}", config.name, config.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: services::warnings(&services),
+            warnings: [registries.warnings, services::warnings(&services)].concat(),
             images,
             network,
             volumes: builder.volumes(),
@@ -214,15 +224,11 @@ impl Plan {
                 .iter()
                 .filter(|variable| !variable.public)
                 .map(|variable| variable.value.clone())
+                .chain(registries.secrets)
                 .collect(),
+            registries: registries.brought,
         })
     }
-}
-
-fn pull(config: &RunnerConfig) -> ImageSource {
-    ImageSource::Pull(vec![
-        config.docker.pull_policy.unwrap_or(PullPolicy::Always),
-    ])
 }
 
 /// Reads an image's name that `place` gave.
@@ -248,13 +254,10 @@ fn image(
             job.name
         ))
     })?;
-    Ok((
-        reference(
-            &format!("{}.image", job.name),
-            &variables.expand(&spec.name),
-        )?,
-        spec,
-    ))
+    let place = format!("{}.image", job.name);
+    let name = reference(&place, &variables.expand(&spec.name))?;
+    allowed::image(&place, &name, &config.docker, variables)?;
+    Ok((name, spec))
 }
 
 /// `/builds/<namespace>/<project>` (configuration, "Directories and volumes").

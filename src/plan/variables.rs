@@ -1,6 +1,7 @@
 //! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
 
 use super::names::Names;
+use super::registries::DOCKER_AUTH_CONFIG;
 use super::{Host, builds_directory};
 use crate::config::RunnerConfig;
 use crate::job::variables::{Variable, Variables};
@@ -25,6 +26,10 @@ pub(super) fn resolve(
     }
     all.extend(predefined(job, config, names, host, directory)?);
     all.extend(job.variables.iter().cloned());
+    for variable in &mut all {
+        // Whoever refers to it refers to passwords.
+        variable.public &= variable.name != DOCKER_AUTH_CONFIG;
+    }
     Variables::resolve(all)
 }
 

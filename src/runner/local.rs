@@ -90,10 +90,9 @@ impl Local {
         let mut config = self.config.clone();
         config.name = "exec".into();
         config.short_token = SHORT_TOKEN.into();
-        config
-            .docker
-            .pull_policy
-            .get_or_insert(PullPolicy::IfNotPresent);
+        if config.docker.pull_policy.is_empty() {
+            config.docker.pull_policy.push(PullPolicy::IfNotPresent);
+        }
         if config.docker.volumes.is_empty() {
             config.docker.volumes.push("/cache".to_owned());
         }
@@ -121,6 +120,7 @@ impl Local {
                 .unwrap_or_default(),
             after_script_timeout: None,
             timeout: self.timeout,
+            credentials: Vec::new(),
         }
     }
 
