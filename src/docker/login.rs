@@ -152,6 +152,7 @@ fn private_directory(
 mod tests {
     use super::{Brought, Docker, FILE};
     use crate::cancel::Cancel;
+    use crate::docker::DockerCommand;
     use crate::docker::Engine;
     use crate::docker::auth::Auths;
     use crate::secret::Secret;
@@ -220,6 +221,36 @@ mod tests {
         drop(login);
         assert!(!private.exists());
         assert!(host.path().join("contexts/meta").is_dir());
+    }
+
+    #[test]
+    fn the_client_stays_with_the_engine_of_the_current_context() {
+        let host = tempfile::tempdir().expect("a directory");
+        let mut docker = docker(host.path(), &json!({}));
+        let far = [
+            "context",
+            "create",
+            "far",
+            "--docker",
+            "host=unix:///far.sock",
+        ];
+        for arguments in [&far[..], &["context", "use", "far"]] {
+            let made = std::process::Command::new("docker")
+                .arg("--config")
+                .arg(host.path())
+                .args(arguments)
+                .output()
+                .expect("a docker client");
+            assert!(made.status.success(), "{made:?}");
+        }
+        docker.environment.remove("DOCKER_HOST");
+        let login = docker
+            .login("r.tld", &brought(&["r.tld"]), &Cancel::new())
+            .expect("made");
+        assert_ne!(login.docker.environment, docker.environment);
+        let error = login.docker.capture(&DockerCommand::version("x"));
+        let error = error.expect_err("nobody is there").to_string();
+        assert!(error.contains("/far.sock"), "{error}");
     }
 
     #[test]

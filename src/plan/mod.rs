@@ -152,7 +152,7 @@ impl Plan {
     ) -> Result<Self, InputError> {
         let directory = project_directory(job, config)?;
         let mut variables = variables::resolve(job, config, names, host, &directory)?;
-        let registries = registries::brought(job, &mut variables);
+        let registries = registries::brought(&job.credentials, &mut variables);
         let policies = allowed::policies(&config.docker)?;
         let image = image(job, config, &variables)?;
         let builder = Builder::new(job, config, names, host, &variables, &directory)?;

@@ -1,7 +1,7 @@
 //! Who may read from registries, as a job and its runner's `environment` have it.
 
 use crate::docker::auth::{Auths, Brought};
-use crate::job::Job;
+use crate::job::Credential;
 use crate::job::variables::Variables;
 use crate::secret::Secret;
 
@@ -17,8 +17,8 @@ pub(super) struct Registries {
     pub secrets: Vec<Secret>,
 }
 
-/// Takes what is meant for registries out of the job's variables and its `credentials`.
-pub(super) fn brought(job: &Job, variables: &mut Variables) -> Registries {
+/// Takes what is meant for registries out of a job's variables, and adds its `credentials`.
+pub(super) fn brought(credentials: &[Credential], variables: &mut Variables) -> Registries {
     let mut brought = Brought::default();
     let mut warnings = Vec::new();
     let mut secrets = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn brought(job: &Job, variables: &mut Variables) -> Registries {
         warnings.extend(wrong.into_iter().map(said));
         secrets.push(variable.value);
     }
-    for credential in &job.credentials {
+    for credential in credentials {
         let (username, password) = (&credential.username, &credential.password);
         brought.credentials.add(&credential.url, username, password);
     }
@@ -38,5 +38,34 @@ pub(super) fn brought(job: &Job, variables: &mut Variables) -> Registries {
         brought,
         warnings,
         secrets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOCKER_AUTH_CONFIG, brought};
+    use crate::job::Credential;
+    use crate::job::variables::{Variable, Variables};
+    use crate::secret::Secret;
+
+    #[test]
+    fn the_variable_is_taken_out_and_all_passwords_are_secrets() {
+        let text = r#"{"auths": {"a.tld": {"username": "me", "password": "word-a"}, "x.tld": 1}}"#;
+        let variable = Variable::public(DOCKER_AUTH_CONFIG, text).raw();
+        let mut variables = Variables::resolve([variable]).expect("a good name");
+        let credentials = [Credential {
+            url: "https://b.tld:5000".to_owned(),
+            username: "me".to_owned(),
+            password: Secret::new("word-b"),
+        }];
+        let found = brought(&credentials, &mut variables);
+        assert_eq!(variables.iter().count(), 0);
+        assert!(found.brought.variable.of("a.tld").is_some());
+        assert!(found.brought.credentials.of("b.tld:5000").is_some());
+        let warning = "DOCKER_AUTH_CONFIG: the entry `x.tld` is no object";
+        assert_eq!(found.warnings, [warning]);
+        let secrets: Vec<&str> = found.secrets.iter().map(Secret::expose).collect();
+        let encoded = ["bWU6d29yZC1h", "bWU6d29yZC1i"];
+        assert_eq!(secrets, [text, "word-a", encoded[0], "word-b", encoded[1]]);
     }
 }
