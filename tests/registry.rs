@@ -444,6 +444,8 @@ fn never_asks_no_registry_and_what_is_missing_is_not_found() {
     assert!(before > 0, "the registry's log shows the push");
     let ran = exec(&there, &never, &host);
     assert_eq!(ran.status, Some(1), "{ran}");
+    let script = exec(&there, &[&never[..], &["--dry-run"]].concat(), &host);
+    assert!(!script.stdout.contains("docker pull "), "{script}");
     let log = format!("...\n{}", not_found(&image));
     assert!(
         ran.stdout.ends_with(&log) && !ran.stdout.contains("Pulling"),

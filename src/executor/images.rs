@@ -120,9 +120,9 @@ impl Run<'_> {
                 result => return result,
             }
         }
-        // What the registry could not be asked, nobody knows to be missing.
-        let unanswered = failures.iter().find(|failed| failed.kind == Kind::Other);
-        Err(match unanswered.or(failures.last()) {
+        // What could not be asked for, nobody knows to be missing.
+        let telling = failures.iter().find(|failed| failed.kind != Kind::NotFound);
+        Err(match telling.or(failures.last()) {
             Some(error) => match error.kind {
                 Kind::NotFound => build_error(format!("image {name} not found")),
                 Kind::Denied => {
