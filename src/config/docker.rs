@@ -1,6 +1,7 @@
 //! `[runners.docker]`: one struct for the file, the `--docker-…` flags and the environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -25,6 +26,16 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Never.
     Never,
+}
+
+impl fmt::Display for PullPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "always",
+            Self::IfNotPresent => "if-not-present",
+            Self::Never => "never",
+        })
+    }
 }
 
 /// The settings of a runner's containers. A key that is absent has its default. Where a key counts, build,

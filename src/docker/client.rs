@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 #[derive(Clone)]
 pub struct Docker {
     engine: Engine,
-    environment: BTreeMap<String, String>,
+    pub(super) environment: BTreeMap<String, String>,
     print: bool,
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
 use variables::Variable;
 
 /// A job as the planner wants it.
@@ -39,6 +40,19 @@ pub struct Job {
     pub after_script_timeout: Option<Duration>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// Who may read from registries, as the coordinator has it.
+    pub credentials: Vec<Credential>,
+}
+
+/// The user of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The registry, `my.registry.tld:5000`.
+    pub url: String,
+    /// Its user.
+    pub username: String,
+    /// The user's password.
+    pub password: Secret,
 }
 
 /// A project, as paths and names show it.

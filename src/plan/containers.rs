@@ -78,11 +78,7 @@ impl Builder<'_> {
         let run = git::build_settings(self.variables)
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
-        let run = self
-            .variables
-            .iter()
-            .filter(|variable| variable.name != "DOCKER_AUTH_CONFIG")
-            .fold(run, set);
+        let run = self.variables.iter().fold(run, set);
         let run = overriding_entrypoint(
             run,
             self.entrypoint(spec),

@@ -10,6 +10,7 @@ pub mod names;
 mod network;
 mod options;
 pub mod print;
+mod registries;
 mod services;
 mod stages;
 mod variables;
@@ -18,6 +19,7 @@ mod volumes;
 use std::time::Duration;
 
 use crate::config::{PullPolicy, RunnerConfig};
+use crate::docker::auth::Brought;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
@@ -97,6 +99,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// Who may read from registries, as far as the job says so.
+    pub registries: Brought,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
 }
@@ -115,8 +119,13 @@ pub struct Image {
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum ImageSource {
-    /// Somebody's: pulled by these policies, tried in turn.
-    Pull(Vec<PullPolicy>),
+    /// Somebody's.
+    Pull {
+        /// The registry it is in.
+        registry: String,
+        /// When to pull it, tried in turn.
+        policies: Vec<PullPolicy>,
+    },
     /// The runner's own: built where it is missing.
     Build(HelperImage),
 }
@@ -156,7 +165,10 @@ impl Plan {
         host: &Host,
     ) -> Result<Self, InputError> {
         let layout = Layout::new(job, config, names)?;
-        let variables = variables::resolve(job, config, names, host, &layout)?;
+        let mut variables = variables::resolve(job, config, names, host, &layout)?;
+        let registries = registries::brought(&job.credentials, &mut variables);
+        let policies = allowed::policies(&config.docker)?;
+        allowed::user(&config.docker)?;
         let image = image(job, config, &variables)?;
         let fetches = GitSettings::read(&variables)?.strategy == "fetch";
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
@@ -173,25 +185,23 @@ impl Plan {
         };
         let services = builder.services()?;
 
-        let mut images = vec![Image {
-            name: image.0.to_string(),
-            slot: Slot::new("image_build"),
-            source: pull(config),
-        }];
-        images.extend(services.iter().map(|service| Image {
-            name: service.image.to_string(),
-            slot: service.image_slot.clone(),
-            source: pull(config),
-        }));
+        let pulled = |name: &Reference, slot: Slot| Image {
+            name: name.to_string(),
+            slot,
+            source: ImageSource::Pull {
+                registry: name.registry().to_owned(),
+                policies: policies.clone(),
+            },
+        };
+        let mut images = vec![pulled(&image.0, Slot::new("image_build"))];
+        let of_services = services.iter();
+        images
+            .extend(of_services.map(|service| pulled(&service.image, service.image_slot.clone())));
         images.push(match &config.docker.helper_image {
-            Some(name) => {
-                let name = reference("docker.helper_image", &variables.expand(name))?;
-                Image {
-                    name: name.to_string(),
-                    slot: Slot::new("image_helper"),
-                    source: pull(config),
-                }
-            }
+            Some(name) => pulled(
+                &reference("docker.helper_image", &variables.expand(name))?,
+                Slot::new("image_helper"),
+            ),
             None => Image {
                 name: host.helper_image.name.clone(),
                 slot: Slot::new("image_helper"),
@@ -216,7 +226,7 @@ impl Plan {
                 format!("  on {} {}", config.name, names.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: services::warnings(&services),
+            warnings: [registries.warnings, services::warnings(&services)].concat(),
             images,
             network: network.flatten(),
             services_first: builder.network.services_first(),
@@ -238,19 +248,11 @@ impl Plan {
                 .iter()
                 .filter(|variable| !variable.public)
                 .map(|variable| variable.value.clone())
+                .chain(registries.secrets)
                 .collect(),
+            registries: registries.brought,
         })
     }
-}
-
-/// Where an image comes from that the configuration's pull policies count for.
-fn pull(config: &RunnerConfig) -> ImageSource {
-    let policies = config.docker.pull_policy.clone().unwrap_or_default();
-    ImageSource::Pull(if policies.is_empty() {
-        vec![PullPolicy::Always]
-    } else {
-        policies
-    })
 }
 
 /// How long to wait for services, if at all.
@@ -284,11 +286,8 @@ fn image(
             job.name
         ))
     })?;
-    Ok((
-        reference(
-            &format!("{}.image", job.name),
-            &variables.expand(&spec.name),
-        )?,
-        spec,
-    ))
+    let place = format!("{}.image", job.name);
+    let name = reference(&place, &variables.expand(&spec.name))?;
+    allowed::image(&place, &name, &config.docker, variables)?;
+    Ok((name, spec))
 }

@@ -1,7 +1,7 @@
 //! Services: their names, their containers, and how to ask whether they are up.
 
 use super::containers::{Builder, overriding_entrypoint};
-use super::{options, reference};
+use super::{allowed, options, reference};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::ImageSpec;
 use crate::outcome::InputError;
@@ -57,6 +57,7 @@ impl Builder<'_> {
 
     fn service(&self, index: usize, place: &str, spec: &ImageSpec) -> Result<Service, InputError> {
         let image = reference(place, &self.variables.expand(&spec.name))?;
+        allowed::service(place, &image, &self.config.docker, self.variables)?;
         let image_slot = Slot::new(format!("image_service_{index}"));
         let ports_slot = Slot::new(format!("ports_service_{index}"));
         let name = self.names.container(&format!(

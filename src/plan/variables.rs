@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::names::Names;
+use super::registries::DOCKER_AUTH_CONFIG;
 use super::volumes::Layout;
 use crate::config::RunnerConfig;
 use crate::job::variables::{Variable, Variables};
@@ -26,6 +27,10 @@ pub(super) fn resolve(
     }
     all.extend(predefined(job, config, names, host, layout));
     all.extend(job.variables.iter().cloned());
+    for variable in &mut all {
+        // Whoever refers to it refers to passwords.
+        variable.public &= variable.name != DOCKER_AUTH_CONFIG;
+    }
     Variables::resolve(all)
 }
 

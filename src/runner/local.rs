@@ -127,6 +127,7 @@ impl Local {
                 .unwrap_or_default(),
             after_script_timeout: None,
             timeout: self.timeout,
+            credentials: Vec::new(),
         }
     }
 
