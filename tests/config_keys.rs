@@ -370,11 +370,11 @@ const ELSEWHERE: &[&str] = &[
     "disable_entrypoint_overwrite",
     "allowed_privileged_images",
     "allowed_privileged_services",
-    // tests/registry.rs
+    "allowed_users",
+    // tests/registry.rs and tests/bad_input.rs
     "allowed_images",
     "allowed_services",
     "allowed_pull_policies",
-    "allowed_users",
     // tests/engines.rs
     "host",
     "tls_cert_path",
@@ -833,6 +833,29 @@ fn a_job_may_not_replace_an_entrypoint_where_that_is_off() {
     );
     let ran = Configured::new(&job, "disable_entrypoint_overwrite = true").exec(&[]);
     assert!(ran.assert_success().stdout.contains("\nkept\n"), "{ran}");
+    let warning = "is kept: docker.disable_entrypoint_overwrite is on";
+    assert!(ran.stdout.contains(warning), "{ran}");
+}
+
+#[test]
+fn builds_run_as_allowed_users_only() {
+    let job = json!({"image": BUSYBOX, "script": "id -un"});
+    let allowed = "allowed_users = [\"nob*\"]\nuser = ";
+    let ran = Configured::new(&job, &format!("{allowed}\"nobody\"")).exec(&[]);
+    assert!(ran.assert_success().stdout.contains("\nnobody\n"), "{ran}");
+    let ran = Configured::new(&job, &format!("{allowed}\"root\"")).exec(&[]);
+    assert_eq!(ran.status, Some(2), "{ran}");
+    let error = "docker.user: `root` is not allowed; docker.allowed_users has: nob*\n";
+    assert!(ran.stderr.ends_with(error), "{ran}");
+}
+
+#[test]
+fn a_build_that_lacks_memory_says_so() {
+    let job = json!({"image": BUSYBOX, "script": ["head -c 200000000 /dev/zero | tail"]});
+    let ran = Configured::new(&job, "memory = \"32m\"\nmemory_swap = \"32m\"").exec(&[]);
+    assert_eq!(ran.status, Some(1), "{ran}");
+    let end = "\nERROR: Build failed: exit code 137 (out of memory)\n";
+    assert!(ran.stdout.ends_with(end), "{ran}");
 }
 
 #[test]

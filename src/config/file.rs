@@ -85,22 +85,31 @@ impl Config {
     /// A runner by its name.
     ///
     /// # Errors
-    /// [`InputError`] that names the runners there are.
+    /// [`InputError`] that names the runners there are, or an executor that is not supported.
     pub fn runner(&self, name: &str) -> Result<&RunnerConfig, InputError> {
-        self.runners
-            .iter()
-            .find(|runner| runner.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self
-                    .runners
-                    .iter()
-                    .map(|runner| runner.name.as_str())
-                    .collect();
-                InputError::new(format!(
-                    "there is no runner `{name}` in the configuration; its runners: {}",
-                    names.join(", ")
-                ))
-            })
+        let named = self.runners.iter().find(|runner| runner.name == name);
+        let runner = named.ok_or_else(|| {
+            let names: Vec<&str> = self
+                .runners
+                .iter()
+                .map(|runner| runner.name.as_str())
+                .collect();
+            InputError::new(format!(
+                "there is no runner `{name}` in the configuration; its runners: {}",
+                names.join(", ")
+            ))
+        })?;
+        match runner.executor.as_deref() {
+            None | Some("docker") => Ok(runner),
+            Some(other) => Err(InputError::new(format!(
+                "the runner `{name}` has the executor `{other}`, which is not supported{}; `docker` is",
+                if other.starts_with("docker") {
+                    " yet"
+                } else {
+                    ""
+                }
+            ))),
+        }
     }
 }
 
@@ -135,6 +144,16 @@ mod tests {
         assert_eq!(runner.docker.pull_policy.as_ref().map(Vec::len), Some(2));
         assert_eq!(runner.pre_clone_script.as_deref(), Some("x"));
         assert!(loaded.config.runner("b").is_err());
+        let other =
+            read("[[runners]]\nname = \"a\"\nexecutor = \"docker+machine\"\n").expect("good");
+        assert_eq!(
+            other
+                .config
+                .runner("a")
+                .expect_err("not supported")
+                .to_string(),
+            "the runner `a` has the executor `docker+machine`, which is not supported yet; `docker` is"
+        );
     }
 
     #[test]

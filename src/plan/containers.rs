@@ -182,6 +182,21 @@ impl Builder<'_> {
         self.mounts.iter().fold(run, |run, mount| mount.on(run))
     }
 
+    /// A word on entrypoints that the job may not replace.
+    pub fn kept_entrypoints(&self) -> Vec<String> {
+        let images = self.job.image.iter().chain(&self.job.services);
+        let ignored =
+            images.filter(|spec| spec.entrypoint.is_some() && self.entrypoint(spec).is_none());
+        ignored
+            .map(|spec| {
+                format!(
+                    "the entrypoint of {} is kept: docker.disable_entrypoint_overwrite is on",
+                    spec.name
+                )
+            })
+            .collect()
+    }
+
     /// The entrypoint that a job may set.
     pub fn entrypoint<'b>(&self, spec: &'b ImageSpec) -> Option<&'b [String]> {
         let kept = self.config.docker.disable_entrypoint_overwrite == Some(true);

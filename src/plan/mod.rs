@@ -226,7 +226,12 @@ impl Plan {
                 format!("  on {} {}", config.name, names.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: [registries.warnings, services::warnings(&services)].concat(),
+            warnings: [
+                registries.warnings,
+                services::warnings(&services),
+                builder.kept_entrypoints(),
+            ]
+            .concat(),
             images,
             network: network.flatten(),
             services_first: builder.network.services_first(),
