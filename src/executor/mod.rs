@@ -10,6 +10,7 @@ pub mod orphans;
 mod services;
 mod stages;
 
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -241,17 +242,19 @@ impl Run<'_> {
             } else {
                 None
             };
-            let fetched = self.start_helper_and_fetch(|| {
-                scope.spawn(|| {
-                    let started: Vec<bool> =
-                        services.into_iter().map(joined).collect::<Result<_, _>>()?;
-                    self.ask_services(&started, &asking)
-                })
+            let (helper_runs, helpers) = mpsc::channel();
+            let asking = &asking;
+            let health = scope.spawn(move || {
+                let started: Vec<bool> =
+                    services.into_iter().map(joined).collect::<Result<_, _>>()?;
+                self.ask_services(&started, &helpers, asking)
             });
+            let fetched = self.start_helper_and_fetch(&helper_runs);
+            drop(helper_runs);
             if fetched.is_err() {
                 asking.trigger(Reason::Canceled);
             }
-            let health = fetched?;
+            fetched?;
             if self.plan.health_check.is_some() {
                 self.trace
                     .line("Waiting for services to be up and running...")?;
@@ -264,10 +267,8 @@ impl Run<'_> {
     }
 
     /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
-    /// build in it. `beside` is called once the helper runs.
-    fn start_helper_and_fetch<T>(&self, beside: impl FnOnce() -> T) -> Result<T, Stop> {
-        let mut beside = Some(beside);
-        let mut running = None;
+    /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
+    fn start_helper_and_fetch(&self, running: &Sender<()>) -> Result<(), Stop> {
         let last = self.plan.helper_variants.len().saturating_sub(1);
         for (index, variant) in self.plan.helper_variants.iter().enumerate() {
             if index > 0 {
@@ -285,9 +286,8 @@ impl Run<'_> {
                 }
                 result => result?,
             }
-            if let Some(beside) = beside.take() {
-                running = Some(beside());
-            }
+            // Whoever listened may have learned already what it wanted to know.
+            let _ = running.send(());
             let stages = self
                 .plan
                 .stages
@@ -310,10 +310,12 @@ impl Run<'_> {
                 }
             }
             if !missing {
-                break;
+                return Ok(());
             }
         }
-        running.ok_or_else(|| system_failure("there is no way to start the helper container"))
+        Err(system_failure(
+            "there is no way to start the helper container",
+        ))
     }
 
     fn build(&self, waiting: Option<Session>) -> Result<Outcome, Stop> {
