@@ -3,7 +3,7 @@
 //! No thread polls for it: whoever waits in a way that can be cut short leaves a hook that cuts it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why work is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,21 +109,21 @@ impl Cancel {
         }
     }
 
+    /// Waits this long, or until this is triggered, and returns why it was.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> Option<Reason> {
+        let waiting = |state: &mut State| state.reason.is_none() && !state.done;
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(self.0.lock(), limit, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0.reason
+    }
+
     fn trigger_after(&self, limit: Duration) {
-        let end = Instant::now() + limit;
-        let mut state = self.0.lock();
-        while state.reason.is_none() && !state.done {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                drop(state);
-                return self.trigger(Reason::TimedOut(limit));
-            }
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        // Of one that was triggered meanwhile, or that is done, this makes nothing.
+        if self.wait(limit).is_none() {
+            self.trigger(Reason::TimedOut(limit));
         }
     }
 }
@@ -206,5 +206,15 @@ mod tests {
         let child = parent.child(Some(Duration::from_hours(1)));
         parent.trigger(Reason::Canceled);
         assert_eq!(child.reason(), Some(Reason::Canceled));
+    }
+
+    #[test]
+    fn a_pause_ends_with_its_time_or_by_being_canceled() {
+        let cancel = Cancel::new();
+        assert_eq!(cancel.wait(Duration::from_millis(5)), None);
+        let other = cancel.clone();
+        let waiting = std::thread::spawn(move || other.wait(Duration::from_hours(1)));
+        cancel.trigger(Reason::Canceled);
+        assert_eq!(waiting.join().expect("no panic"), Some(Reason::Canceled));
     }
 }

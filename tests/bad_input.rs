@@ -76,8 +76,44 @@ fn what_the_user_wrote_is_named_with_its_place() {
         ),
         (
             &good,
-            &["--docker-volumes", "relative", "test"],
-            &["docker.volumes: `relative` must be an absolute path"],
+            &["--docker-volumes", "./relative:/path", "test"],
+            &[
+                "docker.volumes: `./relative:/path`: `./relative` is neither an absolute path of the host nor a volume's name",
+            ],
+        ),
+        (
+            &good,
+            &[
+                "--docker-allowed-images=a:*",
+                "--docker-allowed-images=b/*:*",
+                "test",
+            ],
+            &[
+                "test.image: `alloy-runner-test/busybox:latest` is not allowed; docker.allowed_images has: a:*, b/*:*",
+            ],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "a", "services": ["$S"], "variables": {"S": "evil:1"}}}"#,
+            &["--docker-allowed-services", "redis:*", "test"],
+            &["test.services[0]: `evil:1` is not allowed; docker.allowed_services has: redis:*"],
+        ),
+        (
+            &good,
+            &["--docker-allowed-images", "a[b", "test"],
+            &["docker.allowed_images: `a[b` is no pattern"],
+        ),
+        (
+            &good,
+            &[
+                "--docker-allowed-pull-policies",
+                "always",
+                "--docker-pull-policy",
+                "always,never",
+                "test",
+            ],
+            &[
+                "docker.pull_policy: `never` is not allowed; docker.allowed_pull_policies has: always",
+            ],
         ),
         (
             &good,

@@ -126,3 +126,37 @@ fn two_runs_at_once_in_one_checkout_do_not_disturb_each_other() {
     ids.sort();
     assert_eq!(ids, ["0", "1", "2"]);
 }
+
+#[test]
+fn names_that_another_host_has_taken_on_the_engine_are_left_to_it() {
+    for services in [json!([]), json!([{"name": REDIS, "alias": "redis"}])] {
+        let project = Project::new(
+            &json!({"image": BUSYBOX, "services": services,
+                "test": {"script": ["echo I am $CI_CONCURRENT_ID", "echo begun", "cat /builds/mark 2>/dev/null || touch /builds/mark; sleep ${SECONDS_TO_SLEEP:-0}", "ls /builds/mark"]}})
+            .to_string(),
+        );
+        let mut other = project.command(&["exec", "--env", "SECONDS_TO_SLEEP=5", "test"]);
+        // Another host has another state directory, and sees no locks of ours.
+        other.env("ALLOY_RUNNER_STATE_DIR", project.beside("other-state"));
+        let mut other = other
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("started");
+        read_until(other.stdout.as_mut().expect("piped"), "\nbegun\n");
+        let ours = project.exec(&["test"]);
+        assert!(
+            ours.assert_success().stdout.contains("\nI am 1\n"),
+            "{ours}"
+        );
+        assert_eq!(ours.stdout.matches("Running with").count(), 1, "{ours}");
+        let mut rest = String::new();
+        other
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut rest)
+            .expect("readable");
+        assert_eq!(other.wait().expect("ended").code(), Some(0), "{rest}");
+        assert!(rest.ends_with("\n/builds/mark\nJob succeeded\n"), "{rest}");
+    }
+}

@@ -40,6 +40,9 @@ pub(super) struct Exec {
     /// A PEM file with certificate authorities that git has to know
     #[arg(long, env = "CI_SERVER_TLS_CA_FILE", value_name = "FILE")]
     tls_ca_file: Option<PathBuf>,
+    /// A runner of the configuration (--config) whose settings to borrow
+    #[arg(long, value_name = "NAME")]
+    runner: Option<String>,
     #[command(flatten)]
     docker: DockerConfig,
 }
@@ -55,15 +58,19 @@ impl Exec {
         for text in &self.variables {
             variables.push(read_env(text)?);
         }
+        let mut config = match &self.runner {
+            Some(name) => globals.configuration()?.runner(name)?.clone(),
+            None => RunnerConfig::default(),
+        };
+        config.docker = config.docker.overlaid_by(&self.docker)?;
+        if self.tls_ca_file.is_some() {
+            config.tls_ca_file = self.tls_ca_file;
+        }
         let local = Local {
             file: self.file,
             variables,
             timeout: self.timeout.map(Duration::from_secs),
-            config: RunnerConfig {
-                docker: self.docker,
-                tls_ca_file: self.tls_ca_file,
-                ..RunnerConfig::default()
-            },
+            config,
             print_commands: globals.print_commands,
         };
         let found = local.find(&self.job)?;

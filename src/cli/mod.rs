@@ -5,11 +5,13 @@ mod health_check;
 mod helper_image;
 mod prune;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::config::{Config, Loaded, default_file, load};
 use crate::outcome::InputError;
 
 /// The program was not used as it can be, or what it was to read cannot be read.
@@ -26,6 +28,9 @@ const SYSTEM_FAILURE: u8 = 3;
     subcommand_required = true
 )]
 struct Arguments {
+    /// The configuration; by default /etc/alloy-runner/config.toml for root, else ~/.alloy-runner/config.toml
+    #[arg(long, env = "CONFIG_FILE", global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How much the runner says of itself: error, warn, info, debug, trace
     #[arg(
         long,
@@ -53,13 +58,27 @@ enum Command {
 
 /// Options that count for all commands.
 struct Globals {
+    config: Option<PathBuf>,
     print_commands: bool,
+}
+
+impl Globals {
+    /// Reads the configuration. Keys that mean nothing here are warned of.
+    fn configuration(&self) -> Result<Config> {
+        let file = self.config.clone().map_or_else(default_file, Ok)?;
+        let Loaded { config, unknown } = load(&file)?;
+        for key in unknown {
+            log::warn!("{}: the key {key} means nothing here", file.display());
+        }
+        Ok(config)
+    }
 }
 
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments {
+        config,
         log_level,
         print_commands,
         command,
@@ -68,7 +87,10 @@ pub fn main() -> ExitCode {
         .filter_level(log_level)
         .format_target(false)
         .init();
-    let globals = Globals { print_commands };
+    let globals = Globals {
+        config,
+        print_commands,
+    };
     let result = match command {
         Command::Exec(exec) => exec.run(&globals),
         Command::Prune(prune) => prune.run(&globals),

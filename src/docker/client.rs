@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,74 +10,24 @@ use duct::{Expression, ReaderHandle};
 use tempfile::NamedTempFile;
 
 use super::command::{DockerCommand, Words, client_reads};
+use super::engine::Engine;
 use super::error::{DockerError, Kind};
 use super::word::Word;
 use crate::cancel::Cancel;
-
-/// Which engine: what `docker --host` and its TLS options say. The default is whatever the client itself
-/// would talk to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Engine {
-    /// `unix:///…`, `tcp://…`, `ssh://…`.
-    pub host: Option<String>,
-    /// A directory with `ca.pem`, `cert.pem` and `key.pem`.
-    pub tls_cert_path: Option<PathBuf>,
-    /// Check the engine's certificate.
-    pub tls_verify: bool,
-}
-
-impl Engine {
-    /// Whether a path of this host may mean something to the engine. Only an engine behind a socket can
-    /// share our file system; that it does has to be tried.
-    #[must_use]
-    pub fn may_share_files(&self) -> bool {
-        self.host
-            .as_ref()
-            .is_none_or(|host| host.starts_with("unix://"))
-    }
-
-    /// The program and its options that lead to this engine.
-    #[must_use]
-    pub fn words(&self) -> Words {
-        let mut words = vec!["docker".to_owned()];
-        words.extend(
-            self.host
-                .iter()
-                .flat_map(|host| ["--host".to_owned(), host.clone()]),
-        );
-        if let Some(directory) = &self.tls_cert_path {
-            words.push(
-                if self.tls_verify {
-                    "--tlsverify"
-                } else {
-                    "--tls"
-                }
-                .to_owned(),
-            );
-            for (option, file) in [
-                ("--tlscacert", "ca.pem"),
-                ("--tlscert", "cert.pem"),
-                ("--tlskey", "key.pem"),
-            ] {
-                words.extend([
-                    option.to_owned(),
-                    directory.join(file).display().to_string(),
-                ]);
-            }
-        } else if self.tls_verify {
-            words.push("--tlsverify".to_owned());
-        }
-        Words(words)
-    }
-}
 
 /// The docker command line, for one engine.
 #[derive(Clone)]
 pub struct Docker {
     engine: Engine,
-    environment: BTreeMap<String, String>,
+    pub(super) environment: BTreeMap<String, String>,
     print: bool,
 }
+
+/// What takes the output of a command while it runs.
+pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+
+/// The end of a printed line whose output is read and not shown.
+const READ: &str = " >/dev/null";
 
 /// How a command ended that ran in the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +80,7 @@ impl Docker {
         stdin: Option<&str>,
         cancel: &Cancel,
     ) -> Result<String, DockerError> {
-        self.announce(command, stdin.map(Word::from).as_ref(), true);
+        self.announce(command, stdin.map(Word::from).as_ref(), READ);
         let failed = |kind, message: String| DockerError {
             kind,
             command: self.line(command),
@@ -175,7 +124,7 @@ impl Docker {
     /// # Errors
     /// As [`Docker::capture`].
     pub fn capture_all(&self, command: &DockerCommand) -> Result<String, DockerError> {
-        self.announce(command, None, true);
+        self.announce(command, None, READ);
         let (process, _env_file) = self.process(command)?;
         let output = process
             .stdin_null()
@@ -218,10 +167,59 @@ impl Docker {
         })
     }
 
-    /// Prints what is about to be run, if that was asked for.
-    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, output_is_read: bool) {
+    /// Runs a command beside everything else, and hands what it prints (both streams) to `output` until it
+    /// ends or `cancel` ends it.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn follow(
+        &self,
+        command: &DockerCommand,
+        output: Output,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        self.announce(command, None, " &");
+        let (process, _env_file) = self.process(command)?;
+        let process = process.stdin_null().stderr_to_stdout().reader();
+        let process = Arc::new(process.map_err(|error| self.not_started(command, &error))?);
+        self.stream(command, &process, output, cancel)
+    }
+
+    /// Reads a client's output to its end.
+    fn stream(
+        &self,
+        command: &DockerCommand,
+        process: &Arc<ReaderHandle>,
+        output: Output,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        let killed = process.clone();
+        // Failing to kill what has ended by itself is no failure.
+        let guard = cancel.on_trigger(move || drop(killed.kill()));
+        let copied = copy(process, output);
+        if copied.is_err() {
+            drop(process.kill());
+        }
+        drop(guard);
+        let failed = |kind, message: String| DockerError {
+            kind,
+            command: self.line(command),
+            message,
+        };
+        if cancel.reason().is_some() {
+            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+        }
+        copied
+            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
+        let ended = process
+            .try_wait()
+            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+        Ok(Status(ended.and_then(|output| output.status.code())))
+    }
+
+    /// Prints what is about to be run, if that was asked for, with `end` behind it.
+    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
-            let end = if output_is_read { " >/dev/null" } else { "" };
             let line = command.shell_line(&self.engine.words(), stdin, end);
             // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
             // tell.
@@ -317,12 +315,7 @@ impl Session {
     ///
     /// # Errors
     /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
-    pub fn run(
-        self,
-        stdin: &str,
-        output: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-        cancel: &Cancel,
-    ) -> Result<Status, DockerError> {
+    pub fn run(self, stdin: &str, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
         let Self {
             docker,
             command,
@@ -330,31 +323,11 @@ impl Session {
             feed,
             _env_file,
         } = self;
-        docker.announce(&command, Some(&Word::from(stdin)), false);
-        let killed = process.clone();
-        // Failing to kill what has ended by itself is no failure.
-        let guard = cancel.on_trigger(move || drop(killed.kill()));
+        docker.announce(&command, Some(&Word::from(stdin)), "");
         let writer = write_all(feed, stdin.to_owned());
-        let copied = copy(&process, output);
-        if copied.is_err() {
-            drop(process.kill());
-        }
+        let status = docker.stream(&command, &process, output, cancel);
         drop(writer.join());
-        drop(guard);
-        let failed = |kind, message: String| DockerError {
-            kind,
-            command: docker.line(&command),
-            message,
-        };
-        if cancel.reason().is_some() {
-            return Err(failed(Kind::Canceled, "canceled".to_owned()));
-        }
-        copied
-            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
-        let ended = process
-            .try_wait()
-            .map_err(|error| failed(Kind::Other, error.to_string()))?;
-        Ok(Status(ended.and_then(|output| output.status.code())))
+        status
     }
 }
 
@@ -367,7 +340,7 @@ fn write_all(mut feed: PipeWriter, text: String) -> JoinHandle<()> {
     })
 }
 
-fn copy(process: &ReaderHandle, output: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn copy(process: &ReaderHandle, output: Output) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut process = process;
     loop {
@@ -378,11 +351,4 @@ fn copy(process: &ReaderHandle, output: &mut dyn FnMut(&[u8]) -> io::Result<()>)
             Err(error) => return Err(error),
         }
     }
-}
-
-/// A path as docker's `--mount` takes it, whose value is a line of CSV.
-#[must_use]
-pub fn bind_mount(source: &Path, target: &str) -> String {
-    let source = source.display().to_string().replace('"', "\"\"");
-    format!("type=bind,\"source={source}\",target={target},readonly")
 }

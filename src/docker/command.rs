@@ -173,6 +173,11 @@ impl DockerCommand {
         Self::new(&["logs", "--tail", &lines.to_string(), "--"]).with([container])
     }
 
+    /// `docker logs`, all of it and what comes.
+    pub fn follow_logs(container: impl Into<Word>) -> Self {
+        Self::new(&["logs", "--follow", "--"]).with([container])
+    }
+
     /// `docker kill`.
     pub fn kill(container: impl Into<Word>) -> Self {
         Self::new(&["kill", "--"]).with([container])

@@ -11,6 +11,8 @@ pub enum Kind {
     NoEngine,
     /// The image, container, network or volume does not exist, or may not be seen.
     NotFound,
+    /// The registry knows nobody of this name and password.
+    Denied,
     /// The name is taken.
     Conflict,
     /// A bind mount names a path that the engine's host does not have.
@@ -55,6 +57,12 @@ impl DockerError {
         }
     }
 
+    /// Whether no other command would fare better.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.kind, Kind::NoClient | Kind::NoEngine | Kind::Canceled)
+    }
+
     /// The message without docker's own preambles, for a log.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -97,6 +105,16 @@ fn kind_of(stderr: &str) -> Kind {
         "not found",
     ]) {
         Kind::NotFound
+    } else if has(&[
+        "unauthorized",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "access forbidden",
+        "no basic auth credentials",
+        // After the address, in quotes; not of a permission.
+        "\": denied",
+    ]) {
+        Kind::Denied
     } else {
         Kind::Other
     }
@@ -173,6 +191,10 @@ mod tests {
                 "The server probably has client authentication (--tlsverify) enabled; check your TLS client \
                 certification settings: Get \"https://h/_ping\": remote error: tls: bad certificate",
                 Kind::NoEngine,
+            ),
+            (
+                "Error response from daemon: Head \"https://r/v2/x\": unauthorized: authentication required",
+                Kind::Denied,
             ),
             (
                 "Error response from daemon: Get \"https://r/v2/\": dial tcp: i/o timeout",

@@ -1,17 +1,22 @@
 //! The docker command line: what is said to it, and how.
 //!
 //! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker,
-//! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`word`]
-//! makes the arguments. Nothing in here knows what a job is.
+//! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`auth`],
+//! [`host_config`] and [`login`] who may read them, [`word`] makes the arguments. Nothing in here knows what a job is.
 
+pub mod auth;
 pub mod client;
 pub mod command;
+pub mod engine;
 pub mod error;
+mod host_config;
+pub mod login;
 pub mod reference;
 pub mod word;
 
-pub use client::{Docker, Engine};
+pub use client::Docker;
 pub use command::DockerCommand;
+pub use engine::Engine;
 pub use error::DockerError;
 pub use reference::Reference;
 pub use word::{Bindings, Slot, Word};

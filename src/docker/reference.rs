@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The registry of images whose name has none.
+pub const DOCKER_HUB: &str = "docker.io";
+
 /// An image's name, checked. `Display` prints it with `:latest` where it has neither tag nor digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -87,6 +90,15 @@ impl Reference {
         })
     }
 
+    /// The registry that it comes from, with its port: [`DOCKER_HUB`] where the name has none.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        match split_registry(&self.name).0 {
+            None | Some("index.docker.io") => DOCKER_HUB,
+            Some(registry) => registry,
+        }
+    }
+
     /// The name by which a service of this image goes in hostnames, slashes kept: without tag, digest and
     /// the registry's port (docker-executor, "the aliases are taken from the image name").
     #[must_use]
@@ -149,6 +161,19 @@ mod tests {
             (digest.as_str(), digest.as_str()),
         ] {
             assert_eq!(Reference::parse(text).expect(text).to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn knows_the_registry() {
+        for (text, registry) in [
+            ("ruby", "docker.io"),
+            ("library/ruby:2.1", "docker.io"),
+            ("index.docker.io/library/ruby", "docker.io"),
+            ("localhost/ruby", "localhost"),
+            ("my.registry.tld:5000/a/b:c", "my.registry.tld:5000"),
+        ] {
+            assert_eq!(Reference::parse(text).expect(text).registry(), registry);
         }
     }
 

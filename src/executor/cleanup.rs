@@ -3,8 +3,9 @@
 use std::thread;
 
 use super::Run;
+use super::orphans::{self, Selection};
 use crate::docker::error::Kind;
-use crate::docker::{DockerCommand, DockerError, Word};
+use crate::docker::{Bindings, DockerCommand, DockerError, Word};
 
 /// What was begun on the engine for a job.
 #[derive(Default)]
@@ -15,6 +16,23 @@ pub(super) struct Made {
 }
 
 impl Run<'_> {
+    /// Leaves names to somebody else who has them. What we made under them meanwhile is told by its label.
+    pub(super) fn give_way(&self) -> bool {
+        let prefix = self.plan.prefix.bind(&Bindings::new()).unwrap_or_default();
+        let ours = Selection {
+            processes: vec![self.plan.process.clone()],
+            prefix,
+            ..Selection::default()
+        };
+        match orphans::remove(self.docker, &ours) {
+            Ok(_) => true,
+            Err(error) => {
+                log::error!("cannot clean up: {error}; `alloy-runner prune` will try again");
+                false
+            }
+        }
+    }
+
     /// Removes everything but the caches. Returns whether nothing is left; the runner's log says what is.
     pub(super) fn clean_up(&self) -> bool {
         let made = std::mem::take(&mut *self.made());

@@ -1,10 +1,11 @@
 //! Images by their pull policies: from a name to an id.
 
 use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Run, Stop, helper_image, joined};
+use super::{Run, Stop, helper_image, joined, outcome_of_reason};
 use crate::config::PullPolicy;
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
@@ -14,6 +15,9 @@ use crate::plan::{Image, ImageSource};
 /// What is asked about an image: its id and what a shell in it would run at once.
 const FORMAT: &str =
     r#"{"id":{{json .Id}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}}}"#;
+
+/// How long to wait between two tries of a pull: a registry that is overloaded needs a while.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// An image that is there.
 pub(super) struct Resolved {
@@ -43,7 +47,7 @@ impl Run<'_> {
         })?;
         let mut resolved = Vec::new();
         for (image, inspected) in self.plan.images.iter().zip(inspected) {
-            if matches!(image.source, ImageSource::Pull(_)) {
+            if matches!(image.source, ImageSource::Pull { .. }) {
                 self.trace.line(&format!(
                     "Using docker image {} for {} ...",
                     inspected.id, image.name
@@ -64,7 +68,7 @@ impl Run<'_> {
 
     fn resolve(&self, image: &Image) -> Result<Inspected, Stop> {
         match &image.source {
-            ImageSource::Pull(policies) => self.pull(image, policies),
+            ImageSource::Pull { registry, policies } => self.pull(image, registry, policies),
             ImageSource::Build(helper) => match self.inspect(&image.name) {
                 Err(error) if error.kind == Kind::NotFound => {
                     let _lock = (self.build_lock)().map_err(|error| {
@@ -86,38 +90,81 @@ impl Run<'_> {
         }
     }
 
-    fn pull(&self, image: &Image, policies: &[PullPolicy]) -> Result<Inspected, Stop> {
-        let mut error = None;
+    /// By the first policy that leads to an image.
+    fn pull(
+        &self,
+        image: &Image,
+        registry: &str,
+        policies: &[PullPolicy],
+    ) -> Result<Inspected, Stop> {
+        let name = &image.name;
+        let mut failures: Vec<DockerError> = Vec::new();
         for policy in policies {
+            if let Some(failed) = failures.last() {
+                let reason = failed.reason();
+                self.trace
+                    .warning(&format!("{reason}; trying the pull policy {policy}"))?;
+            }
             let result = match policy {
-                PullPolicy::Always => self.pull_and_inspect(image),
-                PullPolicy::Never => self.inspect(&image.name).map_err(Stop::from),
-                PullPolicy::IfNotPresent => match self.inspect(&image.name) {
-                    Err(error) if error.kind == Kind::NotFound => self.pull_and_inspect(image),
+                PullPolicy::Always => self.pull_and_inspect(name, registry),
+                PullPolicy::Never => self.inspect(name).map_err(Stop::from),
+                PullPolicy::IfNotPresent => match self.inspect(name) {
+                    Err(error) if error.kind == Kind::NotFound => {
+                        self.pull_and_inspect(name, registry)
+                    }
                     result => result.map_err(Stop::from),
                 },
             };
             match result {
-                Ok(inspected) => return Ok(inspected),
-                Err(Stop::Docker(failed)) => error = Some(failed),
-                Err(stop) => return Err(stop),
+                Err(Stop::Docker(failed)) if !failed.is_final() => failures.push(failed),
+                result => return result,
             }
         }
-        Err(match error {
-            Some(error) if error.kind == Kind::NotFound => Stop::Outcome(Outcome::BuildError(
-                format!("image {} not found", image.name),
-            )),
-            Some(error) => error.into(),
-            None => super::system_failure(format!("no pull policy for image {}", image.name)),
+        // What could not be asked for, nobody knows to be missing.
+        let telling = failures.iter().find(|failed| failed.kind != Kind::NotFound);
+        Err(match telling.or(failures.last()) {
+            Some(error) => match error.kind {
+                Kind::NotFound => build_error(format!("image {name} not found")),
+                Kind::Denied => {
+                    build_error(format!("cannot pull image {name}: {}", error.reason()))
+                }
+                _ => error.clone().into(),
+            },
+            None => super::system_failure(format!("no pull policy for image {name}")),
         })
     }
 
-    fn pull_and_inspect(&self, image: &Image) -> Result<Inspected, Stop> {
+    fn pull_and_inspect(&self, name: &str, registry: &str) -> Result<Inspected, Stop> {
         self.trace
-            .line(&format!("Pulling docker image {} ...", image.name))?;
-        self.docker
-            .capture_with(&DockerCommand::pull(&image.name), None, self.cancel)?;
-        Ok(self.inspect(&image.name)?)
+            .line(&format!("Pulling docker image {name} ..."))?;
+        let login = self
+            .docker
+            .login(registry, &self.plan.registries, self.cancel)
+            .map_err(|error| {
+                super::system_failure(format!("cannot make a docker configuration: {error}"))
+            })?;
+        let command = DockerCommand::pull(name);
+        let mut pauses = PAUSES.iter();
+        while let Err(error) = login.docker.capture_with(&command, None, self.cancel) {
+            match (error.kind, pauses.next()) {
+                (Kind::Other, Some(pause)) => {
+                    self.trace.warning(&format!(
+                        "{}; trying again in {} s",
+                        error.reason(),
+                        pause.as_secs()
+                    ))?;
+                    if let Some(reason) = self.cancel.wait(*pause) {
+                        return Err(Stop::Outcome(outcome_of_reason(reason)));
+                    }
+                }
+                (Kind::Denied, _) => {
+                    let message = format!("{} (asked with {})", error.reason(), login.source);
+                    return Err(Stop::Docker(DockerError { message, ..error }));
+                }
+                _ => return Err(error.into()),
+            }
+        }
+        Ok(self.inspect(name)?)
     }
 
     fn inspect(&self, name: &str) -> Result<Inspected, DockerError> {
@@ -129,4 +176,8 @@ impl Run<'_> {
             message: format!("docker printed something unexpected ({error}): {text}"),
         })
     }
+}
+
+fn build_error(reason: String) -> Stop {
+    Stop::Outcome(Outcome::BuildError(reason))
 }

@@ -7,20 +7,19 @@ mod cleanup;
 mod helper_image;
 mod images;
 pub mod orphans;
+mod prepare;
 mod services;
 mod stages;
 
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Scope};
 
 use crate::cancel::{Cancel, Reason};
 use crate::docker::client::Session;
 use crate::docker::error::Kind;
 use crate::docker::{Bindings, Docker, DockerCommand, DockerError, Slot};
 use crate::outcome::Outcome;
-use crate::plan::{JOB_STATUS, Place, Plan, Resource, When};
-use crate::script::NO_REPOSITORY;
+use crate::plan::{JOB_STATUS, Place, Plan, When};
 use crate::trace::Trace;
 use cleanup::Made;
 
@@ -41,6 +40,8 @@ pub struct Executor<'a> {
     pub cancel: &'a Cancel,
     /// Held while the helper image is built.
     pub build_lock: BuildLock<'a>,
+    /// Whether the log has nothing of this job yet.
+    pub first: bool,
 }
 
 /// How a job ended.
@@ -50,6 +51,8 @@ pub struct Report {
     /// Whether everything was removed that was made for it, caches aside. If not, the runner's own log says
     /// what is left.
     pub clean: bool,
+    /// The job was not begun: on this engine, somebody whom this host knows nothing of has its names.
+    pub taken: bool,
 }
 
 /// Why a job does not go on.
@@ -85,6 +88,9 @@ struct Run<'a> {
     canceled: &'a Cancel,
     /// Triggered by the job's time limit too.
     cancel: &'a Cancel,
+    /// Triggered when the last stage has ended, for what only goes along with them.
+    ended: Cancel,
+    first: bool,
     build_lock: BuildLock<'a>,
     bindings: Mutex<Bindings>,
     made: Mutex<Made>,
@@ -101,11 +107,26 @@ impl Executor<'_> {
             trace: self.trace,
             canceled: self.cancel,
             cancel: &limited,
+            ended: Cancel::new(),
+            first: self.first,
             build_lock: self.build_lock,
             bindings: Mutex::default(),
             made: Mutex::default(),
         };
-        let mut outcome = run.job().unwrap_or_else(|stop| run.outcome_of(stop));
+        let result = thread::scope(|followers| {
+            let result = run.job(followers);
+            run.ended.trigger(Reason::Canceled);
+            result
+        });
+        if matches!(&result, Err(Stop::Docker(error)) if error.kind == Kind::Conflict) {
+            let outcome = Outcome::SystemFailure("the names of the job are taken".to_owned());
+            return Report {
+                outcome,
+                clean: run.give_way(),
+                taken: true,
+            };
+        }
+        let mut outcome = result.unwrap_or_else(|stop| run.outcome_of(stop));
         if let Err(error) = self
             .trace
             .line(&outcome.to_string())
@@ -114,20 +135,27 @@ impl Executor<'_> {
             outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
         }
         let clean = run.clean_up();
-        Report { outcome, clean }
+        Report {
+            outcome,
+            clean,
+            taken: false,
+        }
     }
 }
 
 impl Run<'_> {
-    fn job(&self) -> Result<Outcome, Stop> {
-        for line in &self.plan.header {
-            self.trace.line(line)?;
-        }
-        for warning in &self.plan.warnings {
-            self.trace.warning(warning)?;
+    /// Everything but the end. `followers` go along until then.
+    fn job<'scope>(&'scope self, followers: &'scope Scope<'scope, '_>) -> Result<Outcome, Stop> {
+        if self.first {
+            for line in &self.plan.header {
+                self.trace.line(line)?;
+            }
+            for warning in &self.plan.warnings {
+                self.trace.warning(warning)?;
+            }
         }
         let images = self.prepare()?;
-        let waiting = self.pre_build(&images)?;
+        let waiting = self.pre_build(&images, followers)?;
         self.build(waiting)
     }
 
@@ -167,155 +195,6 @@ impl Run<'_> {
             (Stop::Outcome(outcome), None) => outcome,
             (Stop::Docker(error), None) => Outcome::SystemFailure(error.to_string()),
         }
-    }
-
-    /// Network, volumes and images, side by side.
-    fn prepare(&self) -> Result<Vec<images::Resolved>, Stop> {
-        thread::scope(|scope| {
-            let network = scope.spawn(|| {
-                self.plan
-                    .network
-                    .iter()
-                    .try_for_each(|network| self.make(network))
-            });
-            let volumes: Vec<_> = self
-                .plan
-                .volumes
-                .iter()
-                .map(|volume| scope.spawn(|| self.make(volume)))
-                .collect();
-            let images = self.resolve_images();
-            for thread in volumes.into_iter().chain([network]) {
-                joined(thread)?;
-            }
-            images
-        })
-    }
-
-    fn make(&self, resource: &Resource) -> Result<(), Stop> {
-        if !resource.keep {
-            let is_network = self
-                .plan
-                .network
-                .as_ref()
-                .is_some_and(|network| network.name == resource.name);
-            let mut made = self.made();
-            if is_network {
-                &mut made.networks
-            } else {
-                &mut made.volumes
-            }
-            .push(resource.name.clone());
-        }
-        self.capture(&resource.create).map(drop)
-    }
-
-    /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
-    /// the build container is started too: its shell waits for the script.
-    fn pre_build(&self, images: &[images::Resolved]) -> Result<Option<Session>, Stop> {
-        // A job that ends before its services answer need not wait for them.
-        let asking = self.cancel.child(None);
-        thread::scope(|scope| {
-            let services: Vec<_> = self
-                .plan
-                .services
-                .iter()
-                .map(|service| {
-                    let said = self
-                        .trace
-                        .line(&format!("Starting service {} ...", service.image));
-                    said.map(|()| scope.spawn(|| self.start_service(service)))
-                })
-                .collect::<Result<_, _>>()?;
-            // The names in the plan's own lines have no slots left.
-            let running_on = self
-                .plan
-                .running_on
-                .bind(&Bindings::new())
-                .unwrap_or_default();
-            self.trace.line(&running_on)?;
-
-            let waits =
-                self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
-            let waiting = if waits {
-                Some(self.start_build()?)
-            } else {
-                None
-            };
-            let (helper_runs, helpers) = mpsc::channel();
-            let asking = &asking;
-            let health = scope.spawn(move || {
-                let started: Vec<bool> =
-                    services.into_iter().map(joined).collect::<Result<_, _>>()?;
-                self.ask_services(&started, &helpers, asking)
-            });
-            let fetched = self.start_helper_and_fetch(&helper_runs);
-            drop(helper_runs);
-            if fetched.is_err() {
-                asking.trigger(Reason::Canceled);
-            }
-            fetched?;
-            if self.plan.health_check.is_some() {
-                self.trace
-                    .line("Waiting for services to be up and running...")?;
-            }
-            for warning in joined(health)? {
-                self.trace.warning(&warning)?;
-            }
-            Ok(waiting)
-        })
-    }
-
-    /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
-    /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
-    fn start_helper_and_fetch(&self, running: &Sender<()>) -> Result<(), Stop> {
-        let last = self.plan.helper_variants.len().saturating_sub(1);
-        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
-            if index > 0 {
-                self.docker
-                    .capture(&DockerCommand::remove([&self.plan.helper]))?;
-            } else {
-                self.made().containers.push(self.plan.helper.clone());
-            }
-            match variant
-                .iter()
-                .try_for_each(|command| self.capture(command).map(drop))
-            {
-                Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {
-                    continue;
-                }
-                result => result?,
-            }
-            // Whoever listened may have learned already what it wanted to know.
-            let _ = running.send(());
-            let stages = self
-                .plan
-                .stages
-                .iter()
-                .take_while(|stage| stage.place == Place::Helper);
-            let mut missing = false;
-            for stage in stages {
-                match self.helper_stage(stage)? {
-                    0 => {}
-                    NO_REPOSITORY if index < last => {
-                        missing = true;
-                        break;
-                    }
-                    status => {
-                        return Err(system_failure(format!(
-                            "{} failed with status {status}",
-                            words(stage.name)
-                        )));
-                    }
-                }
-            }
-            if !missing {
-                return Ok(());
-            }
-        }
-        Err(system_failure(
-            "there is no way to start the helper container",
-        ))
     }
 
     fn build(&self, waiting: Option<Session>) -> Result<Outcome, Stop> {

@@ -10,12 +10,17 @@ pub struct Selection {
     pub processes: Vec<String>,
     /// Things of all processes but those with these labels, instead.
     pub all_but: Option<Vec<String>>,
+    /// Of those only what has a name that begins like this.
+    pub prefix: String,
     /// Cache volumes too, whoever made them.
     pub caches: bool,
 }
 
 impl Selection {
-    fn wants(&self, process: &str, kind: &str) -> bool {
+    fn wants(&self, name: &str, process: &str, kind: &str) -> bool {
+        if !name.starts_with(&self.prefix) {
+            return false;
+        }
         if kind == "cache" {
             return self.caches;
         }
@@ -36,7 +41,7 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>, Doc
         ("container", "{{.Names}}", |names| {
             DockerCommand::remove(names)
         }),
-        ("network", "{{.ID}}", |names| {
+        ("network", "{{.Name}}", |names| {
             DockerCommand::network_remove(names)
         }),
         ("volume", "{{.Name}}", |names| {
@@ -53,7 +58,9 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>, Doc
             .filter_map(|line| {
                 let mut fields = line.split('\t');
                 let (name, process, kind) = (fields.next()?, fields.next()?, fields.next()?);
-                selection.wants(process, kind).then(|| name.to_owned())
+                selection
+                    .wants(name, process, kind)
+                    .then(|| name.to_owned())
             })
             .collect();
         if !names.is_empty() {

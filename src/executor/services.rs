@@ -1,9 +1,12 @@
 //! Services: started beside everything else, and waited for.
 
 use std::sync::mpsc::Receiver;
+use std::thread::Scope;
 
 use super::{Run, Stop};
+
 use crate::cancel::Cancel;
+use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
 use crate::plan::Service;
 
@@ -12,13 +15,22 @@ const LOG_LINES: u32 = 30;
 
 impl Run<'_> {
     /// Starts a service. One that does not start costs a warning.
-    pub(super) fn start_service(&self, service: &Service) -> Result<bool, Stop> {
+    pub(super) fn start_service<'scope>(
+        &'scope self,
+        service: &'scope Service,
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<bool, Stop> {
         let ports = self.capture(&service.ports)?;
         self.bind(&service.ports_slot, ports.trim().to_owned());
         self.made().containers.push(service.name.clone());
         match self.capture(&service.run) {
-            Ok(_) => Ok(true),
-            Err(Stop::Docker(error)) => {
+            Ok(_) => {
+                if self.plan.debug_services {
+                    followers.spawn(|| self.follow_service(service));
+                }
+                Ok(true)
+            }
+            Err(Stop::Docker(error)) if error.kind != Kind::Conflict => {
                 self.trace.warning(&format!(
                     "service {} did not start: {}",
                     service.image,
@@ -27,6 +39,38 @@ impl Run<'_> {
                 Ok(false)
             }
             Err(stop) => Err(stop),
+        }
+    }
+
+    /// Copies a service's log into the job's, each line behind the service's name, until the job has ended.
+    pub(super) fn follow_service(&self, service: &Service) {
+        let name = service.aliases.last().map_or("", String::as_str);
+        let mut rest = Vec::new();
+        let mut show = |bytes: &[u8]| {
+            rest.extend_from_slice(bytes);
+            let whole = rest
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
+            let lines = rest.drain(..whole).collect::<Vec<_>>();
+            let lines = String::from_utf8_lossy(&lines).into_owned();
+            lines
+                .lines()
+                .try_for_each(|line| self.trace.line(&format!("[service:{name}] {line}")))
+        };
+        let followed = self.docker.follow(
+            &DockerCommand::follow_logs(&service.name),
+            &mut show,
+            &self.ended,
+        );
+        match followed {
+            Err(error) if error.kind != Kind::Canceled => {
+                log::warn!(
+                    "cannot follow the log of service {}: {error}",
+                    service.image
+                );
+            }
+            _ => {}
         }
     }
 

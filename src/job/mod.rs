@@ -8,8 +8,9 @@ pub mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
 use variables::Variable;
 
 /// A job as the planner wants it.
@@ -39,6 +40,19 @@ pub struct Job {
     pub after_script_timeout: Option<Duration>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// Who may read from registries, as the coordinator has it.
+    pub credentials: Vec<Credential>,
+}
+
+/// The user of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The registry, `my.registry.tld:5000`.
+    pub url: String,
+    /// Its user.
+    pub username: String,
+    /// The user's password.
+    pub password: Secret,
 }
 
 /// A project, as paths and names show it.
@@ -89,7 +103,7 @@ pub struct Alternate {
 }
 
 /// An image with what a job may say about it: in the job file a string or an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "ImageForm")]
 pub struct ImageSpec {
     /// Its name, unexpanded.
@@ -116,7 +130,7 @@ enum ImageForm {
 struct ImageTable {
     name: String,
     #[serde(default)]
-    alias: Option<String>,
+    alias: Option<OneOrMany<String>>,
     #[serde(default)]
     entrypoint: Option<OneOrMany<String>>,
     #[serde(default)]
@@ -153,6 +167,8 @@ impl From<ImageForm> for ImageSpec {
                 name: table.name,
                 alias: table
                     .alias
+                    .map(Vec::from)
+                    .unwrap_or_default()
                     .iter()
                     .flat_map(|alias| alias.split([',', ' ']))
                     .filter(|alias| !alias.is_empty())

@@ -95,6 +95,11 @@ impl Variables {
         self.0.get(name).map(|variable| variable.value.expose())
     }
 
+    /// Takes a variable out, so that no container gets it.
+    pub fn remove(&mut self, name: &str) -> Option<Variable> {
+        self.0.remove(name)
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Variable> {
         self.0.values()

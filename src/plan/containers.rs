@@ -1,16 +1,17 @@
 //! The docker commands for a job's containers, network and volumes.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use super::names::{Names, RENAMED, labelled};
-use super::{Build, Host, Resource, builds_directory, git};
+use super::network::Network;
+use super::volumes::{Layout, Made, Mount, normal};
+use super::{Build, Host, Resource, Service, git, options};
 use crate::config::RunnerConfig;
-use crate::docker::client::bind_mount;
 use crate::docker::command::client_reads;
+use crate::docker::engine::bind_mount;
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
-use crate::outcome::InputError;
 use crate::script::{CHECKOUT_DIR, SHELL};
 use crate::secret::Secret;
 
@@ -24,138 +25,69 @@ pub(super) struct Builder<'a> {
     pub names: &'a Names,
     pub host: &'a Host,
     pub variables: &'a Variables,
-    pub directory: &'a str,
-    pub builds: String,
-    /// Volumes beside the builds directory, by their path in the containers.
-    pub caches: Vec<String>,
-    /// Directories that every user must be able to write to, whoever made them.
-    pub open: Vec<String>,
+    pub layout: &'a Layout,
+    pub network: Network,
+    pub mounts: Vec<Mount>,
+    /// Variables that travel under another name, and that name.
     pub renamed: Vec<(String, String)>,
 }
 
-impl<'a> Builder<'a> {
-    pub fn new(
-        job: &'a Job,
-        config: &'a RunnerConfig,
-        names: &'a Names,
-        host: &'a Host,
-        variables: &'a Variables,
-        directory: &'a str,
-    ) -> Result<Self, InputError> {
-        let builds = builds_directory(config)?;
-        let caches: Vec<String> = config
-            .docker
-            .volumes
-            .iter()
-            .map(|path| {
-                let normal = path.trim_end_matches('/');
-                let good =
-                    normal.starts_with('/') && normal.len() > 1 && !normal.contains([':', ',']);
-                if good {
-                    Ok(normal.to_owned())
-                } else {
-                    Err(InputError::new(format!(
-                        "docker.volumes: `{path}` must be an absolute path other than /"
-                    )))
-                }
-            })
-            .collect::<Result<_, _>>()?;
-        let renamed = variables
-            .iter()
-            .filter(|variable| must_rename(variable))
-            .map(|variable| (variable.name.clone(), format!("{RENAMED}{}", variable.name)))
-            .collect();
-        let parents = Path::new(directory)
-            .ancestors()
-            .skip(1)
-            .map(|path| path.display().to_string());
-        let open = parents
-            .take_while(|path| path.len() >= builds.len())
-            .chain(caches.iter().cloned())
-            .collect();
-        Ok(Self {
-            job,
-            config,
-            names,
-            host,
-            variables,
-            directory,
-            builds,
-            caches,
-            open,
-            renamed,
-        })
-    }
-
-    /// The project's directory.
-    pub fn directory(&self) -> &str {
-        self.directory
-    }
-
-    /// Variables that travel under another name, and that name.
-    pub fn renamed(&self) -> &[(String, String)] {
-        &self.renamed
-    }
-
-    pub fn network(&self) -> Resource {
-        let name = self.names.prefix.clone();
-        let create = self
-            .labelled(DockerCommand::network_create(), "network")
-            .operands(&name, [""; 0]);
-        Resource {
-            name,
-            create,
-            keep: false,
-        }
-    }
-
+impl Builder<'_> {
+    /// The volumes to make.
     pub fn volumes(&self) -> Vec<Resource> {
-        let volume = |name: Word, kind, keep| {
-            let create = self
-                .labelled(DockerCommand::volume_create(), kind)
-                .operands(&name, [""; 0]);
-            Resource { name, create, keep }
-        };
-        let mut volumes = vec![volume(self.names.builds_volume(), "builds", false)];
-        volumes.extend(
-            self.caches
-                .iter()
-                .map(|path| volume(self.names.cache_volume(path), "cache", true)),
-        );
-        volumes
+        let made = self
+            .mounts
+            .iter()
+            .filter_map(|mount| Some((mount, mount.made?)));
+        made.map(|(mount, made)| {
+            let keep = made == Made::ForTheNext;
+            let create = self.labelled(
+                DockerCommand::volume_create(),
+                if keep { "cache" } else { "builds" },
+            );
+            let create = match &self.config.docker.volume_driver {
+                Some(driver) if keep => create.option("--driver", driver),
+                _ => create,
+            };
+            Resource {
+                name: mount.source.clone(),
+                create: create.operands(&mount.source, [""; 0]),
+                keep,
+            }
+        })
+        .collect()
     }
 
-    pub fn build(&self, spec: &ImageSpec) -> Build {
+    /// The build container.
+    pub fn build(&self, spec: &ImageSpec, image: &str, services: &[Service]) -> Build {
         let name = self.names.container("build");
         let run = DockerCommand::run(&name)
             .flag("--interactive")
             .option("--log-driver", "none");
         let run = self
-            .privileged(self.mounts(self.labelled(run, "build")))
-            .option("--workdir", self.directory);
-        let run = if self.job.services.is_empty() {
-            run
-        } else {
-            run.option("--network", &self.names.prefix)
-        };
+            .mounted(self.labelled(run, "build"))
+            .option("--workdir", &self.layout.directory);
+        let hosts = services.iter().map(|service| {
+            let aliases = service.aliases.iter().map(Word::from).collect();
+            (service.name.clone(), aliases)
+        });
+        let run = self
+            .network
+            .connect(run, self.names, &hosts.collect::<Vec<_>>());
+        let run = options::build(&self.config.docker, image, run);
         let run = git::build_settings(self.variables)
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
-        let run = self
-            .variables
-            .iter()
-            .filter(|variable| variable.name != "DOCKER_AUTH_CONFIG")
-            .fold(run, set);
+        let run = self.variables.iter().fold(run, set);
         let run = overriding_entrypoint(
             run,
-            spec.entrypoint.as_deref(),
+            self.entrypoint(spec),
             Slot::new("image_build"),
-            SHELL,
+            shell(self.config),
         );
         // An entrypoint of the job's own is one too; `[""]` clears the image's.
-        let own = spec
-            .entrypoint
-            .as_ref()
+        let own = self
+            .entrypoint(spec)
             .is_some_and(|words| words.iter().any(|word| !word.is_empty()));
         let read_at_once = ["ENV", "BASH_ENV"]
             .iter()
@@ -174,18 +106,20 @@ impl<'a> Builder<'a> {
 
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
     /// file system, and with a copy of it.
-    pub fn helper_variants(&self) -> Vec<Vec<DockerCommand>> {
+    pub fn helper_variants(&self, services: &[Service]) -> Vec<Vec<DockerCommand>> {
         let name = self.names.container("helper");
         let run = DockerCommand::run(&name)
             .flag("--detach")
             .option("--log-driver", "none")
             .option("--entrypoint", "");
-        let run = self.mounts(self.labelled(run, "helper"));
-        let run = if self.job.services.is_empty() {
-            run
-        } else {
-            run.option("--network", &self.names.prefix)
-        };
+        let run = self.mounted(self.labelled(run, "helper"));
+        let hosts = services
+            .iter()
+            .map(|service| (service.name.clone(), vec![service.probe_alias.clone()]));
+        let run = self
+            .network
+            .connect(run, self.names, &hosts.collect::<Vec<_>>());
+        let run = options::helper(&self.config.docker, run);
         let run = git::helper_settings()
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
@@ -234,29 +168,33 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Says whose it is.
     pub fn labelled(&self, command: DockerCommand, kind: &str) -> DockerCommand {
-        labelled(command, kind, self.job, &self.names.short_token, self.host)
-    }
-
-    /// The builds directory and the volumes, which every container of the job sees.
-    pub fn mounts(&self, command: DockerCommand) -> DockerCommand {
-        let mount = |name: Word, path: &str| {
-            Word::from("type=volume,source=")
-                .then(name)
-                .then(format!(",target={path}"))
-        };
-        let command = command.option("--mount", mount(self.names.builds_volume(), &self.builds));
-        self.caches.iter().fold(command, |command, path| {
-            command.option("--mount", mount(self.names.cache_volume(path), path))
+        let command = labelled(command, kind, self.job, &self.names.short_token, self.host);
+        let extra = self.config.docker.container_labels.iter().flatten();
+        extra.fold(command, |command, (name, value)| {
+            command.option("--label", format!("{name}={value}"))
         })
     }
 
-    pub fn privileged(&self, command: DockerCommand) -> DockerCommand {
-        if self.config.docker.privileged == Some(true) {
-            command.flag("--privileged")
-        } else {
-            command
-        }
+    /// The builds directory and the volumes, which every container of the job sees.
+    pub fn mounted(&self, run: DockerCommand) -> DockerCommand {
+        self.mounts.iter().fold(run, |run, mount| mount.on(run))
+    }
+
+    /// The entrypoint that a job may set.
+    pub fn entrypoint<'b>(&self, spec: &'b ImageSpec) -> Option<&'b [String]> {
+        let kept = self.config.docker.disable_entrypoint_overwrite == Some(true);
+        spec.entrypoint.as_deref().filter(|_| !kept)
+    }
+}
+
+/// The command of a build container, by the configuration's `shell`.
+fn shell(config: &RunnerConfig) -> Vec<&'static str> {
+    match config.shell.as_deref() {
+        Some("sh") => vec!["sh"],
+        Some("bash") => vec!["bash"],
+        _ => SHELL.to_vec(),
     }
 }
 
@@ -277,6 +215,14 @@ fn must_rename(variable: &Variable) -> bool {
     !variable.public
         && client_reads(&variable.name)
         && variable.value.expose().contains(['\n', '\r'])
+}
+
+/// Variables that travel under another name, and that name.
+pub(super) fn renamed(variables: &Variables) -> Vec<(String, String)> {
+    let renamed = variables.iter().filter(|variable| must_rename(variable));
+    renamed
+        .map(|variable| (variable.name.clone(), format!("{RENAMED}{}", variable.name)))
+        .collect()
 }
 
 /// Sets a variable of the build container.
@@ -309,17 +255,4 @@ pub(super) fn overriding_entrypoint(
                 .operands(image, rest.iter().map(Word::from).chain(command))
         }
     }
-}
-
-/// A path without `.` and `..`, by its letters alone: it is one of a container.
-fn normal(path: &Path) -> String {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-    }
-    normal.display().to_string()
 }

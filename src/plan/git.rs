@@ -107,12 +107,18 @@ pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
 
 impl Builder<'_> {
     /// What the helper's script for the sources has to know.
-    pub fn sources(&self, settings: &GitSettings) -> GetSources<'_> {
+    pub fn sources<'b>(
+        &'b self,
+        settings: &'b GitSettings,
+        open: &'b [String],
+        kept: &'b [String],
+    ) -> GetSources<'b> {
         let Origin::Checkout { remote, .. } = &self.job.sources.origin;
         GetSources {
             strategy: settings.strategy,
-            directory: self.directory,
-            open: &self.open,
+            directory: &self.layout.directory,
+            open,
+            kept,
             url: CHECKOUT_DIR,
             local: true,
             remote: remote.as_deref().unwrap_or(CHECKOUT_DIR),
@@ -122,6 +128,7 @@ impl Builder<'_> {
             checkout: settings.checkout,
             submodules: settings.submodules,
             certificates: "",
+            before: "",
         }
     }
 }

@@ -2,28 +2,37 @@
 //!
 //! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
 
+mod allowed;
 mod containers;
 mod git;
 pub mod helper_image;
 pub mod names;
+mod network;
+mod options;
 pub mod print;
+mod registries;
 mod services;
 mod stages;
 mod variables;
+mod volumes;
 
 use std::time::Duration;
 
 use crate::config::{PullPolicy, RunnerConfig};
+use crate::docker::auth::Brought;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
 use crate::secret::Secret;
-use containers::Builder;
+use containers::{Builder, renamed};
+use git::GitSettings;
 use helper_image::HelperImage;
 use names::Names;
+use network::Network;
 pub use services::Service;
 pub use stages::{AFTER_SCRIPT_TIMEOUT, JOB_STATUS, Place, Stage, When};
+use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
 const WAIT_FOR_SERVICES: u64 = 30;
@@ -64,11 +73,19 @@ pub struct Plan {
     pub network: Option<Resource>,
     /// Volumes to make.
     pub volumes: Vec<Resource>,
+    /// The services have to run before anything that uses them is made.
+    pub services_first: bool,
     /// The services, in the job's order.
     pub services: Vec<Service>,
+    /// The services' logs go into the job's (`CI_DEBUG_SERVICES`).
+    pub debug_services: bool,
     /// Asks the services, from the helper, until they answer; prints a line `INDEX PROBLEM` for each that
     /// does not.
     pub health_check: Option<DockerCommand>,
+    /// What the names of everything begin with.
+    pub prefix: Word,
+    /// What everything is labelled with, [`Host::process`].
+    pub process: String,
     /// The log's line before the first stage.
     pub running_on: Word,
     /// The helper container's name.
@@ -82,6 +99,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// Who may read from registries, as far as the job says so.
+    pub registries: Brought,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
 }
@@ -100,8 +119,13 @@ pub struct Image {
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum ImageSource {
-    /// Somebody's: pulled by these policies, tried in turn.
-    Pull(Vec<PullPolicy>),
+    /// Somebody's.
+    Pull {
+        /// The registry it is in.
+        registry: String,
+        /// When to pull it, tried in turn.
+        policies: Vec<PullPolicy>,
+    },
     /// The runner's own: built where it is missing.
     Build(HelperImage),
 }
@@ -140,31 +164,44 @@ impl Plan {
         names: &Names,
         host: &Host,
     ) -> Result<Self, InputError> {
-        let directory = project_directory(job, config)?;
-        let variables = variables::resolve(job, config, names, host, &directory)?;
+        let layout = Layout::new(job, config, names)?;
+        let mut variables = variables::resolve(job, config, names, host, &layout)?;
+        let registries = registries::brought(&job.credentials, &mut variables);
+        let policies = allowed::policies(&config.docker)?;
+        allowed::user(&config.docker)?;
         let image = image(job, config, &variables)?;
-        let builder = Builder::new(job, config, names, host, &variables, &directory)?;
+        let fetches = GitSettings::read(&variables)?.strategy == "fetch";
+        let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
+        let builder = Builder {
+            job,
+            config,
+            names,
+            host,
+            variables: &variables,
+            layout: &layout,
+            network: Network::new(&config.docker, has_services)?,
+            mounts: layout.mounts(config, names, fetches),
+            renamed: renamed(&variables),
+        };
         let services = builder.services()?;
 
-        let mut images = vec![Image {
-            name: image.0.to_string(),
-            slot: Slot::new("image_build"),
-            source: pull(config),
-        }];
-        images.extend(services.iter().map(|service| Image {
-            name: service.image.to_string(),
-            slot: service.image_slot.clone(),
-            source: pull(config),
-        }));
+        let pulled = |name: &Reference, slot: Slot| Image {
+            name: name.to_string(),
+            slot,
+            source: ImageSource::Pull {
+                registry: name.registry().to_owned(),
+                policies: policies.clone(),
+            },
+        };
+        let mut images = vec![pulled(&image.0, Slot::new("image_build"))];
+        let of_services = services.iter();
+        images
+            .extend(of_services.map(|service| pulled(&service.image, service.image_slot.clone())));
         images.push(match &config.docker.helper_image {
-            Some(name) => {
-                let name = reference("docker.helper_image", &variables.expand(name))?;
-                Image {
-                    name: name.to_string(),
-                    slot: Slot::new("image_helper"),
-                    source: pull(config),
-                }
-            }
+            Some(name) => pulled(
+                &reference("docker.helper_image", &variables.expand(name))?,
+                Slot::new("image_helper"),
+            ),
             None => Image {
                 name: host.helper_image.name.clone(),
                 slot: Slot::new("image_helper"),
@@ -172,41 +209,38 @@ impl Plan {
             },
         });
 
-        let network = (!services.is_empty()).then(|| builder.network());
-        let health_check =
-            builder.health_check(
-                &services,
-                config.docker.wait_for_services_timeout.map_or(
-                    Some(WAIT_FOR_SERVICES),
-                    |seconds| match u64::try_from(seconds) {
-                        Ok(0) => Some(WAIT_FOR_SERVICES),
-                        Ok(seconds) => Some(seconds),
-                        Err(_) => None,
-                    },
-                ),
-            );
-        let build = builder.build(&image.1);
-        let stages = stages::stages(job, host, &variables, &builder, &build)?;
+        let network = (!services.is_empty()).then(|| {
+            let create = builder.labelled(DockerCommand::network_create(), "network");
+            builder.network.resource(names, create)
+        });
+        let health_check = builder.health_check(&services, wait_for_services(config));
+        let build = builder.build(&image.1, &image.0.to_string(), &services);
+        let helper_variants = builder.helper_variants(&services);
+        let stages = stages::stages(&builder, &build)?;
         Ok(Self {
             header: vec![
                 format!(
                     "Running with alloy-runner {} ({})",
                     host.version, host.revision
                 ),
-                format!("  on {} {}", config.name, config.short_token),
+                format!("  on {} {}", config.name, names.short_token),
                 format!("Using Docker executor with image {} ...", image.0),
             ],
-            warnings: services::warnings(&services),
+            warnings: [registries.warnings, services::warnings(&services)].concat(),
             images,
-            network,
+            network: network.flatten(),
+            services_first: builder.network.services_first(),
             volumes: builder.volumes(),
+            debug_services: variables.is_true("CI_DEBUG_SERVICES"),
             health_check,
             services,
+            prefix: names.prefix.clone(),
+            process: host.process.clone(),
             running_on: Word::from("Running on ")
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),
             helper: names.container("helper"),
-            helper_variants: builder.helper_variants(),
+            helper_variants,
             build,
             stages,
             timeout: job.timeout,
@@ -214,15 +248,19 @@ impl Plan {
                 .iter()
                 .filter(|variable| !variable.public)
                 .map(|variable| variable.value.clone())
+                .chain(registries.secrets)
                 .collect(),
+            registries: registries.brought,
         })
     }
 }
 
-fn pull(config: &RunnerConfig) -> ImageSource {
-    ImageSource::Pull(vec![
-        config.docker.pull_policy.unwrap_or(PullPolicy::Always),
-    ])
+/// How long to wait for services, if at all.
+fn wait_for_services(config: &RunnerConfig) -> Option<u64> {
+    match config.docker.wait_for_services_timeout {
+        None | Some(0) => Some(WAIT_FOR_SERVICES),
+        Some(seconds) => u64::try_from(seconds).ok(),
+    }
 }
 
 /// Reads an image's name that `place` gave.
@@ -248,34 +286,8 @@ fn image(
             job.name
         ))
     })?;
-    Ok((
-        reference(
-            &format!("{}.image", job.name),
-            &variables.expand(&spec.name),
-        )?,
-        spec,
-    ))
-}
-
-/// `/builds/<namespace>/<project>` (configuration, "Directories and volumes").
-fn project_directory(job: &Job, config: &RunnerConfig) -> Result<String, InputError> {
-    let builds = builds_directory(config)?;
-    Ok(format!(
-        "{builds}/{}/{}",
-        job.project.namespace, job.project.name
-    ))
-}
-
-fn builds_directory(config: &RunnerConfig) -> Result<String, InputError> {
-    let directory = config
-        .builds_dir
-        .as_deref()
-        .unwrap_or("/builds")
-        .trim_end_matches('/');
-    if directory.len() < 2 || !directory.starts_with('/') {
-        return Err(InputError::new(format!(
-            "builds_dir: `{directory}` must be an absolute path other than /"
-        )));
-    }
-    Ok(directory.to_owned())
+    let place = format!("{}.image", job.name);
+    let name = reference(&place, &variables.expand(&spec.name))?;
+    allowed::image(&place, &name, &config.docker, variables)?;
+    Ok((name, spec))
 }

@@ -75,6 +75,9 @@ impl Script<'_> {
             "# The job `{job}`, written by alloy-runner exec --dry-run."
         );
         self.line("# What it prints is not masked: secrets that the job prints show.");
+        if !self.plan.registries.is_empty() {
+            self.line("# Images are pulled with the registry credentials of whoever runs it, not with the job's own.");
+        }
         self.line("set -eu");
         let run = &self.plan.build.run;
         for (name, value) in run.secrets().iter().chain(run.file_secrets()) {
@@ -135,7 +138,7 @@ impl Script<'_> {
             image.name
         ));
         match &image.source {
-            ImageSource::Pull(policies) => {
+            ImageSource::Pull { policies, .. } => {
                 let _ = writeln!(self.text, "{slot}=");
                 for policy in policies {
                     let found = format!("{slot}=$({inspect})");

@@ -1,7 +1,7 @@
 //! Services: their names, their containers, and how to ask whether they are up.
 
 use super::containers::{Builder, overriding_entrypoint};
-use super::reference;
+use super::{allowed, options, reference};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::ImageSpec;
 use crate::outcome::InputError;
@@ -21,23 +21,43 @@ pub struct Service {
     pub name: Word,
     /// The hostnames it answers to in the job's network.
     pub aliases: Vec<String>,
+    /// A hostname that it has for itself, whatever aliases it shares.
+    pub probe_alias: Word,
     /// Makes and starts it.
     pub run: DockerCommand,
 }
 
 impl Builder<'_> {
+    /// The runner's own services and the job's.
     pub fn services(&self) -> Result<Vec<Service>, InputError> {
-        self.job
-            .services
-            .iter()
+        let docker = &self.config.docker;
+        let own = docker
+            .services()
+            .map(|spec| ("docker.services".to_owned(), spec));
+        let job = self.job.services.iter().enumerate().map(|(index, spec)| {
+            let place = format!("{}.services[{index}]", self.job.name);
+            (place, spec.clone())
+        });
+        let all: Vec<_> = own.chain(job).collect();
+        let limit = docker
+            .services_limit
+            .and_then(|limit| usize::try_from(limit).ok());
+        if let Some(limit) = limit.filter(|limit| all.len() > *limit) {
+            return Err(InputError::new(format!(
+                "the job `{}` has {} services, and docker.services_limit is {limit}",
+                self.job.name,
+                all.len()
+            )));
+        }
+        all.iter()
             .enumerate()
-            .map(|(index, spec)| self.service(index, spec))
+            .map(|(index, (place, spec))| self.service(index, place, spec))
             .collect()
     }
 
-    fn service(&self, index: usize, spec: &ImageSpec) -> Result<Service, InputError> {
-        let place = format!("{}.services[{index}]", self.job.name);
-        let image = reference(&place, &self.variables.expand(&spec.name))?;
+    fn service(&self, index: usize, place: &str, spec: &ImageSpec) -> Result<Service, InputError> {
+        let image = reference(place, &self.variables.expand(&spec.name))?;
+        allowed::service(place, &image, &self.config.docker, self.variables)?;
         let image_slot = Slot::new(format!("image_service_{index}"));
         let ports_slot = Slot::new(format!("ports_service_{index}"));
         let name = self.names.container(&format!(
@@ -53,13 +73,12 @@ impl Builder<'_> {
         }
         aliases.dedup();
         let run = self.labelled(DockerCommand::run(&name).flag("--detach"), "service");
-        let run = run
-            .option("--network", &self.names.prefix)
-            .option("--network-alias", self.probe_alias(index));
-        let run = aliases
-            .iter()
-            .fold(run, |run, alias| run.option("--network-alias", alias));
-        let run = self.privileged(self.mounts(run));
+        let probe_alias = self.names.container(&format!("service-{index}"));
+        let hosts: Vec<Word> = std::iter::once(probe_alias.clone())
+            .chain(aliases.iter().map(Word::from))
+            .collect();
+        let run = self.network.connect_service(run, self.names, &hosts);
+        let run = options::service(&self.config.docker, &image.to_string(), self.mounted(run));
         let public = self
             .variables
             .iter()
@@ -73,23 +92,14 @@ impl Builder<'_> {
                 image_slot.clone(),
                 "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}",
             ),
-            run: overriding_entrypoint(
-                run,
-                spec.entrypoint.as_deref(),
-                image_slot.clone(),
-                command,
-            ),
+            run: overriding_entrypoint(run, self.entrypoint(spec), image_slot.clone(), command),
             image,
             image_slot,
             ports_slot,
             name,
             aliases,
+            probe_alias,
         })
-    }
-
-    /// A hostname that this service has for itself, whatever aliases it shares.
-    fn probe_alias(&self, index: usize) -> Word {
-        self.names.container(&format!("service-{index}"))
     }
 
     pub fn health_check(
@@ -107,9 +117,11 @@ impl Builder<'_> {
         ]
         .map(Word::from)
         .to_vec();
-        for (index, service) in services.iter().enumerate() {
+        for service in services {
             words.push(
-                self.probe_alias(index)
+                service
+                    .probe_alias
+                    .clone()
                     .then("=")
                     .then(service.ports_slot.clone()),
             );

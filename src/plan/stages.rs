@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::Build;
 use super::containers::Builder;
 use super::git::GitSettings;
-use super::{Build, Host};
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::job::Job;
 use crate::job::variables::Variables;
@@ -53,41 +53,59 @@ pub struct Stage {
     pub timeout: Option<Duration>,
 }
 
-pub(super) fn stages(
-    job: &Job,
-    host: &Host,
-    variables: &Variables,
-    builder: &Builder,
-    build: &Build,
-) -> Result<Vec<Stage>, InputError> {
+/// The stages, in their order.
+pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, InputError> {
+    let Builder {
+        job,
+        config,
+        host,
+        variables,
+        layout,
+        ..
+    } = builder;
     let settings = GitSettings::read(variables)?;
-    let sources = builder.sources(&settings);
+    let made = builder.mounts.iter().filter(|mount| mount.made.is_some());
+    let open: Vec<String> = layout
+        .parents()
+        .chain(made.map(|mount| mount.target.clone()))
+        .collect();
+    let below = format!("{}/", layout.directory);
+    let kept = builder
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.target.strip_prefix(&below));
+    let kept: Vec<String> = kept.map(str::to_owned).collect();
+    let sources = GetSources {
+        before: config.pre_clone_script.as_deref().unwrap_or_default(),
+        certificates: &host.certificates,
+        ..builder.sources(&settings, &open, &kept)
+    };
     let get_sources = Stage {
         name: "get_sources",
         place: Place::Helper,
         command: builder.helper_shell(),
-        script: Word::from(
-            GetSources {
-                certificates: &host.certificates,
-                ..sources
-            }
-            .text(),
-        ),
+        script: Word::from(sources.text()),
         when: When::OnSuccess,
         attempts: settings.attempts,
         timeout: None,
     };
-    let file_variables: Vec<String> = variables
-        .iter()
-        .filter(|variable| variable.file)
+    let file_variables = variables.iter().filter(|variable| variable.file);
+    let file_variables: Vec<String> = file_variables
         .map(|variable| variable.name.clone())
         .collect();
-    let files = format!("{}.tmp", builder.directory());
+    let files = format!("{}.tmp", layout.directory);
+    let commands: Vec<String> = [&config.pre_build_script]
+        .into_iter()
+        .flatten()
+        .chain(&job.script)
+        .chain(&config.post_build_script)
+        .cloned()
+        .collect();
     let script = BuildScript {
-        commands: &job.script,
-        directory: builder.directory(),
+        commands: &commands,
+        directory: &layout.directory,
         file_variables: (&file_variables, &files),
-        renamed: builder.renamed(),
+        renamed: &builder.renamed,
         trace: variables.is_true("CI_DEBUG_TRACE"),
         colour: host.colour,
         job_status: None,

@@ -1,7 +1,9 @@
 //! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
 
+use super::Host;
 use super::names::Names;
-use super::{Host, builds_directory};
+use super::registries::DOCKER_AUTH_CONFIG;
+use super::volumes::Layout;
 use crate::config::RunnerConfig;
 use crate::job::variables::{Variable, Variables};
 use crate::job::{Job, slug};
@@ -14,7 +16,7 @@ pub(super) fn resolve(
     config: &RunnerConfig,
     names: &Names,
     host: &Host,
-    directory: &str,
+    layout: &Layout,
 ) -> Result<Variables, InputError> {
     let mut all = Vec::new();
     for entry in &config.environment {
@@ -23,8 +25,12 @@ pub(super) fn resolve(
         })?;
         all.push(Variable::public(name, value));
     }
-    all.extend(predefined(job, config, names, host, directory)?);
+    all.extend(predefined(job, config, names, host, layout));
     all.extend(job.variables.iter().cloned());
+    for variable in &mut all {
+        // Whoever refers to it refers to passwords.
+        variable.public &= variable.name != DOCKER_AUTH_CONFIG;
+    }
     Variables::resolve(all)
 }
 
@@ -33,8 +39,8 @@ fn predefined(
     config: &RunnerConfig,
     names: &Names,
     host: &Host,
-    directory: &str,
-) -> Result<Vec<Variable>, InputError> {
+    layout: &Layout,
+) -> Vec<Variable> {
     let sources = &job.sources;
     let path = format!("{}/{}", job.project.namespace, job.project.name);
     let mut all: Vec<(&str, String)> = vec![
@@ -43,7 +49,7 @@ fn predefined(
         ("CI_SERVER", "yes".into()),
         ("CI_SERVER_NAME", "AlloyCI".into()),
         ("CI_DISPOSABLE_ENVIRONMENT", "true".into()),
-        ("CI_BUILDS_DIR", builds_directory(config)?),
+        ("CI_BUILDS_DIR", layout.builds.clone()),
         ("CI_COMMIT_BEFORE_SHA", "0".repeat(40)),
         ("CI_COMMIT_REF_NAME", sources.ref_name.clone()),
         ("CI_COMMIT_REF_SLUG", slug(&sources.ref_name)),
@@ -53,7 +59,7 @@ fn predefined(
         ("CI_JOB_ID", job.id.to_string()),
         ("CI_JOB_NAME", job.name.clone()),
         ("CI_JOB_STAGE", job.stage.clone()),
-        ("CI_PROJECT_DIR", directory.to_owned()),
+        ("CI_PROJECT_DIR", layout.directory.clone()),
         ("CI_PROJECT_ID", job.project.id.to_string()),
         ("CI_PROJECT_NAME", job.project.name.clone()),
         ("CI_PROJECT_NAMESPACE", job.project.namespace.clone()),
@@ -78,8 +84,7 @@ fn predefined(
         all.push(("CI_COMMIT_BRANCH", sources.ref_name.clone()));
     }
     // A branch called `$x` is called that.
-    Ok(all
-        .into_iter()
+    all.into_iter()
         .map(|(name, value)| Variable::public(name, value).raw())
-        .collect())
+        .collect()
 }

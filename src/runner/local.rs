@@ -28,6 +28,9 @@ use crate::trace::mask::Masker;
 /// The short token of jobs without a coordinator.
 pub const SHORT_TOKEN: &str = "local";
 
+/// Where the search for names that nobody has taken on a shared engine ends.
+const MAX_CONCURRENT_ID: u32 = 1000;
+
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Local {
@@ -88,15 +91,18 @@ impl Local {
     /// their own (cli, "exec").
     fn config(&self) -> RunnerConfig {
         let mut config = self.config.clone();
-        config.name = "exec".into();
-        config.short_token = SHORT_TOKEN.into();
+        if config.name.is_empty() {
+            config.name.push_str("exec");
+        }
+        let cache = config
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| "/cache".to_owned());
         config
             .docker
             .pull_policy
-            .get_or_insert(PullPolicy::IfNotPresent);
-        if config.docker.volumes.is_empty() {
-            config.docker.volumes.push("/cache".to_owned());
-        }
+            .get_or_insert_with(|| vec![PullPolicy::IfNotPresent]);
+        config.docker.volumes.get_or_insert_with(|| vec![cache]);
         config
     }
 
@@ -121,6 +127,7 @@ impl Local {
                 .unwrap_or_default(),
             after_script_timeout: None,
             timeout: self.timeout,
+            credentials: Vec::new(),
         }
     }
 
@@ -164,36 +171,40 @@ impl Local {
         // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
         clean_up_after_the_dead(&state, &docker, &engine);
         let process = state.register(&engine)?;
-        let id = state.concurrent_id(SHORT_TOKEN, job.project.id, 0)?;
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let host: Host = host::describe(config, &process.label, colour)?;
-        let plan = Plan::new(
-            job,
-            config,
-            &Names::new(SHORT_TOKEN, job.project.id, id.number),
-            &host,
-        )?;
-
-        let trace = Trace::new(
-            Box::new(std::io::stdout()),
-            Masker::new(&plan.secrets),
-            colour,
-        );
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
-        let Report { outcome, clean } = thread::scope(|scope| {
-            scope.spawn(|| warn_if_dirty(checkout, &trace));
-            let build_lock = || state.exclusive("helper-image");
-            Executor {
+        let build_lock = || state.exclusive("helper-image");
+        let mut id = state.concurrent_id(SHORT_TOKEN, job.project.id, 0)?;
+        let mut first = true;
+        let Report { outcome, clean, .. } = loop {
+            let names = Names::new(SHORT_TOKEN, job.project.id, id.number);
+            let plan = Plan::new(job, config, &names, &host)?;
+            let masker = Masker::new(&plan.secrets);
+            let trace = Trace::new(Box::new(std::io::stdout()), masker, colour);
+            let executor = Executor {
                 plan: &plan,
                 docker: &docker,
                 trace: &trace,
                 cancel: &cancel,
                 build_lock: &build_lock,
+                first,
+            };
+            let report = thread::scope(|scope| {
+                if first {
+                    scope.spawn(|| warn_if_dirty(checkout, &trace));
+                }
+                executor.run()
+            });
+            if !report.taken || id.number >= MAX_CONCURRENT_ID {
+                break report;
             }
-            .run()
-        });
+            // A runner of another host, on the same engine.
+            id = state.concurrent_id(SHORT_TOKEN, job.project.id, id.number + 1)?;
+            first = false;
+        };
         if !clean {
             process.leave_to_others();
         }

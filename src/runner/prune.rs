@@ -30,6 +30,7 @@ pub fn prune(config: &DockerConfig, wanted: &Wanted, print_commands: bool) -> Re
             .foreign
             .then(|| state.living_processes())
             .transpose()?,
+        prefix: String::new(),
         caches: wanted.caches,
     };
     let removed = orphans::remove(&docker, &selection)?;

@@ -22,6 +22,17 @@ if [ -n "$local" ] && ! git --git-dir="$url" cat-file -e "$sha^{commit}" 2>/dev/
 fi
 cd "$directory"
 
+# Removes what is in a directory below this one, but not what other volumes hold.
+clear_directory() {
+  for entry in "${1:+$1/}"* "${1:+$1/}".[!.]* "${1:+$1/}"..?*; do
+    case $kept in
+    *"|$entry|"*) ;;
+    *"|$entry/"*) clear_directory "$entry" ;;
+    *) rm -rf "$entry" ;;
+    esac
+  done
+}
+
 cloned=
 if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
   echo 'Fetching changes...'
@@ -38,7 +49,7 @@ else
   cloned=yes
   echo 'Cloning repository...'
   # The directory itself stays: the shell of the build may be waiting in it.
-  find . -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+  clear_directory ''
 fi
 git init -q
 git config remote.origin.url "$url"
@@ -68,7 +79,15 @@ if [ -z "$checkout" ]; then
 else
   printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
   git checkout -q --force --detach "$sha"
-  git clean -q -ffdx
+  if [ -z "$cloned" ]; then
+    set --
+    IFS='|'
+    for path in $kept; do
+      [ -z "$path" ] || set -- "$@" --exclude "/$path"
+    done
+    unset IFS
+    git clean -q -ffdx "$@"
+  fi
 fi
 
 # Submodules come from the checkout's own clones of them where those have the commit, else from their

@@ -114,6 +114,10 @@ pub struct GetSources<'a> {
     pub directory: &'a str,
     /// Directories that every user of a container has to be able to write to.
     pub open: &'a [String],
+    /// Paths below the directory that other volumes are mounted at: what is in them stays.
+    pub kept: &'a [String],
+    /// The operator's own commands, for before anything else.
+    pub before: &'a str,
     /// What git fetches from, an address or a path.
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
@@ -153,6 +157,14 @@ impl GetSources<'_> {
             ("certificates", self.certificates),
         ] {
             let _ = writeln!(head, "{name}={}", quote(value));
+        }
+        let kept = self
+            .kept
+            .iter()
+            .fold(String::from("|"), |kept, path| kept + path + "|");
+        let _ = writeln!(head, "kept={}", quote(&kept));
+        if !self.before.is_empty() {
+            let _ = writeln!(head, "set -e\neval {}", quote(self.before));
         }
         let open: Vec<String> = self.open.iter().map(|path| quote(path)).collect();
         let _ = writeln!(head, "set -- {}", open.join(" "));

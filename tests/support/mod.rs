@@ -19,9 +19,11 @@ pub const DIND: &str = "alloy-runner-test/dind";
 pub const DOCKER: &str = "alloy-runner-test/docker";
 pub const DOCKER_BUILD: &str = "alloy-runner-test/docker-build";
 pub const GCC: &str = "alloy-runner-test/gcc";
+pub const MARIADB: &str = "alloy-runner-test/mariadb";
 pub const NONROOT: &str = "alloy-runner-test/nonroot";
 pub const POSTGRES: &str = "alloy-runner-test/postgres";
 pub const REDIS: &str = "alloy-runner-test/redis";
+pub const WORDPRESS: &str = "alloy-runner-test/wordpress";
 
 /// The executable under test.
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");

@@ -1,0 +1,173 @@
+//! The tables of `config.toml`.
+
+mod docker;
+mod file;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
+pub use file::{Loaded, default_file, load};
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Config {
+    /// How many jobs may run at once, over all runners.
+    pub concurrent: u32,
+    /// Seconds between two questions for jobs.
+    pub check_interval: u64,
+    /// How much the runner says of itself.
+    pub log_level: Option<String>,
+    /// `text` or `json`.
+    pub log_format: Option<String>,
+    /// Where metrics are served, `host:port`.
+    #[serde(alias = "listen_address")]
+    pub metrics_server: Option<String>,
+    /// Seconds that jobs have to end in when the runner is stopped.
+    pub shutdown_timeout: Option<u64>,
+    /// The runners.
+    pub runners: Vec<RunnerConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            concurrent: 1,
+            check_interval: 3,
+            log_level: None,
+            log_format: None,
+            metrics_server: None,
+            shutdown_timeout: None,
+            runners: Vec::new(),
+        }
+    }
+}
+
+/// `[[runners]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RunnerConfig {
+    /// What a person calls it.
+    pub name: String,
+    /// The coordinator's address.
+    pub url: String,
+    /// What the coordinator knows it by. A secret.
+    pub token: String,
+    /// A PEM file of certificate authorities that the coordinator's and git's connections have to know.
+    #[serde(rename = "tls-ca-file")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the runner shows.
+    #[serde(rename = "tls-cert-file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// A PEM file with that certificate's key.
+    #[serde(rename = "tls-key-file")]
+    pub tls_key_file: Option<PathBuf>,
+    /// How many jobs of this runner may run at once; 0: no limit of its own.
+    pub limit: u32,
+    /// How many questions for jobs may be under way at once.
+    pub request_concurrency: Option<u32>,
+    /// How much of a job's log is kept, in kilobytes.
+    pub output_limit: Option<u64>,
+    /// `docker`.
+    pub executor: Option<String>,
+    /// `bash` or `sh`: the shell of builds. Absent: bash where the image has it.
+    pub shell: Option<String>,
+    /// Where sources live in a container.
+    pub builds_dir: Option<String>,
+    /// Where caches live in a container.
+    pub cache_dir: Option<String>,
+    /// Variables of every job, `KEY=value` each.
+    pub environment: Vec<String>,
+    /// The address to clone from in place of the coordinator's.
+    pub clone_url: Option<String>,
+    /// Runs in the helper before sources are fetched.
+    #[serde(alias = "pre_get_sources_script")]
+    pub pre_clone_script: Option<String>,
+    /// Runs in the build's shell before the job's commands.
+    pub pre_build_script: Option<String>,
+    /// Runs in the build's shell after the job's commands.
+    pub post_build_script: Option<String>,
+    /// Where caches go beside the host.
+    pub cache: Option<CacheConfig>,
+    /// Its docker settings.
+    pub docker: DockerConfig,
+}
+
+impl RunnerConfig {
+    /// The first 8 characters of the token, after a prefix such as `glrt-` or `t1_`.
+    #[must_use]
+    pub fn short_token(&self) -> String {
+        let token = self.token.as_str();
+        let token = token.strip_prefix("glrt-").unwrap_or(token);
+        let token = match token.split_once('_') {
+            Some((prefix, rest)) if prefix.len() == 2 && prefix.starts_with('t') => rest,
+            _ => token,
+        };
+        token
+            .chars()
+            .take(8)
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect()
+    }
+}
+
+/// `[runners.cache]`; the keys of an S3 server may stand below `s3` too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CacheConfig {
+    /// `s3`.
+    pub r#type: Option<String>,
+    /// A prefix of the names in the bucket.
+    pub path: Option<String>,
+    /// Whether runners share what they keep.
+    pub shared: bool,
+    /// Where the bucket is.
+    #[serde(flatten)]
+    pub here: S3Config,
+    /// Where the bucket is.
+    #[serde(rename = "s3")]
+    pub s3: Option<S3Config>,
+}
+
+/// An S3 server and a bucket on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct S3Config {
+    /// `host[:port]`.
+    pub server_address: Option<String>,
+    /// Who we are.
+    pub access_key: Option<String>,
+    /// How we prove it. A secret.
+    pub secret_key: Option<String>,
+    /// The bucket.
+    pub bucket_name: Option<String>,
+    /// Its region.
+    pub bucket_location: Option<String>,
+    /// HTTP in place of HTTPS.
+    pub insecure: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunnerConfig;
+
+    #[test]
+    fn short_tokens_are_eight_characters_after_the_prefix() {
+        for (token, short) in [
+            ("0123456789abcdef", "01234567"),
+            ("glrt-abcdefghijk", "abcdefgh"),
+            ("glrt-t1_abcdefghijk", "abcdefgh"),
+            ("t3_abcdefghijk", "abcdefgh"),
+            ("local", "local"),
+            ("a/b:c d", "a_b_c_d"),
+        ] {
+            let config = RunnerConfig {
+                token: token.to_owned(),
+                ..RunnerConfig::default()
+            };
+            assert_eq!(config.short_token(), short, "{token}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The steps before the build: what it needs is made, and the sources are fetched.
+
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, Scope};
+
+use super::{Run, Stop, images, joined, system_failure, words};
+use crate::cancel::Reason;
+use crate::docker::client::Session;
+use crate::docker::error::Kind;
+use crate::docker::{Bindings, DockerCommand};
+use crate::plan::{Place, Resource};
+use crate::script::NO_REPOSITORY;
+
+impl Run<'_> {
+    /// Network, volumes and images, side by side.
+    pub(super) fn prepare(&self) -> Result<Vec<images::Resolved>, Stop> {
+        thread::scope(|scope| {
+            let network = scope.spawn(|| {
+                self.plan
+                    .network
+                    .iter()
+                    .try_for_each(|network| self.make(network))
+            });
+            let volumes: Vec<_> = self
+                .plan
+                .volumes
+                .iter()
+                .map(|volume| scope.spawn(|| self.make(volume)))
+                .collect();
+            let images = self.resolve_images();
+            for thread in volumes.into_iter().chain([network]) {
+                joined(thread)?;
+            }
+            images
+        })
+    }
+
+    fn make(&self, resource: &Resource) -> Result<(), Stop> {
+        if !resource.keep {
+            let is_network = self
+                .plan
+                .network
+                .as_ref()
+                .is_some_and(|network| network.name == resource.name);
+            let mut made = self.made();
+            if is_network {
+                &mut made.networks
+            } else {
+                &mut made.volumes
+            }
+            .push(resource.name.clone());
+        }
+        self.capture(&resource.create).map(drop)
+    }
+
+    /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
+    /// the build container is started too: its shell waits for the script.
+    pub(super) fn pre_build<'scope>(
+        &'scope self,
+        images: &[images::Resolved],
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<Option<Session>, Stop> {
+        // A job that ends before its services answer need not wait for them.
+        let asking = self.cancel.child(None);
+        thread::scope(|scope| {
+            let services: Vec<_> = self
+                .plan
+                .services
+                .iter()
+                .map(|service| {
+                    let said = self
+                        .trace
+                        .line(&format!("Starting service {} ...", service.image));
+                    said.map(|()| scope.spawn(|| self.start_service(service, followers)))
+                })
+                .collect::<Result<_, _>>()?;
+            let mut services = Some(services);
+            let mut started: Option<Vec<bool>> = None;
+            if self.plan.services_first {
+                let threads = services.take().unwrap_or_default();
+                started = Some(threads.into_iter().map(joined).collect::<Result<_, _>>()?);
+            }
+            // The names in the plan's own lines have no slots left.
+            let running_on = self
+                .plan
+                .running_on
+                .bind(&Bindings::new())
+                .unwrap_or_default();
+            self.trace.line(&running_on)?;
+
+            let waits =
+                self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
+            let waiting = if waits {
+                Some(self.start_build()?)
+            } else {
+                None
+            };
+            let (helper_runs, helpers) = mpsc::channel();
+            let asking = &asking;
+            let health = scope.spawn(move || {
+                let started = match started {
+                    Some(started) => started,
+                    None => services
+                        .into_iter()
+                        .flatten()
+                        .map(joined)
+                        .collect::<Result<_, _>>()?,
+                };
+                self.ask_services(&started, &helpers, asking)
+            });
+            let fetched = self.start_helper_and_fetch(&helper_runs);
+            drop(helper_runs);
+            if fetched.is_err() {
+                asking.trigger(Reason::Canceled);
+            }
+            fetched?;
+            if self.plan.health_check.is_some() {
+                self.trace
+                    .line("Waiting for services to be up and running...")?;
+            }
+            for warning in joined(health)? {
+                self.trace.warning(&warning)?;
+            }
+            Ok(waiting)
+        })
+    }
+
+    /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
+    /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
+    fn start_helper_and_fetch(&self, running: &Sender<()>) -> Result<(), Stop> {
+        let last = self.plan.helper_variants.len().saturating_sub(1);
+        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
+            if index > 0 {
+                self.docker
+                    .capture(&DockerCommand::remove([&self.plan.helper]))?;
+            } else {
+                self.made().containers.push(self.plan.helper.clone());
+            }
+            match variant
+                .iter()
+                .try_for_each(|command| self.capture(command).map(drop))
+            {
+                Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {
+                    continue;
+                }
+                result => result?,
+            }
+            // Whoever listened may have learned already what it wanted to know.
+            let _ = running.send(());
+            let stages = self
+                .plan
+                .stages
+                .iter()
+                .take_while(|stage| stage.place == Place::Helper);
+            let mut missing = false;
+            for stage in stages {
+                match self.helper_stage(stage)? {
+                    0 => {}
+                    NO_REPOSITORY if index < last => {
+                        missing = true;
+                        break;
+                    }
+                    status => {
+                        return Err(system_failure(format!(
+                            "{} failed with status {status}",
+                            words(stage.name)
+                        )));
+                    }
+                }
+            }
+            if !missing {
+                return Ok(());
+            }
+        }
+        Err(system_failure(
+            "there is no way to start the helper container",
+        ))
+    }
+}
