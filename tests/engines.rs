@@ -8,10 +8,12 @@ use serde_json::json;
 use support::second_engine::SecondEngine;
 use support::{BUSYBOX, Project, REDIS, Ran, run, shell};
 
-/// A job that proves its sources, its service and its second stage.
-fn project() -> Project {
+/// A job that proves its sources, its service, which takes a while to come up, and its second stage.
+fn project(seconds: &str) -> Project {
+    let late =
+        format!("sleep {seconds}; exec redis-server --bind 0.0.0.0 --protected-mode no --save ''");
     Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis", "command": ["sh", "-c", late]}],
             "test": {"script": ["cat .alloy-ci.json | wc -l", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"],
                      "after_script": ["echo after $CI_JOB_STATUS"]}})
         .to_string(),
@@ -30,7 +32,8 @@ fn assert_served(ran: &Ran) {
 
 #[test]
 fn an_engine_that_sees_none_of_our_directories() {
-    let (absent, empty) = (project(), project());
+    // In the second one the services are still being asked when the helper turns out to see no sources.
+    let (absent, empty) = (project("0"), project("2"));
     let git_dir = empty.directory.join(".git");
     let engine = SecondEngine::start(&[absent.root(), &git_dir], &[BUSYBOX, REDIS]);
     behind_tls(&engine, &absent);

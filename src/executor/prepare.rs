@@ -1,5 +1,6 @@
 //! The steps before the build: what it needs is made, and the sources are fetched.
 
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, Scope};
 
 use super::{Run, Stop, images, joined, system_failure, words};
@@ -94,23 +95,25 @@ impl Run<'_> {
             } else {
                 None
             };
-            let fetched = self.start_helper_and_fetch(|| {
-                scope.spawn(|| {
-                    let started = match started {
-                        Some(started) => started,
-                        None => services
-                            .into_iter()
-                            .flatten()
-                            .map(joined)
-                            .collect::<Result<_, _>>()?,
-                    };
-                    self.ask_services(&started, &asking)
-                })
+            let (helper_runs, helpers) = mpsc::channel();
+            let asking = &asking;
+            let health = scope.spawn(move || {
+                let started = match started {
+                    Some(started) => started,
+                    None => services
+                        .into_iter()
+                        .flatten()
+                        .map(joined)
+                        .collect::<Result<_, _>>()?,
+                };
+                self.ask_services(&started, &helpers, asking)
             });
+            let fetched = self.start_helper_and_fetch(&helper_runs);
+            drop(helper_runs);
             if fetched.is_err() {
                 asking.trigger(Reason::Canceled);
             }
-            let health = fetched?;
+            fetched?;
             if self.plan.health_check.is_some() {
                 self.trace
                     .line("Waiting for services to be up and running...")?;
@@ -123,10 +126,8 @@ impl Run<'_> {
     }
 
     /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
-    /// build in it. `beside` is called once the helper runs.
-    fn start_helper_and_fetch<T>(&self, beside: impl FnOnce() -> T) -> Result<T, Stop> {
-        let mut beside = Some(beside);
-        let mut running = None;
+    /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
+    fn start_helper_and_fetch(&self, running: &Sender<()>) -> Result<(), Stop> {
         let last = self.plan.helper_variants.len().saturating_sub(1);
         for (index, variant) in self.plan.helper_variants.iter().enumerate() {
             if index > 0 {
@@ -144,9 +145,8 @@ impl Run<'_> {
                 }
                 result => result?,
             }
-            if let Some(beside) = beside.take() {
-                running = Some(beside());
-            }
+            // Whoever listened may have learned already what it wanted to know.
+            let _ = running.send(());
             let stages = self
                 .plan
                 .stages
@@ -169,9 +169,11 @@ impl Run<'_> {
                 }
             }
             if !missing {
-                break;
+                return Ok(());
             }
         }
-        running.ok_or_else(|| system_failure("there is no way to start the helper container"))
+        Err(system_failure(
+            "there is no way to start the helper container",
+        ))
     }
 }

@@ -1,12 +1,13 @@
 //! Services: started beside everything else, and waited for.
 
+use std::sync::mpsc::Receiver;
 use std::thread::Scope;
 
 use super::{Run, Stop};
 
 use crate::cancel::Cancel;
-use crate::docker::DockerCommand;
 use crate::docker::error::Kind;
+use crate::docker::{DockerCommand, DockerError};
 use crate::plan::Service;
 
 /// How much of a service's log a warning shows, in lines.
@@ -73,10 +74,12 @@ impl Run<'_> {
         }
     }
 
-    /// Waits until the services answer. Each that does not costs a warning, with the end of its log.
+    /// Waits until the services answer. Each that does not costs a warning, with the end of its log. They are
+    /// asked by the helper; `helpers` says when one runs.
     pub(super) fn ask_services(
         &self,
         started: &[bool],
+        helpers: &Receiver<()>,
         cancel: &Cancel,
     ) -> Result<Vec<String>, Stop> {
         let Some(check) = &self.plan.health_check else {
@@ -85,7 +88,9 @@ impl Run<'_> {
         if started.iter().all(|started| !started) {
             return Ok(Vec::new());
         }
-        let report = self.docker.capture_with(&self.bound(check), None, cancel)?;
+        let Some(report) = self.ask_by_helper(check, helpers, cancel)? else {
+            return Ok(Vec::new());
+        };
         let mut warnings = Vec::new();
         for line in report.lines() {
             let (index, problem) = line.split_once(' ').unwrap_or((line, "no answer"));
@@ -98,6 +103,25 @@ impl Run<'_> {
             warnings.push(self.describe(service, problem));
         }
         Ok(warnings)
+    }
+
+    /// What a helper says about the services; nothing where none ever runs. One that sees no sources is replaced,
+    /// maybe while it asks, and the next one asks again.
+    fn ask_by_helper(
+        &self,
+        check: &DockerCommand,
+        helpers: &Receiver<()>,
+        cancel: &Cancel,
+    ) -> Result<Option<String>, DockerError> {
+        let mut failure = None;
+        // Ends when the sources are there or cannot be had: then no other helper follows.
+        for () in helpers {
+            match self.docker.capture_with(&self.bound(check), None, cancel) {
+                Ok(report) => return Ok(Some(report)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(None), Err)
     }
 
     /// Why a service does not answer, and the end of its log.

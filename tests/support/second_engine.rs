@@ -10,18 +10,19 @@ use super::{RUNNER, Ran, run};
 
 /// A running engine. It ends with this value, and also with this thread.
 pub struct SecondEngine {
+    /// The script removes it when it ends.
     directory: PathBuf,
     /// The port of its TLS.
     port: String,
     script: Child,
-    _root: TempDir,
 }
 
 impl SecondEngine {
     /// Starts one that has these images and the tests' helper image, and finds the directories `hidden` empty.
     pub fn start(hidden: &[&Path], images: &[&str]) -> Self {
-        let root = TempDir::with_prefix("alloy-engine-").expect("a directory");
-        let directory = root.path().join("engine");
+        let directory = TempDir::with_prefix("alloy-engine-")
+            .expect("a directory")
+            .keep();
         let helper = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/second-engine");
         // A test that is killed must not leave it running.
@@ -42,7 +43,6 @@ impl SecondEngine {
             port: said.trim().trim_start_matches("ready ").to_owned(),
             directory,
             script,
-            _root: root,
         };
         assert!(said.starts_with("ready "), "no second engine: {said}");
         engine
