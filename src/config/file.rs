@@ -87,8 +87,8 @@ impl Config {
     /// # Errors
     /// [`InputError`] that names the runners there are, or an executor that is not supported.
     pub fn runner(&self, name: &str) -> Result<&RunnerConfig, InputError> {
-        let named = self.runners.iter().find(|runner| runner.name == name);
-        let runner = named.ok_or_else(|| {
+        let found = self.runners.iter().find(|runner| runner.name == name);
+        let runner = found.ok_or_else(|| {
             let names: Vec<&str> = self
                 .runners
                 .iter()
