@@ -33,7 +33,9 @@ pub fn directory() -> Result<PathBuf> {
         .context("no directory for locks: set HOME, XDG_STATE_HOME or ALLOY_RUNNER_STATE_DIR")
 }
 
-fn is_root() -> bool {
+/// Whether this process runs as root.
+#[must_use]
+pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }

@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Loaded, default_file, load};
+use crate::config::{Config, Loaded, load};
 use crate::outcome::InputError;
+use crate::state::is_root;
 
 /// The program was not used as it can be, or what it was to read cannot be read.
 const WRONG_USAGE: u8 = 2;
@@ -72,6 +73,20 @@ impl Globals {
         }
         Ok(config)
     }
+}
+
+/// Where the configuration is unless somebody says otherwise: `/etc/alloy-runner/config.toml` for root, else
+/// `~/.alloy-runner/config.toml`.
+///
+/// # Errors
+/// [`InputError`] where there is no home directory.
+fn default_file() -> Result<PathBuf, InputError> {
+    if is_root() {
+        return Ok(PathBuf::from("/etc/alloy-runner/config.toml"));
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(|home| PathBuf::from(home).join(".alloy-runner/config.toml"))
+        .ok_or_else(|| InputError::new("HOME is not set; name the configuration with --config"))
 }
 
 /// Runs what the command line asks for.

@@ -1,8 +1,7 @@
 //! Reading `config.toml`: what is wrong is named with file, line and key.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Config, RunnerConfig};
 use crate::outcome::InputError;
@@ -18,20 +17,6 @@ pub struct Loaded {
 /// Keys that only restrict begin like this. One of them that is not known must not be passed over: somebody
 /// relies on it.
 const RESTRICTING: &[&str] = &["allow", "deny", "disable", "forbid", "restrict", "protect"];
-
-/// Where the configuration is unless somebody says otherwise: `/etc/alloy-runner/config.toml` for root, else
-/// `~/.alloy-runner/config.toml`.
-///
-/// # Errors
-/// [`InputError`] where there is no home directory.
-pub fn default_file() -> Result<PathBuf, InputError> {
-    if fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0) {
-        return Ok(PathBuf::from("/etc/alloy-runner/config.toml"));
-    }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    home.map(|home| PathBuf::from(home).join(".alloy-runner/config.toml"))
-        .ok_or_else(|| InputError::new("HOME is not set; name the configuration with --config"))
-}
 
 /// Reads a configuration file.
 ///

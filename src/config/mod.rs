@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
-pub use file::{Loaded, default_file, load};
+pub use file::{Loaded, load};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -8,6 +8,9 @@ use crate::secret::Secret;
 /// The longest `NAME=value` that Linux gives to a program (`MAX_ARG_STRLEN`, its closing NUL counted).
 const MAX_LENGTH: usize = 128 * 1024 - 1;
 
+/// How many references it may take to expand one value, those in what it refers to counted.
+const MAX_REFERENCES: u32 = 10_000;
+
 /// A variable as somebody defined it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -69,22 +72,28 @@ impl Variables {
         }
         let mut resolved = BTreeMap::new();
         for variable in defined.values() {
-            let mut public = variable.public;
-            let value = expand(
-                variable,
-                &defined,
-                &mut vec![variable.name.as_str()],
-                &mut public,
-            );
+            let mut expansion = Expansion {
+                defined: &defined,
+                path: vec![variable.name.as_str()],
+                public: variable.public,
+                references: 0,
+            };
+            let value = expansion.value_of(variable);
+            if expansion.references > MAX_REFERENCES {
+                return Err(InputError::new(format!(
+                    "the variable {} refers to others more than {MAX_REFERENCES} times",
+                    variable.name
+                )));
+            }
             check_value(&variable.name, &value)?;
-            resolved.insert(
-                variable.name.clone(),
-                Variable {
-                    value: Secret::new(value),
-                    public,
-                    ..variable.clone()
-                },
-            );
+            let public = expansion.public;
+            let value = Secret::new(value);
+            let variable = Variable {
+                value,
+                public,
+                ..variable.clone()
+            };
+            resolved.insert(variable.name.clone(), variable);
         }
         Ok(Self(resolved))
     }
@@ -148,30 +157,40 @@ fn check_value(name: &str, value: &str) -> Result<(), InputError> {
     Ok(())
 }
 
-/// The value of `variable`. `path` holds the names on the way to it: one that refers to itself is empty
-/// there. `public` becomes false where a secret takes part.
-fn expand<'a>(
-    variable: &'a Variable,
+/// A value on its way to being free of references.
+struct Expansion<'a> {
     defined: &'a BTreeMap<String, Variable>,
-    path: &mut Vec<&'a str>,
-    public: &mut bool,
-) -> String {
-    if variable.raw {
-        return variable.value.expose().to_owned();
+    /// The names on the way to where we are: one that refers to itself is empty there.
+    path: Vec<&'a str>,
+    /// Whether no secret took part.
+    public: bool,
+    references: u32,
+}
+
+impl<'a> Expansion<'a> {
+    fn value_of(&mut self, variable: &'a Variable) -> String {
+        if variable.raw {
+            return variable.value.expose().to_owned();
+        }
+        substitute(
+            variable.value.expose(),
+            &mut |name| match self.defined.get(name) {
+                Some(other) if !self.path.contains(&other.name.as_str()) => {
+                    self.references += 1;
+                    // A few variables that refer to each other twice would otherwise take forever.
+                    if self.references > MAX_REFERENCES {
+                        return String::new();
+                    }
+                    self.public &= other.public;
+                    self.path.push(&other.name);
+                    let value = self.value_of(other);
+                    self.path.pop();
+                    value
+                }
+                _ => String::new(),
+            },
+        )
     }
-    substitute(
-        variable.value.expose(),
-        &mut |name| match defined.get(name) {
-            Some(other) if !path.contains(&other.name.as_str()) => {
-                *public &= other.public;
-                path.push(&other.name);
-                let value = expand(other, defined, path, public);
-                path.pop();
-                value
-            }
-            _ => String::new(),
-        },
-    )
 }
 
 /// Replaces `$NAME` and `${NAME}`; `$$` is a dollar, and a dollar before anything else stays.
@@ -274,5 +293,22 @@ mod tests {
         }
         assert!(Variables::resolve([Variable::public("A", "\0")]).is_err());
         assert!(Variables::resolve([Variable::public("A", "x".repeat(128 * 1024))]).is_err());
+    }
+
+    #[test]
+    fn variables_that_multiply_are_refused_in_time() {
+        let doubling =
+            (0..40).map(|i| Variable::public(format!("V{i}"), format!("$V{0}$V{0}", i + 1)));
+        let error = Variables::resolve(doubling)
+            .expect_err("too many")
+            .to_string();
+        assert_eq!(
+            error,
+            "the variable V0 refers to others more than 10000 times"
+        );
+        // Long values, too, end at what an environment can hold.
+        let long = (0..12).map(|i| Variable::public(format!("V{i}"), format!("$V{0}$V{0}", i + 1)));
+        let long = long.chain([Variable::public("V12", "x".repeat(1000))]);
+        assert!(Variables::resolve(long).is_err());
     }
 }

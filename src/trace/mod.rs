@@ -44,7 +44,10 @@ impl Trace {
     /// # Errors
     /// Those of the writer behind it.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.lock().write(bytes)
+        let mut inner = self.lock();
+        inner.write(bytes)?;
+        // Dots that tell of progress have no line break behind them.
+        inner.out.flush()
     }
 
     /// Takes a line of the runner's own.
