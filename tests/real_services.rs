@@ -84,7 +84,7 @@ fn two_services_of_one_image_are_told_apart_by_their_aliases() {
 #[test]
 fn services_logs_are_streamed_when_asked_for() {
     let project = Project::new(&json!({"test": {"image": DEBIAN,
-        "services": [{"name": REDIS, "alias": "cache"}, {"name": WORDPRESS, "alias": "web", "command": ["sh", "-c", "echo up; nginx; while sleep 0.2; do echo tick; done"]}],
+        "services": [{"name": REDIS, "alias": "cache"}, {"name": WORDPRESS, "alias": "web", "entrypoint": ["sh", "-c"], "command": ["echo up; nginx; while sleep 0.2; do echo tick; done"]}],
         "script": ["sleep 1", "printf 'no newline'"]}}).to_string());
     let ran = project.exec(&["--env", "CI_DEBUG_SERVICES=true", "test"]);
     ran.assert_success();

@@ -127,9 +127,10 @@ impl Executor<'_> {
             };
         }
         let mut outcome = result.unwrap_or_else(|stop| run.outcome_of(stop));
+        let sgr = if outcome.is_success() { "32;1" } else { "31;1" };
         if let Err(error) = self
             .trace
-            .line(&outcome.to_string())
+            .line(&self.trace.coloured(sgr, &outcome.to_string()))
             .and_then(|()| self.trace.finish())
         {
             outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
