@@ -856,6 +856,10 @@ fn a_build_that_lacks_memory_says_so() {
     assert_eq!(ran.status, Some(1), "{ran}");
     let end = "\nERROR: Build failed: exit code 137 (out of memory)\n";
     assert!(ran.stdout.ends_with(end), "{ran}");
+    let killed = json!({"image": BUSYBOX, "script": ["sleep 100 & kill -9 $!; wait $!"]});
+    let ran = Configured::new(&killed, "memory = \"32m\"").exec(&[]);
+    let end = "\nERROR: Build failed: exit code 137\n";
+    assert!(ran.stdout.ends_with(end), "{ran}");
 }
 
 #[test]

@@ -168,6 +168,20 @@ impl DockerCommand {
         Self::new(&["container", "inspect", "--format", format, "--"]).with([container])
     }
 
+    /// `docker events` of one kind of a container, a word each, between two times.
+    pub fn events(container: impl Into<Word>, event: &str, since: &str, until: &str) -> Self {
+        Self::new(&[
+            "events",
+            "--format",
+            "{{.Action}}",
+            "--filter",
+            &format!("event={event}"),
+        ])
+        .option("--since", since)
+        .option("--until", until)
+        .option("--filter", Word::from("container=").then(container))
+    }
+
     /// `docker logs`, the last lines only.
     pub fn logs(container: impl Into<Word>, lines: u32) -> Self {
         Self::new(&["logs", "--tail", &lines.to_string(), "--"]).with([container])

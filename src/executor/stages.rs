@@ -12,7 +12,12 @@ use crate::plan::Stage;
 use crate::script::NO_REPOSITORY;
 
 /// What is asked about a build container that ended.
-const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}";
+const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.Error}}";
+
+/// The status of what SIGKILL ended.
+const KILLED: i32 = 137;
+/// How long after the end an engine may hear why, as docker has times in the future.
+const NOTICE: &str = "-500ms";
 
 impl Run<'_> {
     /// Runs a stage in the helper, as often as it may be tried. Returns the last status.
@@ -97,6 +102,16 @@ impl Run<'_> {
         Ok(session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)?)
     }
 
+    /// Whether the kernel ended something in the build container, which started at this time. The engine hears
+    /// of it by another way than of the container's end, now and then a little later, and then does not note
+    /// it on the container.
+    fn lacked_memory(&self, started: &str) -> bool {
+        let events = DockerCommand::events(&self.plan.build.name, "oom", started, NOTICE);
+        self.docker
+            .capture(&events)
+            .is_ok_and(|events| !events.is_empty())
+    }
+
     /// What became of the build, by the engine's word: a client says 0 when somebody ends it, and 1 when it
     /// could not start the container.
     fn verified(&self, client: Status) -> Result<Outcome, Stop> {
@@ -113,12 +128,13 @@ impl Run<'_> {
                     reason(&error)
                 ))
             })?;
-        let mut words = state.splitn(4, ' ');
+        let mut words = state.splitn(5, ' ');
         let (status, code) = (
             words.next().unwrap_or_default(),
             words.next().and_then(|code| code.parse::<i32>().ok()),
         );
         let out_of_memory = words.next() == Some("true");
+        let started = words.next().unwrap_or_default();
         let error = words.next().unwrap_or_default().trim();
         match (status, code) {
             ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
@@ -129,10 +145,11 @@ impl Run<'_> {
                 "the docker client died, part of the log may be missing",
             )),
             ("exited", Some(exit_code)) => {
-                // Set also where a child was killed and the script went on to a status of its own.
+                // The flag is set also where a child was killed and the script went on to a status of its own.
+                let killed = exit_code == KILLED;
                 Ok(Outcome::ScriptFailure {
                     exit_code,
-                    out_of_memory: out_of_memory && exit_code == 137,
+                    out_of_memory: killed && (out_of_memory || self.lacked_memory(started)),
                 })
             }
             ("running" | "paused" | "restarting", _) => Err(system_failure(
