@@ -122,20 +122,12 @@ impl State {
     /// # Errors
     /// If the directory cannot be read.
     pub fn dead_processes(&self, engine: &str) -> Result<Vec<DeadProcess>> {
-        let directory = self.directory.join("processes");
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("cannot read {}", directory.display()))?;
         let mut dead = Vec::new();
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            // A file that goes away while we look belongs to a process that has just ended well.
-            let Ok(file) = File::open(&path) else {
-                continue;
-            };
+        for (label, path, file) in self.processes()? {
             let free = matches!(file.try_lock(), Ok(()));
             if free && fs::read_to_string(&path).is_ok_and(|text| text == engine) {
-                let uuid = path.file_name().unwrap_or_default().to_string_lossy();
                 dead.push(DeadProcess {
-                    label: format!("{}/{uuid}", self.scope),
+                    label,
                     path,
                     _lock: file,
                 });
@@ -149,25 +141,28 @@ impl State {
     /// # Errors
     /// If the directory cannot be read.
     pub fn living_processes(&self) -> Result<Vec<String>> {
+        let lives = |file: &File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        let processes = self.processes()?.into_iter();
+        Ok(processes
+            .filter_map(|(label, _, file)| lives(&file).then_some(label))
+            .collect())
+    }
+
+    /// The processes that are registered, living or not: label, path and file of each.
+    fn processes(&self) -> Result<Vec<(String, PathBuf, File)>> {
         let directory = self.directory.join("processes");
         let entries = fs::read_dir(&directory)
             .with_context(|| format!("cannot read {}", directory.display()))?;
-        let lives = |path: &PathBuf| {
-            File::open(path)
-                .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-        };
-        let paths = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(lives);
-        Ok(paths
-            .map(|path| {
-                format!(
-                    "{}/{}",
-                    self.scope,
-                    path.file_name().unwrap_or_default().to_string_lossy()
-                )
-            })
-            .collect())
+        let mut found = Vec::new();
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            // A file that goes away while we look belongs to a process that has just ended well.
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            let uuid = path.file_name().unwrap_or_default().to_string_lossy();
+            found.push((format!("{}/{uuid}", self.scope), path, file));
+        }
+        Ok(found)
     }
 
     /// Takes the smallest free concurrent id of a runner for a project, from `from` on.

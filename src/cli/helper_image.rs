@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::{Globals, done};
+use super::Globals;
 use crate::cancel::Cancel;
 use crate::config::DockerConfig;
 use crate::docker::Docker;
@@ -68,6 +68,6 @@ impl HelperImage {
                 println!("{}", image.name);
             }
         }
-        done(Ok(()))
+        Ok(0)
     }
 }

@@ -124,8 +124,3 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         SYSTEM_FAILURE
     })
 }
-
-/// The exit status of a command that only works or fails.
-fn done(result: Result<()>) -> Result<u8> {
-    result.map(|()| 0)
-}

@@ -107,16 +107,7 @@ impl Docker {
         if cancel.reason().is_some() {
             return Err(failed(Kind::Canceled, "canceled".to_owned()));
         }
-        if !output.status.success() {
-            return Err(DockerError::from_stderr(
-                self.line(command),
-                output.status.code(),
-                &output.stderr,
-            ));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_owned())
+        self.printed(command, output, &output.stderr)
     }
 
     /// Runs a command to its end and returns what it printed, to stdout and to stderr.
@@ -132,11 +123,21 @@ impl Docker {
             .stdout_capture()
             .run()
             .map_err(|error| self.not_started(command, &error))?;
+        self.printed(command, &output, &output.stdout)
+    }
+
+    /// What a client printed that ended well; `complaints` are what it says where it did not.
+    fn printed(
+        &self,
+        command: &DockerCommand,
+        output: &std::process::Output,
+        complaints: &[u8],
+    ) -> Result<String, DockerError> {
         if !output.status.success() {
             return Err(DockerError::from_stderr(
                 self.line(command),
                 output.status.code(),
-                &output.stdout,
+                complaints,
             ));
         }
         Ok(String::from_utf8_lossy(&output.stdout)

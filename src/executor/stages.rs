@@ -4,9 +4,9 @@ use std::sync::PoisonError;
 
 use super::{Run, Stop, outcome_of_reason, system_failure, words};
 use crate::cancel::Cancel;
+use crate::docker::DockerCommand;
 use crate::docker::client::{Session, Status};
 use crate::docker::error::Kind;
-use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::Outcome;
 use crate::plan::Stage;
 use crate::script::NO_REPOSITORY;
@@ -125,7 +125,7 @@ impl Run<'_> {
                 );
                 system_failure(format!(
                     "the docker client {said}, and its container cannot be asked: {}",
-                    reason(&error)
+                    error.reason()
                 ))
             })?;
         let mut words = state.splitn(5, ' ');
@@ -160,8 +160,4 @@ impl Run<'_> {
             ))),
         }
     }
-}
-
-fn reason(error: &DockerError) -> &str {
-    error.reason()
 }
