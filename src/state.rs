@@ -6,6 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use uuid::Uuid;
@@ -52,7 +53,7 @@ pub struct Process {
     /// `<machine id>/<state directory's id>/<uuid>`.
     pub label: String,
     path: PathBuf,
-    left: bool,
+    left: AtomicBool,
     _lock: File,
 }
 
@@ -112,7 +113,7 @@ impl State {
         Ok(Process {
             label: format!("{}/{uuid}", self.scope),
             path,
-            left: false,
+            left: AtomicBool::new(false),
             _lock: lock,
         })
     }
@@ -233,16 +234,17 @@ fn state_id(directory: &Path) -> std::io::Result<String> {
 }
 
 impl Process {
-    /// Ends without unregistering: something of it is left on the engine, for the next process to remove.
-    pub fn leave_to_others(mut self) {
-        self.left = true;
+    /// Lets it end without unregistering: something of it is left on the engine, for the next process to
+    /// remove.
+    pub fn leave_to_others(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // A panic says nothing about what is left.
-        if self.left || std::thread::panicking() {
+        if self.left.load(Ordering::Relaxed) || std::thread::panicking() {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
@@ -294,7 +296,9 @@ mod tests {
         let label = dies.label.clone();
         let elsewhere = state.register("another engine").expect("registers");
         elsewhere.leave_to_others();
+        drop(elsewhere);
         dies.leave_to_others();
+        drop(dies);
         let dead = state.dead_processes("engine").expect("reads");
         assert_eq!(
             dead.iter()

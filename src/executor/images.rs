@@ -41,7 +41,9 @@ impl Run<'_> {
                 .plan
                 .images
                 .iter()
-                .map(|image| scope.spawn(|| self.resolve(image)))
+                .map(|image| {
+                    scope.spawn(|| self.timed("pull", &image.name, || self.resolve(image)))
+                })
                 .collect();
             threads.into_iter().map(joined).collect::<Result<_, _>>()
         })?;

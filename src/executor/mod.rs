@@ -13,6 +13,7 @@ mod stages;
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, Reason};
 use crate::docker::client::Session;
@@ -42,6 +43,8 @@ pub struct Executor<'a> {
     pub build_lock: BuildLock<'a>,
     /// Whether the log has nothing of this job yet.
     pub first: bool,
+    /// Hears what became of the job when its log is complete, before what it made is removed.
+    pub ended: &'a (dyn Fn(&Outcome) + Sync),
 }
 
 /// How a job ended.
@@ -53,6 +56,21 @@ pub struct Report {
     pub clean: bool,
     /// The job was not begun: on this engine, somebody whom this host knows nothing of has its names.
     pub taken: bool,
+    /// What its time went into, in the order of the ends.
+    pub spans: Vec<Span>,
+}
+
+/// A part of a job's time; they overlap.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// `prepare`, `pull`, `service`, `wait_for_services`, `helper`, a stage's name, `cleanup`.
+    pub name: &'static str,
+    /// Which one, where there are several: an image's name.
+    pub subject: String,
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Why a job does not go on.
@@ -94,6 +112,7 @@ struct Run<'a> {
     build_lock: BuildLock<'a>,
     bindings: Mutex<Bindings>,
     made: Mutex<Made>,
+    spans: Mutex<Vec<Span>>,
 }
 
 impl Executor<'_> {
@@ -112,6 +131,7 @@ impl Executor<'_> {
             build_lock: self.build_lock,
             bindings: Mutex::default(),
             made: Mutex::default(),
+            spans: Mutex::default(),
         };
         let result = thread::scope(|followers| {
             let result = run.job(followers);
@@ -124,6 +144,7 @@ impl Executor<'_> {
                 outcome,
                 clean: run.give_way(),
                 taken: true,
+                spans: Vec::new(),
             };
         }
         let mut outcome = result.unwrap_or_else(|stop| run.outcome_of(stop));
@@ -135,11 +156,16 @@ impl Executor<'_> {
         {
             outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
         }
-        let clean = run.clean_up();
+        (self.ended)(&outcome);
+        let clean = run.timed("cleanup", "", || run.clean_up());
         Report {
             outcome,
             clean,
             taken: false,
+            spans: run
+                .spans
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
@@ -155,9 +181,24 @@ impl Run<'_> {
                 self.trace.warning(warning)?;
             }
         }
-        let images = self.prepare()?;
+        let images = self.timed("prepare", "", || self.prepare())?;
         let waiting = self.pre_build(&images, followers)?;
         self.build(waiting)
+    }
+
+    /// Does something and notes how long it took.
+    fn timed<T>(&self, name: &'static str, subject: &str, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = work();
+        let span = Span {
+            name,
+            subject: subject.to_owned(),
+            began,
+            took: began.elapsed(),
+        };
+        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.push(span);
+        result
     }
 
     /// The value of a command's slots, as far as they are known.

@@ -71,7 +71,13 @@ impl Run<'_> {
                     let said = self
                         .trace
                         .line(&format!("Starting service {} ...", service.image));
-                    said.map(|()| scope.spawn(|| self.start_service(service, followers)))
+                    said.map(|()| {
+                        scope.spawn(|| {
+                            self.timed("service", &service.image.to_string(), || {
+                                self.start_service(service, followers)
+                            })
+                        })
+                    })
                 })
                 .collect::<Result<_, _>>()?;
             let mut services = Some(services);
@@ -106,7 +112,9 @@ impl Run<'_> {
                         .map(joined)
                         .collect::<Result<_, _>>()?,
                 };
-                self.ask_services(&started, &helpers, asking)
+                self.timed("wait_for_services", "", || {
+                    self.ask_services(&started, &helpers, asking)
+                })
             });
             let fetched = self.start_helper_and_fetch(&helper_runs);
             drop(helper_runs);
@@ -136,10 +144,12 @@ impl Run<'_> {
             } else {
                 self.made().containers.push(self.plan.helper.clone());
             }
-            match variant
-                .iter()
-                .try_for_each(|command| self.capture(command).map(drop))
-            {
+            let started = self.timed("helper", "", || {
+                variant
+                    .iter()
+                    .try_for_each(|command| self.capture(command).map(drop))
+            });
+            match started {
                 Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {
                     continue;
                 }

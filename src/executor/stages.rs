@@ -99,7 +99,10 @@ impl Run<'_> {
                 .bind(&bindings)
                 .map_err(|slot| system_failure(format!("{} is not known", slot.name())))?
         };
-        Ok(session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)?)
+        let status = self.timed(stage.name, "", || {
+            session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)
+        });
+        Ok(status?)
     }
 
     /// Whether the kernel ended something in the build container, which started at this time. The engine hears

@@ -1,6 +1,7 @@
 //! What to run: a job, whoever it comes from.
 
 pub mod checkout;
+pub mod files;
 pub mod pipeline;
 mod tree;
 pub mod variables;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
+use files::{Artifacts, Cache, Coordinator, Dependency};
 use variables::Variable;
 
 /// A job as the planner wants it.
@@ -36,12 +38,22 @@ pub struct Job {
     pub script: Vec<String>,
     /// Commands for a shell of their own, whatever became of the script.
     pub after_script: Vec<String>,
+    /// How long the script may take by itself, if the job says so.
+    pub script_timeout: Option<Duration>,
     /// How long the `after_script` may take, if the job says so.
     pub after_script_timeout: Option<Duration>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
     /// Who may read from registries, as the coordinator has it.
     pub credentials: Vec<Credential>,
+    /// Files that are kept for its next run.
+    pub caches: Vec<Cache>,
+    /// Files that it leaves for others.
+    pub artifacts: Vec<Artifacts>,
+    /// The jobs whose artifacts it gets.
+    pub dependencies: Vec<Dependency>,
+    /// Whose job it is, for its artifacts. `None`: a local one's.
+    pub coordinator: Option<Coordinator>,
 }
 
 /// The user of a registry.

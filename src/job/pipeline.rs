@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::files::{Artifacts, Caches, When};
 use super::tree::{Problem, join, json, typed, yaml};
 use super::variables::Variable;
 use super::{ImageSpec, OneOrMany};
@@ -70,75 +71,6 @@ pub struct Keywords {
     pub dependencies: Option<Vec<String>>,
     /// What it leaves for others.
     pub artifacts: Option<Artifacts>,
-}
-
-/// One cache or several.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "OneOrMany<Cache>")]
-pub struct Caches(pub Vec<Cache>);
-
-impl From<OneOrMany<Cache>> for Caches {
-    fn from(form: OneOrMany<Cache>) -> Self {
-        Self(form.into())
-    }
-}
-
-/// Files that are kept from one run of a job for the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Cache {
-    /// Which runs share it, unexpanded; `<job>/<ref>` unless given.
-    pub key: Option<String>,
-    /// Patterns, relative to the project's directory.
-    pub paths: Vec<String>,
-    /// Everything that git does not track too.
-    pub untracked: bool,
-    /// Whether it is restored, written, or both.
-    pub policy: CachePolicy,
-}
-
-/// Whether a cache is restored before a job, written after it, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CachePolicy {
-    /// Both.
-    #[default]
-    PullPush,
-    /// Only restored.
-    Pull,
-    /// Only written.
-    Push,
-}
-
-/// Files that a job leaves for others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Artifacts {
-    /// The archive's name, unexpanded.
-    pub name: Option<String>,
-    /// Patterns, relative to the project's directory.
-    pub paths: Vec<String>,
-    /// Everything that git does not track too.
-    pub untracked: bool,
-    /// After which ends of the job: `on_success`, `on_failure`, `always`.
-    pub when: When,
-    /// How long the coordinator keeps them, in its own words.
-    pub expire_in: Option<String>,
-}
-
-/// When a job runs, by what became of the stages before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum When {
-    /// All went well.
-    #[default]
-    OnSuccess,
-    /// Something failed.
-    OnFailure,
-    /// Whatever happened.
-    Always,
-    /// Only when somebody asks for it by name.
-    Manual,
 }
 
 const GLOBAL: &[&str] = &[

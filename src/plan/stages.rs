@@ -119,7 +119,7 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
             script: script.text(),
             when: When::OnSuccess,
             attempts: 1,
-            timeout: None,
+            timeout: job.script_timeout,
         },
     ];
     if !job.after_script.is_empty() {

@@ -2,34 +2,26 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::host;
 use super::signals::stop_on_signals;
+use super::worker::{Run, Worker};
 use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
-use crate::docker::Docker;
-use crate::executor::orphans::{self, Selection};
-use crate::executor::{Executor, Report};
 use crate::job::Job;
 use crate::job::checkout::Checkout;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
 use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
-use crate::plan::{Host, Plan, print};
-use crate::state::{self, State};
+use crate::plan::{Plan, print};
 use crate::trace::Trace;
-use crate::trace::mask::Masker;
 
 /// The short token of jobs without a coordinator.
 pub const SHORT_TOKEN: &str = "local";
-
-/// Where the search for names that nobody has taken on a shared engine ends.
-const MAX_CONCURRENT_ID: u32 = 1000;
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -125,9 +117,18 @@ impl Local {
                 .clone()
                 .map(Vec::from)
                 .unwrap_or_default(),
+            script_timeout: None,
             after_script_timeout: None,
             timeout: self.timeout,
             credentials: Vec::new(),
+            caches: keywords
+                .cache
+                .clone()
+                .map(|caches| caches.0)
+                .unwrap_or_default(),
+            artifacts: keywords.artifacts.clone().into_iter().collect(),
+            dependencies: Vec::new(),
+            coordinator: None,
         }
     }
 
@@ -165,51 +166,22 @@ impl Local {
             job,
             config,
         } = found;
-        let docker = Docker::new(config.docker.engine(), self.print_commands);
-        let engine = config.docker.host.clone().unwrap_or_default();
-        let state = State::open(state::directory()?)?;
-        // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
-        clean_up_after_the_dead(&state, &docker, &engine);
-        let process = state.register(&engine)?;
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let host: Host = host::describe(config, &process.label, colour)?;
+        let worker = Worker::open(config, SHORT_TOKEN, self.print_commands, colour)?;
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
-        let build_lock = || state.exclusive("helper-image");
-        let mut id = state.concurrent_id(SHORT_TOKEN, job.project.id, 0)?;
-        let mut first = true;
-        let Report { outcome, clean, .. } = loop {
-            let names = Names::new(SHORT_TOKEN, job.project.id, id.number);
-            let plan = Plan::new(job, config, &names, &host)?;
-            let masker = Masker::new(&plan.secrets);
-            let trace = Trace::new(Box::new(std::io::stdout()), masker, colour);
-            let executor = Executor {
-                plan: &plan,
-                docker: &docker,
-                trace: &trace,
+        let report = worker.run(
+            job,
+            &Run {
+                log: &|| Box::new(std::io::stdout()),
+                beside: &|trace| warn_if_dirty(checkout, trace),
+                ended: &|_| {},
                 cancel: &cancel,
-                build_lock: &build_lock,
-                first,
-            };
-            let report = thread::scope(|scope| {
-                if first {
-                    scope.spawn(|| warn_if_dirty(checkout, &trace));
-                }
-                executor.run()
-            });
-            if !report.taken || id.number >= MAX_CONCURRENT_ID {
-                break report;
-            }
-            // A runner of another host, on the same engine.
-            id = state.concurrent_id(SHORT_TOKEN, job.project.id, id.number + 1)?;
-            first = false;
-        };
-        if !clean {
-            process.leave_to_others();
-        }
+            },
+        )?;
         Ok(Ended {
-            outcome,
+            outcome: report.outcome,
             signal: signals.status(),
         })
     }
@@ -236,27 +208,6 @@ fn warn_if_dirty(checkout: &Checkout, trace: &Trace) {
     if let Err(error) = said {
         // The job's own lines meet the same and end it.
         log::debug!("cannot write the log: {error}");
-    }
-}
-
-/// Removes what processes left that were killed. It costs nothing where there are none.
-pub fn clean_up_after_the_dead(state: &State, docker: &Docker, engine: &str) {
-    let clean = || -> Result<()> {
-        let dead = state.dead_processes(engine)?;
-        if dead.is_empty() {
-            return Ok(());
-        }
-        let selection = Selection {
-            processes: dead.iter().map(|process| process.label.clone()).collect(),
-            ..Selection::default()
-        };
-        for removed in orphans::remove(docker, &selection)? {
-            log::info!("removed {removed}, left by a runner that was killed");
-        }
-        dead.into_iter().try_for_each(state::DeadProcess::forget)
-    };
-    if let Err(error) = clean() {
-        log::warn!("cannot clean up after runners that were killed: {error:#}");
     }
 }
 

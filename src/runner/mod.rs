@@ -4,3 +4,4 @@ pub mod host;
 pub mod local;
 pub mod prune;
 pub mod signals;
+pub mod worker;

@@ -1,0 +1,156 @@
+//! Files that outlive a job: caches for its next run, artifacts for other jobs and for people.
+
+use serde::{Deserialize, Deserializer};
+
+use super::OneOrMany;
+use crate::secret::Secret;
+
+/// One cache or several.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany<Cache>")]
+pub struct Caches(pub Vec<Cache>);
+
+impl From<OneOrMany<Cache>> for Caches {
+    fn from(form: OneOrMany<Cache>) -> Self {
+        Self(form.into())
+    }
+}
+
+/// Files that are kept from one run of a job for the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Cache {
+    /// Which runs share it, unexpanded; `<job>/<ref>` unless given.
+    pub key: Option<String>,
+    /// Patterns, relative to the project's directory.
+    #[serde(deserialize_with = "or_default")]
+    pub paths: Vec<String>,
+    /// Everything that git does not track too.
+    #[serde(deserialize_with = "flag")]
+    pub untracked: bool,
+    /// Whether it is restored, written, or both.
+    #[serde(deserialize_with = "or_default")]
+    pub policy: CachePolicy,
+}
+
+/// Whether a cache is restored before a job, written after it, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CachePolicy {
+    /// Both.
+    #[default]
+    PullPush,
+    /// Only restored.
+    Pull,
+    /// Only written.
+    Push,
+}
+
+/// Files that a job leaves for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Artifacts {
+    /// The archive's name, unexpanded.
+    pub name: Option<String>,
+    /// Patterns, relative to the project's directory.
+    #[serde(deserialize_with = "or_default")]
+    pub paths: Vec<String>,
+    /// Everything that git does not track too.
+    #[serde(deserialize_with = "flag")]
+    pub untracked: bool,
+    /// After which ends of the job: `on_success`, `on_failure`, `always`.
+    #[serde(deserialize_with = "or_default")]
+    pub when: When,
+    /// How long the coordinator keeps them, in its own words.
+    pub expire_in: Option<String>,
+}
+
+/// When a job runs, by what became of the stages before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// All went well.
+    #[default]
+    OnSuccess,
+    /// Something failed.
+    OnFailure,
+    /// Whatever happened.
+    Always,
+    /// Only when somebody asks for it by name.
+    Manual,
+}
+
+/// A job whose artifacts another one gets.
+#[derive(Clone, Debug)]
+pub struct Dependency {
+    /// The coordinator's number of it.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What the coordinator gives its artifacts for.
+    pub token: Secret,
+    /// What its archive is called.
+    pub file_name: String,
+}
+
+/// Where artifacts go to and come from.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    /// The address of its API, `https://alloy-ci.example.org/api/v4`, without a slash at its end.
+    pub api: String,
+    /// What it knows the job by.
+    pub token: Secret,
+}
+
+/// A coordinator says `null` for what nobody said.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    input: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(input).map(Option::unwrap_or_default)
+}
+
+/// A switch; AlloyCI also sends the strings `"true"` and `"false"` (coordinator-api, "What surprises").
+fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected true or false")]
+    enum Flag {
+        Bool(bool),
+        Text(String),
+        Null(()),
+    }
+    match Flag::deserialize(input)? {
+        Flag::Bool(on) => Ok(on),
+        Flag::Null(()) => Ok(false),
+        Flag::Text(text) => match text.as_str() {
+            "true" => Ok(true),
+            "false" | "" => Ok(false),
+            _ => Err(serde::de::Error::custom("expected true or false")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Artifacts, Cache, CachePolicy, When};
+
+    #[test]
+    fn what_a_coordinator_makes_of_them_is_read_too() {
+        let cache: Cache = serde_json::from_str(
+            r#"{"key": null, "paths": ["a"], "untracked": "true", "policy": null, "when": "x"}"#,
+        )
+        .expect("good");
+        assert!(cache.untracked && cache.policy == CachePolicy::PullPush);
+        let artifacts: Artifacts = serde_json::from_str(
+            r#"{"paths": null, "untracked": null, "when": "always", "expire_in": "1 week"}"#,
+        )
+        .expect("good");
+        assert_eq!((artifacts.when, artifacts.untracked), (When::Always, false));
+        let error = serde_json::from_str::<Cache>(r#"{"untracked": "maybe"}"#);
+        assert!(
+            error
+                .expect_err("bad")
+                .to_string()
+                .contains("true or false")
+        );
+    }
+}

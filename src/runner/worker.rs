@@ -1,0 +1,143 @@
+//! Runs jobs on one engine, wherever they come from: from a concurrent id to a clean engine.
+
+use std::fs::File;
+use std::io::Write;
+use std::thread;
+
+use anyhow::Result;
+
+use super::host;
+use crate::cancel::Cancel;
+use crate::config::RunnerConfig;
+use crate::docker::Docker;
+use crate::executor::orphans::{self, Selection};
+use crate::executor::{Executor, Report};
+use crate::job::Job;
+use crate::outcome::Outcome;
+use crate::plan::names::Names;
+use crate::plan::{Host, Plan};
+use crate::state::{self, Process, State};
+use crate::trace::Trace;
+use crate::trace::mask::Masker;
+
+/// Where the search for names that nobody has taken on a shared engine ends.
+const MAX_CONCURRENT_ID: u32 = 1000;
+
+/// An engine, the settings for jobs on it, and this process's part in what is there. It runs any number of
+/// jobs side by side.
+pub struct Worker {
+    config: RunnerConfig,
+    short_token: String,
+    docker: Docker,
+    host: Host,
+    state: State,
+    /// Says that this process lives, so that others leave alone what it has made.
+    process: Process,
+}
+
+/// How a job is to be run.
+pub struct Run<'a> {
+    /// Opens the log. It is asked again where the job has to take another concurrent id, and goes on then.
+    pub log: &'a dyn Fn() -> Box<dyn Write + Send>,
+    /// Runs once, beside the job.
+    pub beside: &'a (dyn Fn(&Trace) + Sync),
+    /// Hears what became of the job when its log is complete, before what it made is removed.
+    pub ended: &'a (dyn Fn(&Outcome) + Sync),
+    /// Whoever wants to stop it.
+    pub cancel: &'a Cancel,
+}
+
+impl Worker {
+    /// Looks at host and engine, and removes what dead runners have left there. With `print_commands`, docker
+    /// commands go to stderr before they run.
+    ///
+    /// # Errors
+    /// If the state directory cannot be used, or a file that the settings name cannot be read.
+    pub fn open(
+        config: &RunnerConfig,
+        short_token: &str,
+        print_commands: bool,
+        colour: bool,
+    ) -> Result<Self> {
+        let docker = Docker::new(config.docker.engine(), print_commands);
+        let engine = config.docker.host.clone().unwrap_or_default();
+        let state = State::open(state::directory()?)?;
+        // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
+        clean_up_after_the_dead(&state, &docker, &engine);
+        let process = state.register(&engine)?;
+        let host = host::describe(config, &process.label, colour)?;
+        Ok(Self {
+            config: config.clone(),
+            short_token: short_token.to_owned(),
+            docker,
+            host,
+            state,
+            process,
+        })
+    }
+
+    /// Runs a job, with its last line in the log, and removes what it has made.
+    ///
+    /// # Errors
+    /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant, or
+    /// whatever keeps the job from being started. Nothing is in the log then.
+    pub fn run(&self, job: &Job, run: &Run) -> Result<Report> {
+        let build_lock = || -> Result<File> { self.state.exclusive("helper-image") };
+        let take = |from| {
+            self.state
+                .concurrent_id(&self.short_token, job.project.id, from)
+        };
+        let mut id = take(0)?;
+        let mut first = true;
+        loop {
+            let names = Names::new(&self.short_token, job.project.id, id.number);
+            let plan = Plan::new(job, &self.config, &names, &self.host)?;
+            let trace = Trace::new((run.log)(), Masker::new(&plan.secrets), self.host.colour);
+            let executor = Executor {
+                plan: &plan,
+                docker: &self.docker,
+                trace: &trace,
+                cancel: run.cancel,
+                build_lock: &build_lock,
+                first,
+                ended: run.ended,
+            };
+            let report = thread::scope(|scope| {
+                if first {
+                    scope.spawn(|| (run.beside)(&trace));
+                }
+                executor.run()
+            });
+            if !report.clean {
+                self.process.leave_to_others();
+            }
+            if !report.taken || id.number >= MAX_CONCURRENT_ID {
+                return Ok(report);
+            }
+            // A runner of another host, on the same engine.
+            id = take(id.number + 1)?;
+            first = false;
+        }
+    }
+}
+
+/// Removes what processes left that were killed. It costs nothing where there are none.
+pub fn clean_up_after_the_dead(state: &State, docker: &Docker, engine: &str) {
+    let clean = || -> Result<()> {
+        let dead = state.dead_processes(engine)?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let selection = Selection {
+            processes: dead.iter().map(|process| process.label.clone()).collect(),
+            ..Selection::default()
+        };
+        for removed in orphans::remove(docker, &selection)? {
+            log::info!("removed {removed}, left by a runner that was killed");
+        }
+        dead.into_iter().try_for_each(state::DeadProcess::forget)
+    };
+    if let Err(error) = clean() {
+        log::warn!("cannot clean up after runners that were killed: {error:#}");
+    }
+}
