@@ -129,6 +129,8 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
+            fetch: false,
+            secrets: Vec::new(),
         }
     }
 
