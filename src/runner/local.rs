@@ -178,7 +178,9 @@ impl Local {
             &Run {
                 log: &|| Box::new(std::io::stdout()),
                 beside: &|trace| warn_if_dirty(checkout, trace),
+                output_limit: None,
                 ended: &|_| {},
+                began: &|_| {},
                 cancel: &cancel,
             },
         )?;
