@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Request, Response, Server};
-use super::{Ran, docker, git, git_server, leftovers, run, runner_command};
+use super::{Ran, assert_nothing_left, docker, git, git_server, leftovers, run, runner_command};
 
 /// Whose habits it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Coordinator {
             server,
             scheme,
             root,
-            project: u64::from(std::process::id()) * 1000 + u64::from(fastrand_of_time()),
+            project: u64::from(std::process::id()) * 1000 + u64::from(next_number()),
         }
     }
 
@@ -374,20 +374,12 @@ impl Drop for Coordinator {
         if std::thread::panicking() {
             return;
         }
-        let id = self.project.to_string();
-        let left = leftovers(&id, false);
-        for volume in leftovers(&id, true)
-            .lines()
-            .filter_map(|line| line.strip_prefix("volume "))
-        {
-            docker(&["volume", "rm", "--force", volume]);
-        }
-        assert_eq!(left, "", "left on the engine");
+        assert_nothing_left(&self.project.to_string());
     }
 }
 
-/// A number that another test of this process has not: tests run in processes of their own, or in threads.
-fn fastrand_of_time() -> u32 {
+/// A number that no other test of this process has, should several run in one.
+fn next_number() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -178,16 +178,20 @@ impl Drop for Project {
         if std::thread::panicking() || !self.directory.join(".alloy-ci.json").exists() {
             return;
         }
-        let id = self.id();
-        let left = leftovers(&id, false);
-        for volume in leftovers(&id, true)
-            .lines()
-            .filter_map(|line| line.strip_prefix("volume "))
-        {
-            docker(&["volume", "rm", "--force", volume]);
-        }
-        assert_eq!(left, "", "left on the engine");
+        assert_nothing_left(&self.id());
     }
+}
+
+/// Removes the cache volumes of a project, and fails if there is anything else of its jobs.
+pub fn assert_nothing_left(id: &str) {
+    let left = leftovers(id, false);
+    for volume in leftovers(id, true)
+        .lines()
+        .filter_map(|line| line.strip_prefix("volume "))
+    {
+        docker(&["volume", "rm", "--force", volume]);
+    }
+    assert_eq!(left, "", "left on the engine");
 }
 
 /// What is on the engine of a project's jobs, a line each.
