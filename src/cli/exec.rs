@@ -1,5 +1,6 @@
 //! `alloy-runner exec`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,20 +9,30 @@ use clap::Args;
 
 use super::{Globals, SYSTEM_FAILURE};
 use crate::config::{DockerConfig, RunnerConfig};
-use crate::outcome::Outcome;
-use crate::runner::local::{Local, read_env, read_env_file, show};
+use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show};
 
-/// Run a job of .alloy-ci.json from this git checkout, with no coordinator
+/// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]
 #[command(after_help = "Examples:
+  alloy-runner exec                             run the whole pipeline, stage by stage
   alloy-runner exec test                        run the job `test`
+  alloy-runner exec --stage test --quiet        run a stage and show only what fails
   alloy-runner -x exec test                     and print each docker command first
   alloy-runner exec --dry-run test >job.sh      the same as a shell script; run it with: sh job.sh
   alloy-runner exec --env API_TOKEN test        with a secret from the environment")]
 pub(super) struct Exec {
-    /// The job
+    /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline
     #[arg(value_name = "JOB")]
-    job: String,
+    jobs: Vec<String>,
+    /// All jobs of a stage
+    #[arg(long, value_name = "NAME", conflicts_with = "jobs")]
+    stage: Option<String>,
+    /// How many jobs of a stage run side by side; by default as many as there are processor cores
+    #[arg(long, value_name = "N")]
+    concurrent: Option<NonZero<usize>>,
+    /// Show only the logs of jobs that fail, and a table of all
+    #[arg(long)]
+    quiet: bool,
     /// The job file; by default the checkout's .alloy-ci.json, else its .alloy-ci.yml
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -72,17 +83,22 @@ impl Exec {
             timeout: self.timeout.map(Duration::from_secs),
             config,
             print_commands: globals.print_commands,
+            concurrent: self.concurrent,
+            quiet: self.quiet,
         };
-        let found = local.find(&self.job)?;
+        let found = local.find(&Wanted {
+            jobs: self.jobs,
+            stage: self.stage,
+        })?;
         if self.dry_run {
             show(&local.script(&found)?)?;
             return Ok(0);
         }
         let ended = local.run(&found)?;
-        Ok(ended.signal.unwrap_or(match ended.outcome {
-            Outcome::Success => 0,
-            Outcome::SystemFailure(_) => SYSTEM_FAILURE,
-            _ => 1,
+        Ok(ended.signal.unwrap_or(match ended.verdict {
+            Verdict::Success => 0,
+            Verdict::Failure => 1,
+            Verdict::SystemFailure => SYSTEM_FAILURE,
         }))
     }
 }

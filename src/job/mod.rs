@@ -3,6 +3,7 @@
 pub mod checkout;
 pub mod files;
 pub mod pipeline;
+mod refs;
 mod tree;
 pub mod variables;
 

@@ -188,25 +188,51 @@ impl Pipeline {
     /// # Errors
     /// [`InputError`] that names the jobs there are, and the nearest.
     pub fn job(&self, name: &str) -> Result<&JobEntry, InputError> {
-        self.jobs
-            .iter()
-            .find(|job| job.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
-                let known = if names.is_empty() {
-                    "there are none".to_owned()
-                } else {
-                    format!("the jobs are: {}", names.join(", "))
-                };
-                InputError::new(format!(
-                    "there is no job `{name}`{}; {known}",
-                    nearest_hint(name, &names)
-                ))
-            })
+        let found = self.jobs.iter().find(|job| job.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+            missing("job", name, &names)
+        })
+    }
+
+    /// Checks that there is a stage of this name.
+    ///
+    /// # Errors
+    /// [`InputError`] that names the stages there are, and the nearest.
+    pub fn stage(&self, name: &str) -> Result<(), InputError> {
+        let mut stages: Vec<&str> = self.stages.iter().map(String::as_str).collect();
+        for job in &self.jobs {
+            if !stages.contains(&job.stage()) {
+                stages.push(job.stage());
+            }
+        }
+        if stages.contains(&name) {
+            return Ok(());
+        }
+        Err(missing("stage", name, &stages))
     }
 }
 
+/// That there is none of this name.
+fn missing(kind: &str, name: &str, known: &[&str]) -> InputError {
+    let others = if known.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("the {kind}s are: {}", known.join(", "))
+    };
+    InputError::new(format!(
+        "there is no {kind} `{name}`{}; {others}",
+        nearest_hint(name, known)
+    ))
+}
+
 impl JobEntry {
+    /// Its stage.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        self.keywords.stage.as_deref().unwrap_or("test")
+    }
+
     /// `before_script` and `script`, in one.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {

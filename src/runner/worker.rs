@@ -76,6 +76,16 @@ impl Worker {
         })
     }
 
+    /// Checks that a job can be planned.
+    ///
+    /// # Errors
+    /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant.
+    pub fn check(&self, job: &Job) -> Result<()> {
+        let names = Names::new(&self.short_token, job.project.id, 0);
+        Plan::new(job, &self.config, &names, &self.host)?;
+        Ok(())
+    }
+
     /// Runs a job, with its last line in the log, and removes what it has made.
     ///
     /// # Errors

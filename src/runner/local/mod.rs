@@ -1,24 +1,42 @@
 //! Jobs of a checkout's own job file, with no coordinator.
 
-use std::io::{IsTerminal, Write};
+mod environment;
+mod results;
+mod run;
+mod screen;
+mod selection;
+mod table;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::host;
 use super::signals::stop_on_signals;
-use super::worker::{Run, Worker};
+use super::worker::Worker;
 use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::Job;
 use crate::job::checkout::Checkout;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
-use crate::outcome::{InputError, Outcome};
+use crate::outcome::InputError;
 use crate::plan::names::Names;
 use crate::plan::{Plan, print};
-use crate::trace::Trace;
+pub use environment::{read_env, read_env_file};
+pub use results::Verdict;
+use results::verdict;
+use run::Runner;
+use screen::{Screen, tame};
+use selection::Selection;
+pub use selection::Wanted;
+
+const NO_STDOUT: &str = "cannot write to stdout";
 
 /// The short token of jobs without a coordinator.
 pub const SHORT_TOKEN: &str = "local";
@@ -36,29 +54,33 @@ pub struct Local {
     pub config: RunnerConfig,
     /// Print docker commands before they run.
     pub print_commands: bool,
+    /// How many jobs of a stage run side by side; as many as there are cores unless given.
+    pub concurrent: Option<NonZero<usize>>,
+    /// Show only the logs of jobs that fail.
+    pub quiet: bool,
 }
 
-/// A job of a checkout, found and read.
+/// Jobs of a checkout, found and read.
 pub struct Found {
     checkout: Checkout,
-    job: Job,
+    selection: Selection,
     config: RunnerConfig,
 }
 
-/// How a job ended, and which signal ended it.
+/// How a run ended.
 pub struct Ended {
-    /// What became of the job.
-    pub outcome: Outcome,
+    /// What became of its jobs.
+    pub verdict: Verdict,
     /// The exit status that a signal asks for.
     pub signal: Option<u8>,
 }
 
 impl Local {
-    /// Finds a job of the checkout around this directory.
+    /// Finds jobs of the checkout around this directory.
     ///
     /// # Errors
     /// [`InputError`] for a missing checkout, job file or job, and what is wrong in them.
-    pub fn find(&self, job: &str) -> Result<Found> {
+    pub fn find(&self, wanted: &Wanted) -> Result<Found> {
         let directory =
             std::env::current_dir().context("cannot find out which directory this is")?;
         let checkout = Checkout::discover(&directory)?;
@@ -67,14 +89,13 @@ impl Local {
             None => pipeline::find(&checkout.directory)?,
         };
         let pipeline = Pipeline::read(&file)?;
-        let entry = pipeline.job(job)?;
+        let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
         for remark in remark.into_iter().chain(unknown(&file, &pipeline)) {
             log::warn!("{remark}");
         }
-        let job = self.job(&checkout, entry);
         Ok(Found {
             checkout,
-            job,
+            selection,
             config: self.config(),
         })
     }
@@ -105,7 +126,7 @@ impl Local {
         Job {
             id: 0,
             name: entry.name.clone(),
-            stage: keywords.stage.clone().unwrap_or_else(|| "test".to_owned()),
+            stage: entry.stage().to_owned(),
             project: checkout.project.clone(),
             sources: checkout.sources.clone(),
             image: keywords.image.clone(),
@@ -135,56 +156,71 @@ impl Local {
     /// The job as a shell script of docker commands.
     ///
     /// # Errors
-    /// [`InputError`] if the job or the settings say something that cannot be meant.
+    /// [`InputError`] if it is not one job, or the job or the settings say something that cannot be meant.
     pub fn script(&self, found: &Found) -> Result<String> {
+        let mut jobs = found.selection.jobs();
+        let (Some(selected), None) = (jobs.next(), jobs.next()) else {
+            let message = "--dry-run writes a script of one job: name it";
+            return Err(InputError::new(message).into());
+        };
+        let job = self.job(&found.checkout, &selected.entry);
         let host = host::describe(&found.config, "", false)?;
-        let plan = Plan::new(
-            &found.job,
-            &found.config,
-            &Names::of_script(SHORT_TOKEN),
-            &host,
-        )?;
-        let prefix = format!(
-            "runner-{SHORT_TOKEN}-project-{}-script",
-            found.job.project.id
-        );
-        Ok(print::script(
-            &plan,
-            &found.config.docker.engine().words(),
-            &found.job.name,
-            &prefix,
-        ))
+        let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)?;
+        let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
+        let engine = found.config.docker.engine().words();
+        Ok(print::script(&plan, &engine, &job.name, &prefix))
     }
 
-    /// Runs the job, its log to stdout.
+    /// Runs the jobs, their logs to stdout; where there are several, with a table at the end.
     ///
     /// # Errors
-    /// [`InputError`] as [`Local::script`], or whatever keeps the job from being started.
+    /// [`InputError`] if a job or the settings say something that cannot be meant (then none is begun), or
+    /// whatever keeps the jobs from being started.
     pub fn run(&self, found: &Found) -> Result<Ended> {
-        let Found {
-            checkout,
-            job,
-            config,
-        } = found;
-        let colour = std::io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let worker = Worker::open(config, SHORT_TOKEN, self.print_commands, colour)?;
+        let began = Instant::now();
+        let selection = &found.selection;
+        let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), wants_colour()));
+        let worker = Worker::open(
+            &found.config,
+            SHORT_TOKEN,
+            self.print_commands,
+            screen.colour,
+        )?;
+        let several = selection.only_one().is_none();
+        // None begins where another one cannot be meant.
+        for selected in selection.jobs() {
+            worker.check(&self.job(&found.checkout, &selected.entry))?;
+        }
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
-        let report = worker.run(
-            job,
-            &Run {
-                log: &|| Box::new(std::io::stdout()),
-                beside: &|trace| warn_if_dirty(checkout, trace),
-                ended: &|_| {},
-                cancel: &cancel,
-            },
-        )?;
+        let runner = Runner {
+            local: self,
+            found,
+            worker: &worker,
+            screen: &screen,
+            cancel: &cancel,
+        };
+        let rows = runner.run(selection);
+        if several || self.quiet {
+            let mut text = results::summary(&rows, began.elapsed(), screen.colour);
+            if !selection.elsewhere.is_empty() {
+                let jobs: Vec<String> = selection.elsewhere.iter().map(|job| tame(job)).collect();
+                let sources = selection::described(&found.checkout.sources);
+                let _ = writeln!(text, "Not for {}: {}", tame(&sources), jobs.join(", "));
+            }
+            screen.write(text.as_bytes()).context(NO_STDOUT)?;
+        }
         Ok(Ended {
-            outcome: report.outcome,
+            verdict: verdict(&rows),
             signal: signals.status(),
         })
     }
+}
+
+/// Whether stdout is a terminal that is to show colours.
+fn wants_colour() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn unknown(file: &Path, pipeline: &Pipeline) -> Vec<String> {
@@ -195,67 +231,6 @@ fn unknown(file: &Path, pipeline: &Pipeline) -> Vec<String> {
         .collect()
 }
 
-fn warn_if_dirty(checkout: &Checkout, trace: &Trace) {
-    let said = match checkout.is_dirty() {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            trace.warning("there are uncommitted changes; the job tests the commit without them")
-        }
-        Err(error) => trace.warning(&format!(
-            "cannot tell whether there are uncommitted changes: {error:#}"
-        )),
-    };
-    if let Err(error) = said {
-        // The job's own lines meet the same and end it.
-        log::debug!("cannot write the log: {error}");
-    }
-}
-
-/// Variables from an `--env-file`: secrets, one `KEY=VALUE` a line; `#` begins a comment.
-///
-/// # Errors
-/// [`InputError`] with file and line.
-pub fn read_env_file(file: &Path) -> Result<Vec<Variable>, InputError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        InputError::new(format!(
-            "cannot read the env file {}: {error}",
-            file.display()
-        ))
-    })?;
-    let mut variables = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (name, value) = line.split_once('=').ok_or_else(|| {
-            InputError::new(format!(
-                "{}:{}: expected KEY=VALUE",
-                file.display(),
-                number + 1
-            ))
-        })?;
-        variables.push(Variable::secret(name.trim(), value));
-    }
-    Ok(variables)
-}
-
-/// A variable from `--env`: `KEY=VALUE`, or `KEY` for a secret from the environment.
-///
-/// # Errors
-/// [`InputError`] if the environment has no such variable.
-pub fn read_env(text: &str) -> Result<Variable, InputError> {
-    match text.split_once('=') {
-        Some((name, value)) => Ok(Variable::public(name, value)),
-        None => std::env::var(text)
-            .map(|value| Variable::secret(text, value))
-            .map_err(|error| {
-                InputError::new(format!(
-                    "--env {text}: {error}; export it, or write --env {text}=VALUE"
-                ))
-            }),
-    }
-}
-
 /// Writes a script to stdout.
 ///
 /// # Errors
@@ -263,5 +238,5 @@ pub fn read_env(text: &str) -> Result<Variable, InputError> {
 pub fn show(script: &str) -> Result<()> {
     std::io::stdout()
         .write_all(script.as_bytes())
-        .context("cannot write to stdout")
+        .context(NO_STDOUT)
 }

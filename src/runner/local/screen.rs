@@ -1,0 +1,272 @@
+//! Where the logs of a run go: one by itself as it is, several with each line behind its job's name.
+
+use std::io::{self, Read, Seek, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tempfile::SpooledTempFile;
+
+use super::table::{padded, width};
+
+/// Longer lines are torn: nobody may make the runner keep one without end.
+const MAX_LINE: usize = 64 * 1024;
+/// A log up to this size is kept in memory, a larger one in a file.
+const IN_MEMORY: usize = 1024 * 1024;
+
+/// Colours of names, told apart on light and dark ground. Red and green say how a job ended.
+const COLOURS: &[&str] = &[
+    "36", "33", "35", "34", "38;5;208", "38;5;37", "38;5;170", "38;5;67", "38;5;136", "38;5;99",
+    "38;5;74", "38;5;132",
+];
+
+/// What is written to, by one at a time.
+pub(super) struct Screen {
+    out: Mutex<Box<dyn Write + Send>>,
+    /// Whether it shows colours.
+    pub colour: bool,
+}
+
+impl Screen {
+    pub fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
+        Self {
+            out: Mutex::new(out),
+            colour,
+        }
+    }
+
+    /// Keeps everybody else from writing, until it is dropped.
+    pub fn lock(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a text of whole lines at once.
+    ///
+    /// # Errors
+    /// Those of the terminal or file behind it.
+    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut out = self.lock();
+        out.write_all(text)?;
+        out.flush()
+    }
+}
+
+/// A text without characters that would lead a terminal.
+pub(super) fn tame(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// What stands before the lines of a job: its name, as wide as the widest.
+pub(super) fn prefix(name: &str, widest: usize, index: usize, colour: bool) -> String {
+    let name = padded(&tame(name), widest);
+    if colour {
+        format!("\x1b[{}m{name} |\x1b[0m ", COLOURS[index % COLOURS.len()])
+    } else {
+        format!("{name} | ")
+    }
+}
+
+/// How wide the widest of the names is.
+pub(super) fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| width(&tame(name))).max().unwrap_or(0)
+}
+
+/// A job's log on its way to the screen. Clones are the same log.
+#[derive(Clone)]
+pub(super) struct Log(Arc<Mutex<Inner>>);
+
+struct Inner {
+    screen: Arc<Screen>,
+    /// Before each line. `None`: everything passes as it comes.
+    prefix: Option<String>,
+    /// A line that has not ended yet.
+    line: Vec<u8>,
+    /// Keeps the log back until somebody decides.
+    kept: Option<SpooledTempFile>,
+}
+
+impl Log {
+    /// A log whose lines stand behind `prefix`; with `keep`, it is only shown by [`Log::show`].
+    pub fn new(screen: &Arc<Screen>, prefix: Option<String>, keep: bool) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            screen: screen.clone(),
+            prefix,
+            line: Vec::new(),
+            kept: keep.then(|| tempfile::spooled_tempfile(IN_MEMORY)),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing follows: shows a line that never ended.
+    ///
+    /// # Errors
+    /// Those of the screen.
+    pub fn finish(&self) -> io::Result<()> {
+        self.lock().finish()
+    }
+
+    /// Shows what was kept back.
+    ///
+    /// # Errors
+    /// Those of the screen, and of the file that it was kept in.
+    pub fn show(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Some(mut kept) = inner.kept.take() else {
+            return Ok(());
+        };
+        kept.rewind()?;
+        let mut buffer = vec![0; MAX_LINE];
+        loop {
+            match kept.read(&mut buffer)? {
+                0 => return inner.finish(),
+                n => inner.push(&buffer[..n])?,
+            }
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().push(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Half a line waits for its end; everything else has been shown.
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(kept) = &mut self.kept {
+            return kept.write_all(bytes);
+        }
+        let Some(prefix) = &self.prefix else {
+            return self.screen.write(bytes);
+        };
+        let mut text = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.line.len() >= MAX_LINE {
+                line(prefix, &self.line, self.screen.colour, &mut text);
+                self.line.clear();
+            }
+        }
+        self.screen.write(&text)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut text = Vec::new();
+        if let Some(prefix) = self.prefix.as_ref().filter(|_| !self.line.is_empty()) {
+            line(prefix, &self.line, self.screen.colour, &mut text);
+            self.line.clear();
+        }
+        self.screen.write(&text)
+    }
+}
+
+/// Adds a line behind its prefix. Of what was written over itself, the last state counts, and colours end with
+/// their line.
+fn line(prefix: &str, line: &[u8], colour: bool, text: &mut Vec<u8>) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let begin = line
+        .iter()
+        .rposition(|byte| *byte == b'\r')
+        .map_or(0, |at| at + 1);
+    let line = &line[begin..];
+    text.extend_from_slice(prefix.as_bytes());
+    text.extend_from_slice(line);
+    if colour && line.contains(&b'\x1b') {
+        text.extend_from_slice(b"\x1b[0m");
+    }
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, Screen, prefix};
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Shown {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+        }
+    }
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn screen(colour: bool) -> (Shown, Arc<Screen>) {
+        let shown = Shown::default();
+        let screen = Arc::new(Screen::new(Box::new(shown.clone()), colour));
+        (shown, screen)
+    }
+
+    #[test]
+    fn lines_are_whole_and_behind_their_names() {
+        let (shown, screen) = screen(false);
+        let unit = Log::new(&screen, Some(prefix("unit", 5, 0, false)), false);
+        let build = Log::new(&screen, Some(prefix("build", 5, 1, false)), false);
+        for (log, text) in [
+            (&unit, "one\ntw"),
+            (&build, "a 10%\ra 100%\r\n\nb"),
+            (&unit, "o\nend"),
+        ] {
+            log.clone().write_all(text.as_bytes()).expect("memory");
+        }
+        unit.finish().expect("memory");
+        build.finish().expect("memory");
+        assert_eq!(
+            shown.text(),
+            "unit  | one\nbuild | a 100%\nbuild | \nunit  | two\nunit  | end\nbuild | b\n"
+        );
+    }
+
+    #[test]
+    fn colours_end_with_their_line_and_names_lead_no_terminal() {
+        let (shown, screen) = screen(true);
+        let name = prefix("a\x1b[2Jb", 7, 1, true);
+        assert!(
+            !name.contains("[2J") || name.contains("\u{fffd}[2J"),
+            "{name:?}"
+        );
+        let mut log = Log::new(&screen, Some("> ".to_owned()), false);
+        log.write_all(b"\x1b[31mred\nplain\n").expect("memory");
+        assert_eq!(shown.text(), "> \x1b[31mred\x1b[0m\n> plain\n");
+    }
+
+    #[test]
+    fn what_is_kept_back_is_shown_whole_or_not_at_all() {
+        let (shown, screen) = screen(false);
+        let mut log = Log::new(&screen, Some("a | ".to_owned()), true);
+        log.write_all(b"one\ntwo").expect("memory");
+        log.finish().expect("memory");
+        assert_eq!(shown.text(), "");
+        log.show().expect("memory");
+        assert_eq!(shown.text(), "a | one\na | two\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_torn() {
+        let (shown, screen) = screen(false);
+        let mut log = Log::new(&screen, Some("a | ".to_owned()), false);
+        log.write_all(&vec![b'x'; 100_000]).expect("memory");
+        assert!(shown.text().len() >= 64 * 1024, "nothing waits for ever");
+    }
+}
