@@ -147,6 +147,46 @@ fn jobs_by_name_and_by_stage() {
 }
 
 #[test]
+fn the_list_is_a_table_or_json_and_needs_no_engine_and_no_commit() {
+    let project = project();
+    project.write(
+        ".alloy-ci.json",
+        &json!({"stages": ["build", "test"], "image": "ruby:2.1",
+            "unit": {"services": ["redis", {"name": "postgres:9.3", "alias": "db"}], "script": "x", "allow_failure": true},
+            "site": {"script": "x", "stage": "build", "image": {"name": "$REGISTRY/site"}, "when": "manual",
+                "only": ["tags", "^v"], "except": "x"}})
+        .to_string(),
+    );
+    let list = |arguments: &[&str]| {
+        let mut command = project.command(&[&["exec", "--list"], arguments].concat());
+        let ran = support::run(command.env("DOCKER_HOST", "unix:///nonexistent"));
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+        ran.stdout
+    };
+    assert_eq!(
+        list(&[]),
+        "job   stage  image           services             when\n\
+         site  build  $REGISTRY/site  -                    manual, only tags ^v, except x\n\
+         unit  test   ruby:2.1        redis, postgres:9.3  on_success, may fail\n\n\
+         Not for the branch master: site\n"
+    );
+    let parsed: serde_json::Value = serde_json::from_str(&list(&["--json"])).expect("JSON");
+    assert_eq!(
+        parsed,
+        json!([
+            {"name": "site", "stage": "build", "image": "$REGISTRY/site", "services": [], "when": "manual",
+                "allow_failure": false, "only": ["tags", "^v"], "except": ["x"], "for_this_ref": false},
+            {"name": "unit", "stage": "test", "image": "ruby:2.1", "services": ["redis", "postgres:9.3"],
+                "when": "on_success", "allow_failure": true, "only": null, "except": null, "for_this_ref": true},
+        ])
+    );
+    std::fs::remove_dir_all(project.directory.join(".git")).expect("removed");
+    assert!(list(&[]).ends_with("  on_success, may fail\n"));
+    project.git(&["init", "-q"]);
+    project.commit();
+}
+
+#[test]
 fn what_cannot_be_meant_is_said_before_anything_runs() {
     let project = Project::new(
         &json!({"good": {"image": BUSYBOX, "script": "echo begun"}, "bad": {"script": "x"},

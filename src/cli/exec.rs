@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Globals, SYSTEM_FAILURE};
 use crate::config::{DockerConfig, RunnerConfig};
-use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show};
+use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
 
 /// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]
@@ -17,9 +17,11 @@ use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show
   alloy-runner exec                             run the whole pipeline, stage by stage
   alloy-runner exec test                        run the job `test`
   alloy-runner exec --stage test --quiet        run a stage and show only what fails
+  alloy-runner exec --list                      what there is to run
   alloy-runner -x exec test                     and print each docker command first
   alloy-runner exec --dry-run test >job.sh      the same as a shell script; run it with: sh job.sh
   alloy-runner exec --env API_TOKEN test        with a secret from the environment")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Exec {
     /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline
     #[arg(value_name = "JOB")]
@@ -36,6 +38,12 @@ pub(super) struct Exec {
     /// The job file; by default the checkout's .alloy-ci.json, else its .alloy-ci.yml
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// List the jobs with their stages, images, services and conditions, and run nothing
+    #[arg(long, conflicts_with_all = ["jobs", "stage", "dry_run"])]
+    list: bool,
+    /// With --list: as JSON, for programs
+    #[arg(long, requires = "list")]
+    json: bool,
     /// Print the shell script of docker commands and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +94,16 @@ impl Exec {
             concurrent: self.concurrent,
             quiet: self.quiet,
         };
+        if self.list {
+            let list = local.list()?;
+            let text = if self.json {
+                list.json()
+            } else {
+                list.table(wants_colour())
+            };
+            show(&text)?;
+            return Ok(0);
+        }
         let found = local.find(&Wanted {
             jobs: self.jobs,
             stage: self.stage,

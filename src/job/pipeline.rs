@@ -195,17 +195,25 @@ impl Pipeline {
         })
     }
 
+    /// The stages in their order, and behind them those that only a job names.
+    #[must_use]
+    pub fn stages_in_order(&self) -> Vec<&str> {
+        let mut order: Vec<&str> = Vec::new();
+        let of_jobs = self.jobs.iter().map(JobEntry::stage);
+        for stage in self.stages.iter().map(String::as_str).chain(of_jobs) {
+            if !order.contains(&stage) {
+                order.push(stage);
+            }
+        }
+        order
+    }
+
     /// Checks that there is a stage of this name.
     ///
     /// # Errors
     /// [`InputError`] that names the stages there are, and the nearest.
     pub fn stage(&self, name: &str) -> Result<(), InputError> {
-        let mut stages: Vec<&str> = self.stages.iter().map(String::as_str).collect();
-        for job in &self.jobs {
-            if !stages.contains(&job.stage()) {
-                stages.push(job.stage());
-            }
-        }
+        let stages = self.stages_in_order();
         if stages.contains(&name) {
             return Ok(());
         }

@@ -1,13 +1,13 @@
 //! Jobs of a checkout's own job file, with no coordinator.
 
 mod environment;
+mod list;
 mod results;
 mod run;
 mod screen;
 mod selection;
 mod table;
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ use crate::outcome::InputError;
 use crate::plan::names::Names;
 use crate::plan::{Plan, print};
 pub use environment::{read_env, read_env_file};
+pub use list::List;
 pub use results::Verdict;
 use results::verdict;
 use run::Runner;
@@ -81,23 +82,41 @@ impl Local {
     /// # Errors
     /// [`InputError`] for a missing checkout, job file or job, and what is wrong in them.
     pub fn find(&self, wanted: &Wanted) -> Result<Found> {
-        let directory =
-            std::env::current_dir().context("cannot find out which directory this is")?;
-        let checkout = Checkout::discover(&directory)?;
+        let checkout = Checkout::discover(&current_directory()?)?;
+        let pipeline = self.read(&checkout.directory)?;
+        Ok(Found {
+            selection: Selection::of(&pipeline, wanted, &checkout.sources)?,
+            checkout,
+            config: self.config(),
+        })
+    }
+
+    /// Lists the jobs, also where nothing is committed yet.
+    ///
+    /// # Errors
+    /// [`InputError`] for a missing job file and what is wrong in it.
+    pub fn list(&self) -> Result<List> {
+        let directory = current_directory()?;
+        let checkout = Checkout::discover(&directory).ok();
+        let top = checkout
+            .as_ref()
+            .map_or(&directory, |checkout| &checkout.directory);
+        let pipeline = self.read(top)?;
+        let sources = checkout.map(|checkout| checkout.sources);
+        Ok(List::of(&pipeline, &self.config.docker, sources)?)
+    }
+
+    /// Reads the job file, and says what looks wrong in it.
+    fn read(&self, directory: &Path) -> Result<Pipeline> {
         let (file, remark) = match &self.file {
             Some(file) => (file.clone(), None),
-            None => pipeline::find(&checkout.directory)?,
+            None => pipeline::find(directory)?,
         };
         let pipeline = Pipeline::read(&file)?;
-        let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
         for remark in remark.into_iter().chain(unknown(&file, &pipeline)) {
             log::warn!("{remark}");
         }
-        Ok(Found {
-            checkout,
-            selection,
-            config: self.config(),
-        })
+        Ok(pipeline)
     }
 
     /// The settings, with what is different for local jobs: they come from a person, who has images of
@@ -205,8 +224,7 @@ impl Local {
             let mut text = results::summary(&rows, began.elapsed(), screen.colour);
             if !selection.elsewhere.is_empty() {
                 let jobs: Vec<String> = selection.elsewhere.iter().map(|job| tame(job)).collect();
-                let sources = selection::described(&found.checkout.sources);
-                let _ = writeln!(text, "Not for {}: {}", tame(&sources), jobs.join(", "));
+                text.push_str(&list::not_for(&found.checkout.sources, &jobs));
             }
             screen.write(text.as_bytes()).context(NO_STDOUT)?;
         }
@@ -217,8 +235,13 @@ impl Local {
     }
 }
 
+fn current_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("cannot find out which directory this is")
+}
+
 /// Whether stdout is a terminal that is to show colours.
-fn wants_colour() -> bool {
+#[must_use]
+pub fn wants_colour() -> bool {
     std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -231,12 +254,12 @@ fn unknown(file: &Path, pipeline: &Pipeline) -> Vec<String> {
         .collect()
 }
 
-/// Writes a script to stdout.
+/// Writes a text to stdout.
 ///
 /// # Errors
 /// If stdout does not take it.
-pub fn show(script: &str) -> Result<()> {
+pub fn show(text: &str) -> Result<()> {
     std::io::stdout()
-        .write_all(script.as_bytes())
+        .write_all(text.as_bytes())
         .context(NO_STDOUT)
 }

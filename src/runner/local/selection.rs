@@ -71,16 +71,8 @@ impl Selection {
         if chosen.is_empty() {
             return Err(nothing(wanted, sources, &elsewhere));
         }
-        // Where nobody says which stages there are, a job may still belong to another one.
-        let others = pipeline.jobs.iter().map(JobEntry::stage);
-        let mut order: Vec<&str> = Vec::new();
-        for stage in pipeline.stages.iter().map(String::as_str).chain(others) {
-            if !order.contains(&stage) {
-                order.push(stage);
-            }
-        }
-        let stages = order.iter().map(|stage| {
-            let jobs = chosen.iter().filter(|(entry, _)| entry.stage() == *stage);
+        let stages = pipeline.stages_in_order().into_iter().map(|stage| {
+            let jobs = chosen.iter().filter(|(entry, _)| entry.stage() == stage);
             let selected = jobs.map(|(entry, when)| Selected {
                 entry: (*entry).clone(),
                 when: *when,
