@@ -169,6 +169,8 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
+            fetch: false,
+            secrets: Vec::new(),
         }
     }
 

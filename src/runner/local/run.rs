@@ -110,7 +110,9 @@ impl Runner<'_> {
                         warn_if_dirty(self.found, trace);
                     }
                 },
+                output_limit: None,
                 ended: &|_| {},
+                began: &|_| {},
                 cancel: self.cancel,
             },
         );
