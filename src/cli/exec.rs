@@ -17,6 +17,7 @@ use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show
   alloy-runner exec                             run the whole pipeline, stage by stage
   alloy-runner exec test                        run the job `test`
   alloy-runner exec --stage test --quiet        run a stage and show only what fails
+  alloy-runner exec --dirty test                with what is not committed yet
   alloy-runner exec --list                      what there is to run
   alloy-runner -x exec test                     and print each docker command first
   alloy-runner exec --dry-run test >job.sh      the same as a shell script; run it with: sh job.sh
@@ -44,6 +45,9 @@ pub(super) struct Exec {
     /// With --list: as JSON, for programs
     #[arg(long, requires = "list")]
     json: bool,
+    /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
+    #[arg(long, conflicts_with = "dry_run")]
+    dirty: bool,
     /// Print the shell script of docker commands and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -93,6 +97,7 @@ impl Exec {
             print_commands: globals.print_commands,
             concurrent: self.concurrent,
             quiet: self.quiet,
+            dirty: self.dirty,
         };
         if self.list {
             let list = local.list()?;

@@ -62,24 +62,14 @@ fn matches(entry: &str, sources: &Sources) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::matches;
-    use crate::job::{Origin, Sources};
-
-    fn sources(ref_name: &str, tag: bool) -> Sources {
-        Sources {
-            origin: Origin::Checkout {
-                git_dir: "/x".into(),
-                alternates: Vec::new(),
-                remote: None,
-            },
-            sha: String::new(),
-            ref_name: ref_name.to_owned(),
-            tag,
-        }
-    }
+    use crate::job::Sources;
 
     #[test]
     fn keywords_and_expressions_match_full_and_short_refs() {
-        let (branch, tag) = (sources("feature/login", false), sources("v1.2.0", true));
+        let (branch, tag) = (
+            Sources::of_ref("feature/login", false),
+            Sources::of_ref("v1.2.0", true),
+        );
         for (entry, of_branch, of_tag) in [
             ("branches", true, false),
             ("tags", false, true),

@@ -15,6 +15,9 @@ pub const CHECKOUT_DIR: &str = "/alloy/source";
 /// The variable of the helper that says who git is: the base64 of `user:password`.
 pub const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
 
+/// Where the helper finds a copy of what is not committed ([`crate::job::changes`] has its form).
+pub const CHANGES_DIR: &str = "/alloy/changes";
+
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [
     "sh",
@@ -125,6 +128,8 @@ pub struct GetSources<'a> {
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
     pub local: bool,
+    /// [`CHANGES_DIR`], or nothing.
+    pub changes: &'a str,
     /// The scheme and host that [`AUTHORIZATION`] is for.
     pub site: &'a str,
     /// What to fetch where neither branches nor tags lead to the commit.
@@ -155,6 +160,7 @@ impl GetSources<'_> {
             ("directory", self.directory),
             ("url", self.url),
             ("local", if self.local { "yes" } else { "" }),
+            ("changes", self.changes),
             ("site", self.site),
             ("refspecs", &self.refspecs.join(" ")),
             ("remote", self.remote),

@@ -312,6 +312,10 @@ fn require_helper_image() {
     );
 }
 
+/// For [`fake_docker`]: an engine that sees no files of ours.
+pub const NO_BIND_SOURCE: &str = "run*readonly=fail docker: Error response from daemon: invalid mount config for type \
+    \"bind\": bind source path does not exist: /x.";
+
 /// A directory whose `docker` plays faults; see there.
 pub fn fake_docker() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bin")

@@ -22,6 +22,7 @@ use super::worker::Worker;
 use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::Job;
+use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
@@ -59,6 +60,8 @@ pub struct Local {
     pub concurrent: Option<NonZero<usize>>,
     /// Show only the logs of jobs that fail.
     pub quiet: bool,
+    /// Run what is in the working tree, committed or not.
+    pub dirty: bool,
 }
 
 /// Jobs of a checkout, found and read.
@@ -66,6 +69,8 @@ pub struct Found {
     checkout: Checkout,
     selection: Selection,
     config: RunnerConfig,
+    /// A copy of what is not committed, where that is asked for.
+    _changes: Option<Changes>,
 }
 
 /// How a run ended.
@@ -82,12 +87,19 @@ impl Local {
     /// # Errors
     /// [`InputError`] for a missing checkout, job file or job, and what is wrong in them.
     pub fn find(&self, wanted: &Wanted) -> Result<Found> {
-        let checkout = Checkout::discover(&current_directory()?)?;
+        let mut checkout = Checkout::discover(&current_directory()?)?;
         let pipeline = self.read(&checkout.directory)?;
+        let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
+        let changes = if self.dirty {
+            checkout.take_changes()?
+        } else {
+            None
+        };
         Ok(Found {
-            selection: Selection::of(&pipeline, wanted, &checkout.sources)?,
+            selection,
             checkout,
             config: self.config(),
+            _changes: changes,
         })
     }
 

@@ -106,7 +106,7 @@ impl Runner<'_> {
             &Run {
                 log: &|| Box::new(log.clone()),
                 beside: &|trace: &Trace| {
-                    if first {
+                    if first && !self.local.dirty {
                         warn_if_dirty(self.found, trace);
                     }
                 },

@@ -142,8 +142,8 @@ fn nothing(wanted: &Wanted, sources: &Sources, elsewhere: &[String]) -> InputErr
 #[cfg(test)]
 mod tests {
     use super::{Selection, Wanted};
+    use crate::job::Sources;
     use crate::job::pipeline::Pipeline;
-    use crate::job::{Origin, Sources};
     use std::io::Write;
 
     const FILE: &str = r#"{"stages": ["build", "test", "deploy"],
@@ -162,16 +162,7 @@ mod tests {
             jobs: jobs.iter().map(|name| (*name).to_owned()).collect(),
             stage: stage.map(str::to_owned),
         };
-        let sources = Sources {
-            origin: Origin::Checkout {
-                git_dir: "/x".into(),
-                alternates: Vec::new(),
-                remote: None,
-            },
-            sha: String::new(),
-            ref_name: ref_name.to_owned(),
-            tag: ref_name.starts_with('v'),
-        };
+        let sources = Sources::of_ref(ref_name, ref_name.starts_with('v'));
         Selection::of(&pipeline, &wanted, &sources).map_err(|error| error.to_string())
     }
 
