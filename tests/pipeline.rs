@@ -277,3 +277,39 @@ fn a_signal_in_a_parallel_stage_ends_and_cleans_up_all_of_it() {
     assert!(ran.stdout.contains("\nPipeline interrupted in "), "{ran}");
     assert_eq!(project.leftovers(), "");
 }
+
+#[test]
+fn the_timeline_is_one_page_that_shows_each_jobs_parts() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "a<b>": {"script": "sleep 1"}, "later": {"stage": "deploy", "script": "x", "when": "manual"}})
+            .to_string(),
+    );
+    let page = project.beside("timeline.html");
+    let path = page.to_str().expect("UTF-8");
+    let ran = project.exec(&["--timeline", path]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    let html = std::fs::read_to_string(&page).expect("a page");
+    for part in [
+        "<title>local/site: timeline</title>",
+        "<b>a&lt;b&gt;</b>",
+        "<b>later</b><small><span class=\"faint\">manual</span>",
+        "<div class=\"bar script\"",
+        "<div class=\"bar cleanup\"",
+        "<td>image alloy-runner-test/busybox:latest</td>",
+        "prefers-color-scheme: dark",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(
+        !html.contains("<script") && !html.contains("http:"),
+        "{html}"
+    );
+    let nowhere = project.exec(&["--timeline", "/nonexistent/timeline.html"]);
+    assert_eq!(nowhere.status, Some(2), "{nowhere}");
+    assert!(
+        nowhere
+            .stderr
+            .contains("--timeline: cannot write /nonexistent/timeline.html: "),
+        "{nowhere}"
+    );
+}

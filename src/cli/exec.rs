@@ -48,6 +48,9 @@ pub(super) struct Exec {
     /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
     #[arg(long, conflicts_with = "dry_run")]
     dirty: bool,
+    /// Write a page that shows what the jobs' time went into, for a browser
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
+    timeline: Option<PathBuf>,
     /// Print the shell script of docker commands and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -98,6 +101,7 @@ impl Exec {
             concurrent: self.concurrent,
             quiet: self.quiet,
             dirty: self.dirty,
+            timeline: self.timeline,
         };
         if self.list {
             let list = local.list()?;

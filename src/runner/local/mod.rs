@@ -7,6 +7,7 @@ mod run;
 mod screen;
 mod selection;
 mod table;
+mod timeline;
 
 use std::io::{IsTerminal, Write as _};
 use std::num::NonZero;
@@ -21,11 +22,11 @@ use super::signals::stop_on_signals;
 use super::worker::Worker;
 use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
-use crate::job::Job;
 use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
+use crate::job::{Job, Project};
 use crate::outcome::InputError;
 use crate::plan::names::Names;
 use crate::plan::{Plan, print};
@@ -37,6 +38,7 @@ use run::Runner;
 use screen::{Screen, tame};
 use selection::Selection;
 pub use selection::Wanted;
+use timeline::{About, Timeline};
 
 const NO_STDOUT: &str = "cannot write to stdout";
 
@@ -62,6 +64,8 @@ pub struct Local {
     pub quiet: bool,
     /// Run what is in the working tree, committed or not.
     pub dirty: bool,
+    /// Where to write a page that shows what the time went into.
+    pub timeline: Option<PathBuf>,
 }
 
 /// Jobs of a checkout, found and read.
@@ -224,6 +228,7 @@ impl Local {
         for selected in selection.jobs() {
             worker.check(&self.job(&found.checkout, &selected.entry))?;
         }
+        let timeline = self.timeline.as_deref().map(Timeline::create).transpose()?;
         let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
         let runner = Runner {
@@ -234,13 +239,30 @@ impl Local {
             cancel: &cancel,
         };
         let rows = runner.run(selection);
+        let took = began.elapsed();
         if several || self.quiet {
-            let mut text = results::summary(&rows, began.elapsed(), screen.colour);
+            let mut text = results::summary(&rows, took, screen.colour);
             if !selection.elsewhere.is_empty() {
                 let jobs: Vec<String> = selection.elsewhere.iter().map(|job| tame(job)).collect();
                 text.push_str(&list::not_for(&found.checkout.sources, &jobs));
             }
             screen.write(text.as_bytes()).context(NO_STDOUT)?;
+        }
+        if let Some(timeline) = timeline {
+            let Project {
+                namespace, name, ..
+            } = &found.checkout.project;
+            let sources = &found.checkout.sources;
+            let commit = sources.sha.get(..8).unwrap_or_default();
+            timeline.write(
+                &rows,
+                &About {
+                    project: &format!("{namespace}/{name}"),
+                    sources: &format!("{} at {commit}", selection::described(sources)),
+                    began,
+                    took,
+                },
+            )?;
         }
         Ok(Ended {
             verdict: verdict(&rows),

@@ -33,7 +33,6 @@ pub struct Row {
     /// When it began and how long it took, cleanup included.
     pub time: Option<(Instant, Duration)>,
     /// What its time went into.
-    #[expect(dead_code, reason = "for the timeline, which follows")]
     pub spans: Vec<Span>,
 }
 
