@@ -97,7 +97,7 @@ impl Exec {
             variables,
             timeout: self.timeout.map(Duration::from_secs),
             config,
-            print_commands: globals.print_commands,
+            print_commands: globals.given.print_commands,
             concurrent: self.concurrent,
             quiet: self.quiet,
             dirty: self.dirty,

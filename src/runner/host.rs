@@ -115,7 +115,9 @@ pub fn certificates(file: Option<&Path>) -> Result<String, InputError> {
     }
 }
 
-fn hostname() -> String {
+/// The host's name.
+#[must_use]
+pub fn hostname() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
