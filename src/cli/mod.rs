@@ -161,3 +161,14 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         SYSTEM_FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_get_into_each_others_way() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -55,7 +55,12 @@ pub(super) struct RunnerFlags {
     #[arg(long, env = "RUNNER_BUILDS_DIR", value_name = "DIR")]
     builds_dir: Option<String>,
     /// Where caches live in a container
-    #[arg(long, env = "RUNNER_CACHE_DIR", value_name = "DIR")]
+    #[arg(
+        id = "runner_cache_dir",
+        long,
+        env = "RUNNER_CACHE_DIR",
+        value_name = "DIR"
+    )]
     cache_dir: Option<String>,
     /// A variable of every job; repeatable
     #[arg(
