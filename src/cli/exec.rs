@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
-use super::{Globals, SYSTEM_FAILURE};
+use super::{Globals, SYSTEM_FAILURE, completions};
 use crate::config::{DockerConfig, RunnerConfig};
 use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
 
@@ -25,10 +26,15 @@ use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Exec {
     /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(completions::jobs))]
     jobs: Vec<String>,
     /// All jobs of a stage
-    #[arg(long, value_name = "NAME", conflicts_with = "jobs")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "jobs",
+        add = ArgValueCompleter::new(completions::stages)
+    )]
     stage: Option<String>,
     /// How many jobs of a stage run side by side; by default as many as there are processor cores
     #[arg(long, value_name = "N")]
@@ -48,6 +54,9 @@ pub(super) struct Exec {
     /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
     #[arg(long, conflicts_with = "dry_run")]
     dirty: bool,
+    /// Where a script fails, open a shell in its container on this terminal; the job ends with it
+    #[arg(long, conflicts_with = "dry_run")]
+    shell_on_failure: bool,
     /// Write a page that shows what the jobs' time went into, for a browser
     #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
     timeline: Option<PathBuf>,
@@ -102,6 +111,7 @@ impl Exec {
             quiet: self.quiet,
             dirty: self.dirty,
             timeline: self.timeline,
+            shell_on_failure: self.shell_on_failure,
         };
         if self.list {
             let list = local.list()?;

@@ -5,6 +5,7 @@ pub mod coordinator;
 pub mod git_server;
 pub mod http;
 pub mod second_engine;
+pub mod tmux;
 
 use std::fmt::Write as _;
 use std::fs;

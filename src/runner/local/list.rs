@@ -47,9 +47,10 @@ impl List {
         Ok(Self { jobs, sources })
     }
 
-    /// The names of the jobs.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.jobs.iter().map(|job| job.name.as_str())
+    /// The names of the jobs and of their stages.
+    pub fn names_and_stages(&self) -> impl Iterator<Item = (&str, &str)> {
+        let jobs = self.jobs.iter();
+        jobs.map(|job| (job.name.as_str(), job.stage.as_str()))
     }
 
     /// As a table for people.

@@ -47,6 +47,7 @@ pub const SHORT_TOKEN: &str = "local";
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Local {
     /// The job file, if it is not the checkout's own.
     pub file: Option<PathBuf>,
@@ -64,6 +65,8 @@ pub struct Local {
     pub quiet: bool,
     /// Run what is in the working tree, committed or not.
     pub dirty: bool,
+    /// Open a shell where a script fails.
+    pub shell_on_failure: bool,
     /// Where to write a page that shows what the time went into.
     pub timeline: Option<PathBuf>,
 }
@@ -215,6 +218,11 @@ impl Local {
     /// whatever keeps the jobs from being started.
     pub fn run(&self, found: &Found) -> Result<Ended> {
         let began = Instant::now();
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        if self.shell_on_failure && !terminal {
+            let message = "--shell-on-failure needs a terminal, as stdin and stdout";
+            return Err(InputError::new(message).into());
+        }
         let selection = &found.selection;
         let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), wants_colour()));
         let worker = Worker::open(

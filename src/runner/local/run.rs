@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Instant;
 
 use super::results::{Fate, Row};
-use super::screen::{Log, Screen, prefix, widest};
+use super::screen::{Log, Screen, prefix, tame, widest};
 use super::selection::{Selected, Selection};
 use super::{Found, Local};
 use crate::cancel::Cancel;
-use crate::executor::Report;
+use crate::executor::{Report, Terminal};
 use crate::outcome::Outcome;
 use crate::runner::worker::{Run, Worker};
 use crate::trace::Trace;
@@ -101,6 +101,7 @@ impl Runner<'_> {
         });
         let log = Log::new(self.screen, prefix, self.local.quiet);
         let first = place.index == 0;
+        let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
         let report = self.worker.run(
             &self.local.job(&self.found.checkout, &selected.entry),
             &Run {
@@ -114,6 +115,7 @@ impl Runner<'_> {
                 ended: &|_| {},
                 began: &|_| {},
                 cancel: self.cancel,
+                terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
             },
         );
         let (outcome, spans) = match report {
@@ -141,6 +143,28 @@ impl Runner<'_> {
             spans,
             ..row(selected, Fate::Ended(outcome))
         }
+    }
+}
+
+impl Runner<'_> {
+    /// Lets a shell have the terminal while everybody else waits.
+    fn lend_terminal(&self, job: &str, log: &Log, shell: &mut dyn FnMut()) {
+        let mut out = log
+            .show()
+            .and_then(|()| log.finish())
+            .map(|()| self.screen.lock());
+        let said = out.as_mut().map_or(Ok(()), |out| {
+            let job = tame(job);
+            let text = format!(
+                "\nThe script of `{job}` failed. This is a shell in its build container; `exit` ends the job.\n"
+            );
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        });
+        if let Err(error) = said {
+            // The job's own lines meet the same and end it.
+            log::debug!("cannot write to the terminal: {error}");
+        }
+        shell();
     }
 }
 
