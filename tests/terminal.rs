@@ -17,6 +17,7 @@ fn ctrl_c_in_a_parallel_stage_cleans_up_and_the_table_says_what_was_interrupted(
     );
     let terminal = Terminal::run(&project, "$RUNNER exec --concurrent 2");
     terminal.wait_for("unit    | begun");
+    terminal.wait_for("[unit: script, ");
     terminal.wait_for("lint    | begun");
     terminal.press("C-c");
     let shown = terminal.wait_for("status=");

@@ -2,6 +2,7 @@
 
 mod environment;
 mod list;
+mod progress;
 mod results;
 mod run;
 mod screen;
@@ -13,6 +14,7 @@ use std::io::{IsTerminal, Write as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -32,6 +34,7 @@ use crate::plan::names::Names;
 use crate::plan::{Plan, print};
 pub use environment::{read_env, read_env_file};
 pub use list::List;
+use progress::Progress;
 pub use results::Verdict;
 use results::verdict;
 use run::Runner;
@@ -245,8 +248,18 @@ impl Local {
             worker: &worker,
             screen: &screen,
             cancel: &cancel,
+            progress: Progress::default(),
         };
-        let rows = runner.run(selection);
+        // Among docker commands it would only be in the way.
+        let shows = std::io::stdout().is_terminal() && !self.print_commands;
+        let rows = thread::scope(|scope| {
+            if shows {
+                scope.spawn(|| runner.progress.show(&screen, several || self.quiet));
+            }
+            let rows = runner.run(selection);
+            runner.progress.finish();
+            rows
+        });
         let took = began.elapsed();
         if several || self.quiet {
             let mut text = results::summary(&rows, took, screen.colour);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::progress::Progress;
 use super::results::{Fate, Row};
 use super::screen::{Log, Screen, prefix, tame, widest};
 use super::selection::{Selected, Selection};
@@ -24,6 +25,7 @@ pub(super) struct Runner<'a> {
     pub worker: &'a Worker,
     pub screen: &'a Arc<Screen>,
     pub cancel: &'a Cancel,
+    pub progress: Progress,
 }
 
 /// A job and its place among all.
@@ -113,11 +115,12 @@ impl Runner<'_> {
                 },
                 output_limit: None,
                 ended: &|_| {},
-                began: &|_| {},
+                began: &|span| self.progress.doing(place.index, name, span),
                 cancel: self.cancel,
                 terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
             },
         );
+        self.progress.ended(place.index);
         let (outcome, spans) = match report {
             Ok(Report { outcome, spans, .. }) => (outcome, spans),
             Err(error) => {
@@ -158,7 +161,7 @@ impl Runner<'_> {
             let text = format!(
                 "\nThe script of `{job}` failed. This is a shell in its build container; `exit` ends the job.\n"
             );
-            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            out.write(text.as_bytes()).and_then(|()| out.erase())
         });
         if let Err(error) = said {
             // The job's own lines meet the same and end it.

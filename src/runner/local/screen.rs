@@ -20,21 +20,71 @@ const COLOURS: &[&str] = &[
 
 /// What is written to, by one at a time.
 pub(super) struct Screen {
-    out: Mutex<Box<dyn Write + Send>>,
+    out: Mutex<Out>,
     /// Whether it shows colours.
     pub colour: bool,
+}
+
+/// What is written to, and a line below everything else that comes and goes.
+pub(super) struct Out {
+    sink: Box<dyn Write + Send>,
+    status: String,
+    /// The status is on the terminal.
+    drawn: bool,
+    /// What was written last has no line break at its end; then there is no room for a status.
+    in_line: bool,
+}
+
+impl Out {
+    /// Writes a text, for whoever has the screen.
+    ///
+    /// # Errors
+    /// Those of the terminal or file behind it.
+    pub fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        self.erase()?;
+        self.sink.write_all(text)?;
+        if let Some(last) = text.last() {
+            self.in_line = *last != b'\n';
+        }
+        self.draw()
+    }
+
+    /// Takes the line away, until something is written.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn erase(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.drawn) {
+            self.sink.write_all(b"\r\x1b[K")?;
+        }
+        self.sink.flush()
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        if !self.status.is_empty() && !self.in_line {
+            self.drawn = true;
+            // At its begin again, so that what others write to the terminal covers it.
+            write!(self.sink, "{}\r", self.status)?;
+        }
+        self.sink.flush()
+    }
 }
 
 impl Screen {
     pub fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
         Self {
-            out: Mutex::new(out),
+            out: Mutex::new(Out {
+                sink: out,
+                status: String::new(),
+                drawn: false,
+                in_line: false,
+            }),
             colour,
         }
     }
 
     /// Keeps everybody else from writing, until it is dropped.
-    pub fn lock(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
+    pub fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,9 +93,24 @@ impl Screen {
     /// # Errors
     /// Those of the terminal or file behind it.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        self.lock().write(text)
+    }
+
+    /// Shows a line below everything else, in place of the one before; an empty one is none.
+    pub fn set_status(&self, status: &str) {
         let mut out = self.lock();
-        out.write_all(text)?;
-        out.flush()
+        let shown = out.erase().and_then(|()| {
+            out.status = if self.colour && !status.is_empty() {
+                format!("\x1b[2m{status}\x1b[0m")
+            } else {
+                status.to_owned()
+            };
+            out.draw()
+        });
+        if let Err(error) = shown {
+            // The jobs' lines meet the same and end them.
+            log::debug!("cannot write to the terminal: {error}");
+        }
     }
 }
 
@@ -260,6 +325,21 @@ mod tests {
         assert_eq!(shown.text(), "");
         log.show().expect("memory");
         assert_eq!(shown.text(), "a | one\na | two\n");
+    }
+
+    #[test]
+    fn a_status_is_below_everything_and_never_in_a_line() {
+        let (shown, screen) = screen(false);
+        screen.set_status("busy");
+        screen.write(b"one\n").expect("memory");
+        screen.write(b"half").expect("memory");
+        screen.set_status("still");
+        screen.write(b" and half\n").expect("memory");
+        screen.set_status("");
+        let (busy, still) = ("busy\r", "still\r");
+        let (erase, text) = ("\r\x1b[K", shown.text());
+        let want = format!("{busy}{erase}one\n{busy}{erase}half and half\n{still}{erase}");
+        assert_eq!(text, want);
     }
 
     #[test]
