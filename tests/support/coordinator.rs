@@ -355,17 +355,11 @@ impl Coordinator {
     /// `run-single` for this coordinator, by its flags.
     pub fn single(&self, arguments: &[&str]) -> Command {
         let url = self.url();
-        let flags = [
-            "run-single",
-            "--url",
-            &url,
-            "--name",
-            "single",
-            "--docker-pull-policy",
-            "never",
-        ];
+        let flags = ["run-single", "--url", &url, "--name", "single"];
         let mut command = self.command(&[&flags, arguments].concat());
-        command.env("CI_SERVER_TOKEN", RUNNER_TOKEN);
+        command
+            .env("CI_SERVER_TOKEN", RUNNER_TOKEN)
+            .env("DOCKER_PULL_POLICY", "never");
         command
     }
 
