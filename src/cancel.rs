@@ -24,6 +24,7 @@ struct State {
     hooks: Vec<(u64, Hook)>,
     next: u64,
     done: bool,
+    unlimited: bool,
 }
 
 #[derive(Default)]
@@ -53,7 +54,8 @@ impl Cancel {
     pub fn trigger(&self, reason: Reason) {
         let hooks = {
             let mut state = self.0.lock();
-            if state.reason.is_some() || state.done {
+            let limit = matches!(reason, Reason::TimedOut(_));
+            if state.reason.is_some() || state.done || limit && state.unlimited {
                 return;
             }
             state.reason = Some(reason);
@@ -134,6 +136,11 @@ impl Cancel {
     pub fn finish(&self) {
         self.0.lock().done = true;
         self.0.changed.notify_all();
+    }
+
+    /// From now on no time limit triggers this, neither its own nor one of a handle that it is a child of.
+    pub fn lift_limit(&self) {
+        self.0.lock().unlimited = true;
     }
 
     fn trigger_after(&self, limit: Duration) {
@@ -221,6 +228,16 @@ mod tests {
         let child = parent.child(Some(Duration::from_hours(1)));
         parent.trigger(Reason::Canceled);
         assert_eq!(child.reason(), Some(Reason::Canceled));
+    }
+
+    #[test]
+    fn a_limit_that_is_lifted_stops_nothing_and_a_signal_still_does() {
+        let parent = Cancel::new();
+        let limited = parent.child(Some(Duration::from_millis(5)));
+        limited.lift_limit();
+        assert_eq!(limited.wait(Duration::from_millis(50)), None);
+        parent.trigger(Reason::Canceled);
+        assert_eq!(limited.reason(), Some(Reason::Canceled));
     }
 
     #[test]

@@ -169,7 +169,8 @@ fn wrong_usage_is_status_two() {
     for arguments in [
         &["exec", "--no-such-flag", "test"][..],
         &["no-such-command"],
-        &["exec"],
+        &["exec", "--json"],
+        &["exec", "--stage", "a", "job"],
         &["exec", "--docker-pull-policy", "often", "x"],
     ] {
         let ran = project.run(arguments);

@@ -277,12 +277,10 @@ fn forward(client: TcpStream) {
 fn an_engine_that_only_seems_to_share_our_files_gets_a_copy_too() {
     let project = project(&["git rev-parse HEAD"]);
     let sha = project.git(&["rev-parse", "HEAD"]);
-    let missing = "run*readonly=fail docker: Error response from daemon: invalid mount config for type \"bind\": bind \
-                   source path does not exist: /x.";
     let mut command = project.command(&["exec", "test"]);
     command
         .env("PATH", support::path_with(&support::fake_docker()))
-        .env("DOCKER_FAKE", missing);
+        .env("DOCKER_FAKE", support::NO_BIND_SOURCE);
     assert_eq!(lines(&support::run(&mut command)), [sha.as_str()]);
     // The same path, but another repository: the copy is of one without the commit here.
     let script = project.exec(&["--dry-run", "test"]).stdout;

@@ -1,30 +1,65 @@
 //! `alloy-runner exec`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
-use super::{Globals, SYSTEM_FAILURE};
+use super::{Globals, SYSTEM_FAILURE, completions};
 use crate::config::{DockerConfig, RunnerConfig};
-use crate::outcome::Outcome;
-use crate::runner::local::{Local, read_env, read_env_file, show};
+use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
 
-/// Run a job of .alloy-ci.json from this git checkout, with no coordinator
+/// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]
 #[command(after_help = "Examples:
+  alloy-runner exec                             run the whole pipeline, stage by stage
   alloy-runner exec test                        run the job `test`
+  alloy-runner exec --stage test --quiet        run a stage and show only what fails
+  alloy-runner exec --dirty test                with what is not committed yet
+  alloy-runner exec --list                      what there is to run
   alloy-runner -x exec test                     and print each docker command first
   alloy-runner exec --dry-run test >job.sh      the same as a shell script; run it with: sh job.sh
   alloy-runner exec --env API_TOKEN test        with a secret from the environment")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Exec {
-    /// The job
-    #[arg(value_name = "JOB")]
-    job: String,
+    /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(completions::jobs))]
+    jobs: Vec<String>,
+    /// All jobs of a stage
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "jobs",
+        add = ArgValueCompleter::new(completions::stages)
+    )]
+    stage: Option<String>,
+    /// How many jobs of a stage run side by side; by default as many as there are processor cores
+    #[arg(long, value_name = "N")]
+    concurrent: Option<NonZero<usize>>,
+    /// Show only the logs of jobs that fail, and a table of all
+    #[arg(long)]
+    quiet: bool,
     /// The job file; by default the checkout's .alloy-ci.json, else its .alloy-ci.yml
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// List the jobs with their stages, images, services and conditions, and run nothing
+    #[arg(long, conflicts_with_all = ["jobs", "stage", "dry_run"])]
+    list: bool,
+    /// With --list: as JSON, for programs
+    #[arg(long, requires = "list")]
+    json: bool,
+    /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
+    #[arg(long, conflicts_with = "dry_run")]
+    dirty: bool,
+    /// Where a script fails, open a shell in its container on this terminal; the job ends with it
+    #[arg(long, conflicts_with = "dry_run")]
+    shell_on_failure: bool,
+    /// Write a page that shows what the jobs' time went into, for a browser
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
+    timeline: Option<PathBuf>,
     /// Print the shell script of docker commands and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -72,17 +107,35 @@ impl Exec {
             timeout: self.timeout.map(Duration::from_secs),
             config,
             print_commands: globals.given.print_commands,
+            concurrent: self.concurrent,
+            quiet: self.quiet,
+            dirty: self.dirty,
+            timeline: self.timeline,
+            shell_on_failure: self.shell_on_failure,
         };
-        let found = local.find(&self.job)?;
+        if self.list {
+            let list = local.list()?;
+            let text = if self.json {
+                list.json()
+            } else {
+                list.table(wants_colour())
+            };
+            show(&text)?;
+            return Ok(0);
+        }
+        let found = local.find(&Wanted {
+            jobs: self.jobs,
+            stage: self.stage,
+        })?;
         if self.dry_run {
             show(&local.script(&found)?)?;
             return Ok(0);
         }
         let ended = local.run(&found)?;
-        Ok(ended.signal.unwrap_or(match ended.outcome {
-            Outcome::Success => 0,
-            Outcome::SystemFailure(_) => SYSTEM_FAILURE,
-            _ => 1,
+        Ok(ended.signal.unwrap_or(match ended.verdict {
+            Verdict::Success => 0,
+            Verdict::Failure => 1,
+            Verdict::SystemFailure => SYSTEM_FAILURE,
         }))
     }
 }

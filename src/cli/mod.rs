@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out.
 
+mod completions;
 mod exec;
 mod health_check;
 mod helper_image;
@@ -62,6 +63,7 @@ enum Command {
     List(known_runners::List),
     Prune(prune::Prune),
     HelperImage(helper_image::HelperImage),
+    Completions(completions::Completions),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
 }
@@ -119,6 +121,7 @@ fn default_file() -> Result<PathBuf, InputError> {
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
+    completions::answer();
     let Arguments {
         config,
         log_level,
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::List(_) => known_runners::List::run(&globals),
         Command::Prune(prune) => prune.run(&globals),
         Command::HelperImage(image) => image.run(&globals),
+        Command::Completions(completions) => completions.run(),
         Command::HealthCheck(check) => Ok(check.run()),
     };
     result.map_or_else(|error| failed(&error), ExitCode::from)

@@ -29,6 +29,15 @@ pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 /// The end of a printed line whose output is read and not shown.
 const READ: &str = " >/dev/null";
 
+/// The process group of a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// A Ctrl-C at the terminal is for the runner, which still has work for its docker clients.
+    OfItsOwn,
+    /// Where the terminal's keys go.
+    OfTheRunner,
+}
+
 /// How a command ended that ran in the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub Option<i32>);
@@ -81,12 +90,7 @@ impl Docker {
         cancel: &Cancel,
     ) -> Result<String, DockerError> {
         self.announce(command, stdin.map(Word::from).as_ref(), READ);
-        let failed = |kind, message: String| DockerError {
-            kind,
-            command: self.line(command),
-            message,
-        };
-        let (process, _env_file) = self.process(command)?;
+        let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
         let process = match stdin {
             Some(text) => process.stdin_bytes(text),
             None => process.stdin_null(),
@@ -103,9 +107,9 @@ impl Docker {
         let _guard = cancel.on_trigger(move || drop(killed.kill()));
         let output = handle
             .wait()
-            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+            .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
         if cancel.reason().is_some() {
-            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+            return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
         }
         self.printed(command, output, &output.stderr)
     }
@@ -116,7 +120,7 @@ impl Docker {
     /// As [`Docker::capture`].
     pub fn capture_all(&self, command: &DockerCommand) -> Result<String, DockerError> {
         self.announce(command, None, READ);
-        let (process, _env_file) = self.process(command)?;
+        let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
         let output = process
             .stdin_null()
             .stderr_to_stdout()
@@ -152,7 +156,7 @@ impl Docker {
     /// [`DockerError`] if it could not be started.
     pub fn start(&self, command: &DockerCommand) -> Result<Session, DockerError> {
         let failed = |error: io::Error| self.not_started(command, &error);
-        let (process, env_file) = self.process(command)?;
+        let (process, env_file) = self.process(command, Group::OfItsOwn)?;
         let (stdin, feed) = io::pipe().map_err(failed)?;
         let process = process
             .stdin_file(stdin)
@@ -180,7 +184,7 @@ impl Docker {
         cancel: &Cancel,
     ) -> Result<Status, DockerError> {
         self.announce(command, None, " &");
-        let (process, _env_file) = self.process(command)?;
+        let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
         let process = process.stdin_null().stderr_to_stdout().reader();
         let process = Arc::new(process.map_err(|error| self.not_started(command, &error))?);
         self.stream(command, &process, output, cancel)
@@ -202,24 +206,24 @@ impl Docker {
             drop(process.kill());
         }
         drop(guard);
-        let failed = |kind, message: String| DockerError {
-            kind,
-            command: self.line(command),
-            message,
-        };
         if cancel.reason().is_some() {
-            return Err(failed(Kind::Canceled, "canceled".to_owned()));
+            return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
         }
-        copied
-            .map_err(|error| failed(Kind::Other, format!("cannot pass on the output: {error}")))?;
+        copied.map_err(|error| {
+            self.failed(
+                command,
+                Kind::Other,
+                format!("cannot pass on the output: {error}"),
+            )
+        })?;
         let ended = process
             .try_wait()
-            .map_err(|error| failed(Kind::Other, error.to_string()))?;
+            .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
         Ok(Status(ended.and_then(|output| output.status.code())))
     }
 
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
-    fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
+    pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
             let line = command.shell_line(&self.engine.words(), stdin, end);
             // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
@@ -232,11 +236,24 @@ impl Docker {
         }
     }
 
+    pub(super) fn failed(
+        &self,
+        command: &DockerCommand,
+        kind: Kind,
+        message: String,
+    ) -> DockerError {
+        DockerError {
+            kind,
+            command: self.line(command),
+            message,
+        }
+    }
+
     fn line(&self, command: &DockerCommand) -> String {
         command.shell_line(&self.engine.words(), None, "")
     }
 
-    fn not_started(&self, command: &DockerCommand, error: &io::Error) -> DockerError {
+    pub(super) fn not_started(&self, command: &DockerCommand, error: &io::Error) -> DockerError {
         let kind = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Kind::NoClient,
             _ => Kind::Other,
@@ -248,15 +265,12 @@ impl Docker {
         }
     }
 
-    fn process(
+    pub(super) fn process(
         &self,
         command: &DockerCommand,
+        group: Group,
     ) -> Result<(Expression, Option<NamedTempFile>), DockerError> {
-        let failed = |message: String| DockerError {
-            kind: Kind::Other,
-            command: self.line(command),
-            message,
-        };
+        let failed = |message| self.failed(command, Kind::Other, message);
         let env_file = match command.file_secrets() {
             [] => None,
             secrets => {
@@ -291,9 +305,10 @@ impl Docker {
         let (program, options) = (&words[0], &words[1..]);
         let process = duct::cmd(program, options.iter().chain(&argv))
             .full_env(environment)
-            // A Ctrl-C at the terminal is for the runner, which still has work for its docker clients.
-            .before_spawn(|process| {
-                process.process_group(0);
+            .before_spawn(move |process| {
+                if group == Group::OfItsOwn {
+                    process.process_group(0);
+                }
                 Ok(())
             })
             .unchecked();
@@ -317,6 +332,23 @@ impl Session {
     /// # Errors
     /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
     pub fn run(self, stdin: &str, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
+        let held = Cancel::new();
+        held.finish();
+        self.run_held(stdin, output, cancel, &held)
+    }
+
+    /// As [`Session::run`], but the end of `stdin` is sent only when `held` is triggered or finished, or the
+    /// command has ended.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_held(
+        self,
+        stdin: &str,
+        output: Output,
+        cancel: &Cancel,
+        held: &Cancel,
+    ) -> Result<Status, DockerError> {
         let Self {
             docker,
             command,
@@ -325,19 +357,21 @@ impl Session {
             _env_file,
         } = self;
         docker.announce(&command, Some(&Word::from(stdin)), "");
-        let writer = write_all(feed, stdin.to_owned());
+        let writer = write_all(feed, stdin.to_owned(), held.clone());
         let status = docker.stream(&command, &process, output, cancel);
+        held.finish();
         drop(writer.join());
         status
     }
 }
 
 /// Writes in a thread of its own: the reader at the other end may have much to say first, or may never read.
-fn write_all(mut feed: PipeWriter, text: String) -> JoinHandle<()> {
+fn write_all(mut feed: PipeWriter, text: String, held: Cancel) -> JoinHandle<()> {
     std::thread::spawn(move || {
         // A reader that has gone without reading to the end is no error, an `ENTRYPOINT` may be of that
         // kind. What became of it, its exit status tells.
         drop(feed.write_all(text.as_bytes()));
+        let _ = held.wait_for_it();
     })
 }
 

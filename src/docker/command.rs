@@ -164,6 +164,12 @@ impl DockerCommand {
         Self::new(&["exec", "--interactive"])
     }
 
+    /// `docker exec` on a terminal.
+    #[must_use]
+    pub fn exec_on_terminal() -> Self {
+        Self::new(&["exec", "--interactive", "--tty"])
+    }
+
     /// `docker inspect` of a container, by a Go template.
     pub fn inspect(container: impl Into<Word>, format: &str) -> Self {
         Self::new(&["container", "inspect", "--format", format, "--"]).with([container])

@@ -12,6 +12,7 @@ pub mod error;
 mod host_config;
 pub mod login;
 pub mod reference;
+mod terminal;
 pub mod word;
 
 pub use client::Docker;

@@ -4,6 +4,7 @@
 //! [`cleanup`] finds it however the job ends.
 
 mod cleanup;
+mod enter;
 mod helper_image;
 mod images;
 pub mod orphans;
@@ -23,6 +24,7 @@ use crate::outcome::Outcome;
 use crate::plan::{JOB_STATUS, Place, Plan, When};
 use crate::trace::Trace;
 use cleanup::Made;
+pub use enter::Terminal;
 
 pub use helper_image::build as build_helper_image;
 
@@ -47,6 +49,8 @@ pub struct Executor<'a> {
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears the name of each [`Span`] when it begins.
     pub began: &'a (dyn Fn(&'static str) + Sync),
+    /// The terminal of somebody who wants a shell where the script fails.
+    pub terminal: Option<Terminal<'a>>,
 }
 
 /// How a job ended.
@@ -116,6 +120,7 @@ struct Run<'a> {
     made: Mutex<Made>,
     spans: Mutex<Vec<Span>>,
     began: &'a (dyn Fn(&'static str) + Sync),
+    terminal: Option<Terminal<'a>>,
 }
 
 impl Executor<'_> {
@@ -136,6 +141,7 @@ impl Executor<'_> {
             made: Mutex::default(),
             spans: Mutex::default(),
             began: self.began,
+            terminal: self.terminal,
         };
         let result = thread::scope(|followers| {
             let result = run.job(followers);

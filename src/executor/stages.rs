@@ -67,7 +67,12 @@ impl Run<'_> {
                     self.end_build(&client);
                 }
             }));
-            let sent = self.send(stage, session, &client);
+            let sent = match (self.terminal, &stage.enter) {
+                (Some(terminal), Some(enter)) => {
+                    self.send_attended(stage, session, &client, &limited, (terminal, enter))
+                }
+                _ => self.send(stage, session, &client),
+            };
             client.finish();
             limited.finish();
             sent
@@ -116,17 +121,17 @@ impl Run<'_> {
     }
 
     fn send(&self, stage: &Stage, session: Session, cancel: &Cancel) -> Result<Status, Stop> {
-        let script = {
-            let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
-            stage
-                .script
-                .bind(&bindings)
-                .map_err(|slot| system_failure(format!("{} is not known", slot.name())))?
-        };
+        let script = self.script(stage)?;
         let status = self.timed(stage.name, "", || {
             session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)
         });
         Ok(status?)
+    }
+
+    pub(super) fn script(&self, stage: &Stage) -> Result<String, Stop> {
+        let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = stage.script.bind(&bindings);
+        bound.map_err(|slot| system_failure(format!("{} is not known", slot.name())))
     }
 
     /// Whether the kernel ended something in the build container, which started at this time. The engine hears

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::changes::Changes;
 use super::{Alternate, Origin, Project, Sources};
 use crate::outcome::InputError;
 
@@ -77,6 +78,7 @@ impl Checkout {
                     alternates: alternates(&git_dir),
                     git_dir,
                     remote: remote.map(|url| url.to_bstring().to_string()),
+                    changes: None,
                 },
                 sha,
                 before_sha: None,
@@ -86,6 +88,18 @@ impl Checkout {
             },
             directory: top,
         })
+    }
+
+    /// Copies what is not committed, if anything is. It belongs to the sources from now on.
+    ///
+    /// # Errors
+    /// As [`Changes::of`].
+    pub fn take_changes(&mut self) -> anyhow::Result<Option<Changes>> {
+        let taken = Changes::of(&self.directory)?;
+        if let Origin::Checkout { changes, .. } = &mut self.sources.origin {
+            *changes = taken.as_ref().map(|taken| taken.directory().to_owned());
+        }
+        Ok(taken)
     }
 
     /// Whether tracked files differ from the commit. This looks at every tracked file.

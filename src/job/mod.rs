@@ -1,9 +1,11 @@
 //! What to run: a job, whoever it comes from.
 
+pub mod changes;
 pub mod checkout;
 pub mod files;
 pub mod payload;
 pub mod pipeline;
+mod refs;
 pub mod remote;
 mod tree;
 pub mod variables;
@@ -132,6 +134,8 @@ pub enum Origin {
         alternates: Vec<Alternate>,
         /// The address of its remote `origin`, without credentials: what relative submodules refer to.
         remote: Option<String>,
+        /// A copy of what is not committed ([`changes`]), which comes on top.
+        changes: Option<PathBuf>,
     },
     /// A repository somewhere else.
     Remote {
@@ -247,6 +251,26 @@ pub fn slug(name: &str) -> String {
         .take(63)
         .collect();
     dashed.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+impl Sources {
+    /// Of a branch or tag of nothing.
+    pub(crate) fn of_ref(ref_name: &str, tag: bool) -> Self {
+        Self {
+            origin: Origin::Checkout {
+                git_dir: PathBuf::from("/x"),
+                alternates: Vec::new(),
+                remote: None,
+                changes: None,
+            },
+            sha: String::new(),
+            before_sha: None,
+            ref_name: ref_name.to_owned(),
+            tag,
+            depth: 0,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -188,25 +188,59 @@ impl Pipeline {
     /// # Errors
     /// [`InputError`] that names the jobs there are, and the nearest.
     pub fn job(&self, name: &str) -> Result<&JobEntry, InputError> {
-        self.jobs
-            .iter()
-            .find(|job| job.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
-                let known = if names.is_empty() {
-                    "there are none".to_owned()
-                } else {
-                    format!("the jobs are: {}", names.join(", "))
-                };
-                InputError::new(format!(
-                    "there is no job `{name}`{}; {known}",
-                    nearest_hint(name, &names)
-                ))
-            })
+        let found = self.jobs.iter().find(|job| job.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+            missing("job", name, &names)
+        })
+    }
+
+    /// The stages in their order, and behind them those that only a job names.
+    #[must_use]
+    pub fn stages_in_order(&self) -> Vec<&str> {
+        let mut order: Vec<&str> = Vec::new();
+        let of_jobs = self.jobs.iter().map(JobEntry::stage);
+        for stage in self.stages.iter().map(String::as_str).chain(of_jobs) {
+            if !order.contains(&stage) {
+                order.push(stage);
+            }
+        }
+        order
+    }
+
+    /// Checks that there is a stage of this name.
+    ///
+    /// # Errors
+    /// [`InputError`] that names the stages there are, and the nearest.
+    pub fn stage(&self, name: &str) -> Result<(), InputError> {
+        let stages = self.stages_in_order();
+        if stages.contains(&name) {
+            return Ok(());
+        }
+        Err(missing("stage", name, &stages))
     }
 }
 
+/// That there is none of this name.
+fn missing(kind: &str, name: &str, known: &[&str]) -> InputError {
+    let others = if known.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("the {kind}s are: {}", known.join(", "))
+    };
+    InputError::new(format!(
+        "there is no {kind} `{name}`{}; {others}",
+        nearest_hint(name, known)
+    ))
+}
+
 impl JobEntry {
+    /// Its stage.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        self.keywords.stage.as_deref().unwrap_or("test")
+    }
+
     /// `before_script` and `script`, in one.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::docker::engine::bind_mount;
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
-use crate::script::{CHECKOUT_DIR, SHELL};
+use crate::script::{CHANGES_DIR, CHECKOUT_DIR, SHELL};
 use crate::secret::Secret;
 
 /// Its first process only keeps the helper there; it ends by itself should nobody remove it.
@@ -148,6 +148,7 @@ impl Builder<'_> {
         let Origin::Checkout {
             git_dir,
             alternates,
+            changes,
             ..
         } = &self.job.sources.origin
         else {
@@ -161,6 +162,11 @@ impl Builder<'_> {
                 normal(&objects.join(&alternate.named)),
             )
         }));
+        places.extend(
+            changes
+                .iter()
+                .map(|path| (path.as_path(), CHANGES_DIR.to_owned())),
+        );
         let mounted = places.iter().fold(run.clone(), |run, (path, target)| {
             run.option("--mount", bind_mount(path, target))
         });

@@ -7,7 +7,7 @@ use super::containers::Builder;
 use crate::job::variables::Variables;
 use crate::job::{Job, Origin};
 use crate::outcome::InputError;
-use crate::script::{CHECKOUT_DIR, GetSources};
+use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GetSources};
 use crate::secret::Secret;
 
 /// What a job's variables say about its sources.
@@ -134,8 +134,16 @@ impl Builder<'_> {
         kept: &'b [String],
     ) -> GetSources<'b> {
         let mut site = "";
+        let mut changes = "";
         let (url, local, remote, refspecs) = match &self.job.sources.origin {
-            Origin::Checkout { remote, .. } => {
+            Origin::Checkout {
+                remote,
+                changes: uncommitted,
+                ..
+            } => {
+                if uncommitted.is_some() {
+                    changes = CHANGES_DIR;
+                }
                 let remote = remote.as_deref().unwrap_or(CHECKOUT_DIR);
                 (CHECKOUT_DIR, true, remote, &[][..])
             }
@@ -159,6 +167,7 @@ impl Builder<'_> {
             remote,
             refspecs,
             site,
+            changes,
             sha: &self.job.sources.sha,
             ref_name: &self.job.sources.ref_name,
             depth: settings.depth,

@@ -58,6 +58,8 @@ pub struct Host {
     pub shares_files: bool,
     /// Whether whoever reads the log wants colour.
     pub colour: bool,
+    /// Whether somebody at a terminal wants a shell where a script fails.
+    pub attended: bool,
 }
 
 /// A job, ready to be run.

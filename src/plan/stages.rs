@@ -51,6 +51,8 @@ pub struct Stage {
     pub attempts: u32,
     /// How long it may take by itself.
     pub timeout: Option<Duration>,
+    /// A shell beside it, for somebody at a terminal. Where there is one, the script waits when it has failed.
+    pub enter: Option<DockerCommand>,
 }
 
 /// The stages, in their order.
@@ -93,6 +95,7 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         when: When::OnSuccess,
         attempts: settings.attempts,
         timeout: None,
+        enter: None,
     };
     let file_variables = variables.iter().filter(|variable| variable.file);
     let file_variables: Vec<String> = file_variables
@@ -113,6 +116,7 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         renamed: &builder.renamed,
         trace: variables.is_true("CI_DEBUG_TRACE"),
         colour: host.colour,
+        waits: host.attended,
         job_status: None,
     };
     let mut stages = vec![
@@ -125,12 +129,16 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
             when: When::OnSuccess,
             attempts: 1,
             timeout: job.script_timeout,
+            enter: host
+                .attended
+                .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         },
     ];
     if !job.after_script.is_empty() {
         let script = BuildScript {
             commands: &job.after_script,
             job_status: Some(Slot::new(JOB_STATUS)),
+            waits: false,
             ..script
         };
         stages.push(Stage {
@@ -141,6 +149,7 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
             when: When::Always,
             attempts: 1,
             timeout: Some(after_script_timeout(job, variables)?),
+            enter: None,
         });
     }
     Ok(stages)

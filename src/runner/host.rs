@@ -35,6 +35,7 @@ pub fn describe(config: &RunnerConfig, process: &str, colour: bool) -> Result<Ho
         certificates,
         shares_files: config.docker.engine().may_share_files(),
         colour,
+        attended: false,
     })
 }
 

@@ -197,6 +197,7 @@ impl Serving {
                     beside: &|_| {},
                     ended: &|outcome| log.close(outcome),
                     began: &|stage| meter.at(stage),
+                    terminal: None,
                     cancel,
                 },
             )

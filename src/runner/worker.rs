@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection};
-use crate::executor::{Executor, Report};
+use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::plan::names::Names;
@@ -49,6 +49,8 @@ pub struct Run<'a> {
     pub began: &'a (dyn Fn(&'static str) + Sync),
     /// Whoever wants to stop it.
     pub cancel: &'a Cancel,
+    /// The terminal of somebody who wants a shell where the script fails.
+    pub terminal: Option<Terminal<'a>>,
 }
 
 impl Worker {
@@ -80,6 +82,16 @@ impl Worker {
         })
     }
 
+    /// Checks that a job can be planned.
+    ///
+    /// # Errors
+    /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant.
+    pub fn check(&self, job: &Job) -> Result<()> {
+        let names = Names::new(&self.short_token, job.project.id, 0);
+        Plan::new(job, &self.config, &names, &self.host)?;
+        Ok(())
+    }
+
     /// Runs a job, with its last line in the log, and removes what it has made.
     ///
     /// # Errors
@@ -95,7 +107,11 @@ impl Worker {
         let mut first = true;
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
-            let plan = Plan::new(job, &self.config, &names, &self.host)?;
+            let host = Host {
+                attended: run.terminal.is_some(),
+                ..self.host.clone()
+            };
+            let plan = Plan::new(job, &self.config, &names, &host)?;
             let trace = Trace::new((run.log)(), Masker::new(&plan.secrets), self.host.colour);
             let trace = match run.output_limit {
                 Some(kilobytes) => trace.limited(kilobytes),
@@ -110,6 +126,7 @@ impl Worker {
                 first,
                 ended: run.ended,
                 began: run.began,
+                terminal: run.terminal,
             };
             let report = thread::scope(|scope| {
                 if first {

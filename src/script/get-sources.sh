@@ -20,6 +20,9 @@ fi
 if [ -n "$local" ] && ! git --git-dir="$url" cat-file -e "$sha^{commit}" 2>/dev/null; then
   exit 66
 fi
+if [ -n "$changes" ] && [ ! -d "$changes/0" ]; then
+  exit 66
+fi
 cd "$directory"
 
 # Removes what is in a directory below this one, but not what other volumes hold.
@@ -135,6 +138,21 @@ if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
   git submodule --quiet update --init --force $recursive
   # shellcheck disable=SC2086
   git submodule --quiet sync $recursive
+fi
+if [ -n "$checkout" ] && [ -n "$changes" ]; then
+  echo 'Adding uncommitted changes...'
+  layers=0
+  if [ "$submodules" != none ]; then layers='0 1'; fi
+  if [ "$submodules" = recursive ]; then layers='0 1 2'; fi
+  for layer in $layers; do
+    layer=$changes/$layer
+    xargs -0 -r rm -rf -- <"$layer/removed"
+    # shellcheck disable=SC2016  # for the inner shell
+    xargs -0 -r sh -c 'for path; do
+      [ ! -d "$path" ] || find "$path" -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} +
+    done' sh <"$layer/emptied"
+    cp -RP "$layer/files/." .
+  done
 fi
 if [ -n "$checkout" ] && [ -n "$cloned" ]; then
   # git writes files one after the other, and make takes the later ones for newer. One time for all keeps it

@@ -15,12 +15,20 @@ pub const CHECKOUT_DIR: &str = "/alloy/source";
 /// The variable of the helper that says who git is: the base64 of `user:password`.
 pub const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
 
+/// Where the helper finds a copy of what is not committed ([`crate::job::changes`] has its form).
+pub const CHANGES_DIR: &str = "/alloy/changes";
+
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [
     "sh",
     "-c",
     "if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh",
 ];
+
+/// What a script that waits where it fails prints when it begins. No terminal shows it.
+pub const BEGUN: &str = "\x1b_alloy-runner:begun\x1b\\";
+/// What it prints when it has failed. Then it waits for the end of its standard input.
+pub const FAILED: &str = "\x1b_alloy-runner:failed\x1b\\";
 
 /// A text in single quotes.
 fn quote(text: &str) -> String {
@@ -42,6 +50,8 @@ pub struct BuildScript<'a> {
     pub trace: bool,
     /// Show the commands in colour.
     pub colour: bool,
+    /// Where the commands fail, print [`FAILED`] and wait for the end of standard input.
+    pub waits: bool,
     /// What fills `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
 }
@@ -55,24 +65,13 @@ impl BuildScript<'_> {
     #[must_use]
     pub fn text(&self) -> Word {
         // One stream: the order of two is lost on the way out of a container.
-        let mut head = String::from("{\nexec </dev/null 2>&1\n");
+        let mut head = String::from(if self.waits {
+            "{\nexec 9<&0 </dev/null 2>&1\n"
+        } else {
+            "{\nexec </dev/null 2>&1\n"
+        });
         head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
-        for (name, alias) in self.renamed {
-            let _ = writeln!(head, "export {name}=\"${alias}\"; unset {alias}");
-        }
-        let (names, files) = self.file_variables;
-        if !names.is_empty() {
-            let _ = writeln!(head, "mkdir -p {}", quote(files));
-        }
-        for name in names {
-            let path = quote(&format!("{files}/{name}"));
-            let _ = writeln!(
-                head,
-                "rm -f {path}; (umask 077; printf %s \"${name}\" >{path}); export {name}={path}"
-            );
-        }
-        // The directory may have been made anew since the shell was started in it.
-        let _ = writeln!(head, "cd {}", quote(self.directory));
+        head.push_str(&self.place());
         let mut commands = String::new();
         if self.trace {
             commands.push_str("set -x\n");
@@ -82,13 +81,55 @@ impl BuildScript<'_> {
             commands.push_str(command);
             commands.push('\n');
         }
-        let tail = format!("eval {}\nexit $?\n}}\n", quote(&commands));
+        let commands = quote(&commands);
+        let tail = if self.waits {
+            let (begun, failed) = (quote(BEGUN), quote(FAILED));
+            format!(
+                "printf %s {begun}\nset +e\n(exec 9<&-\nset -e\neval {commands}\nexit $?\n)\nstatus=$?\n\
+                 if [ $status != 0 ]; then printf %s {failed}; read -r line <&9 || :; fi\nexit $status\n}}\n"
+            )
+        } else {
+            format!("eval {commands}\nexit $?\n}}\n")
+        };
         match &self.job_status {
             Some(slot) => Word::from("export CI_JOB_STATUS=")
                 .then(slot.clone())
                 .then(format!("\n{head}{tail}")),
             None => Word::from(head + &tail),
         }
+    }
+}
+
+impl BuildScript<'_> {
+    /// Variables and directory of the commands.
+    fn place(&self) -> String {
+        let mut text = String::new();
+        for (name, alias) in self.renamed {
+            let _ = writeln!(text, "export {name}=\"${alias}\"; unset {alias}");
+        }
+        let (names, files) = self.file_variables;
+        if !names.is_empty() {
+            let _ = writeln!(text, "mkdir -p {}", quote(files));
+        }
+        for name in names {
+            let path = quote(&format!("{files}/{name}"));
+            let _ = writeln!(
+                text,
+                "rm -f {path}; (umask 077; printf %s \"${name}\" >{path}); export {name}={path}"
+            );
+        }
+        // The directory may have been made anew since the shell was started in it.
+        let _ = writeln!(text, "cd {}", quote(self.directory));
+        text
+    }
+
+    /// The command of a shell for somebody at a terminal, with variables and directory of the commands.
+    #[must_use]
+    pub fn shell(&self) -> [String; 3] {
+        let [sh, option, shell] = SHELL;
+        let place = self.place();
+        let text = format!("{place}export CI_JOB_STATUS=failed\n{shell}");
+        [sh.to_owned(), option.to_owned(), text]
     }
 }
 
@@ -125,6 +166,8 @@ pub struct GetSources<'a> {
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
     pub local: bool,
+    /// [`CHANGES_DIR`], or nothing.
+    pub changes: &'a str,
     /// The scheme and host that [`AUTHORIZATION`] is for.
     pub site: &'a str,
     /// What to fetch where neither branches nor tags lead to the commit.
@@ -155,6 +198,7 @@ impl GetSources<'_> {
             ("directory", self.directory),
             ("url", self.url),
             ("local", if self.local { "yes" } else { "" }),
+            ("changes", self.changes),
             ("site", self.site),
             ("refspecs", &self.refspecs.join(" ")),
             ("remote", self.remote),
@@ -187,7 +231,7 @@ impl GetSources<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildScript, SHELL};
+    use super::{BEGUN, BuildScript, FAILED, SHELL};
     use crate::docker::{Bindings, Slot};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -253,13 +297,29 @@ mod tests {
                 (&["kill -9 $$"], "$ kill -9 $$\n", -1),
             ] {
                 let commands = commands(lines);
-                let script = BuildScript {
+                let status = (status >= 0).then_some(status);
+                let plain = BuildScript {
                     commands: &commands,
                     directory: "/",
                     ..BuildScript::default()
                 };
-                let status = (status >= 0).then_some(status);
-                let (mut shown, ended) = run(shell, &script);
+                let (mut shown, ended) = run(shell, &plain);
+                // Standard input has ended here: a script that would wait does the same, and says how far it is.
+                let (marked, waited) = run(
+                    shell,
+                    &BuildScript {
+                        waits: true,
+                        ..plain
+                    },
+                );
+                let marks = [BEGUN, FAILED].map(|mark| marked.matches(mark).count());
+                assert_eq!(
+                    marks,
+                    [1, usize::from(ended.is_some_and(|status| status != 0))]
+                );
+                assert_eq!(waited, ended, "{shell:?} {lines:?}");
+                let unmarked = marked.replace(BEGUN, "").replace(FAILED, "");
+                assert!(unmarked == shown || status == Some(2), "{unmarked}");
                 if status == Some(2) {
                     // How a shell words a syntax error is its own affair.
                     assert!(shown.len() > output.len(), "{shell:?} {lines:?}");

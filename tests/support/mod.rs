@@ -5,6 +5,7 @@ pub mod coordinator;
 pub mod git_server;
 pub mod http;
 pub mod second_engine;
+pub mod tmux;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -324,6 +325,10 @@ fn require_helper_image() {
         "run the tests by scripts/test, which makes the images: {there}"
     );
 }
+
+/// For [`fake_docker`]: an engine that sees no files of ours.
+pub const NO_BIND_SOURCE: &str = "run*readonly=fail docker: Error response from daemon: invalid mount config for type \
+    \"bind\": bind source path does not exist: /x.";
 
 /// A directory whose `docker` plays faults; see there.
 pub fn fake_docker() -> PathBuf {

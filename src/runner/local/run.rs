@@ -1,0 +1,209 @@
+//! Runs the jobs of a selection: stages one after the other, jobs of a stage side by side.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::progress::Progress;
+use super::results::{Fate, Row};
+use super::screen::{Log, Screen, prefix, tame, widest};
+use super::selection::{Selected, Selection};
+use super::{Found, Local};
+use crate::cancel::Cancel;
+use crate::executor::{Report, Terminal};
+use crate::outcome::Outcome;
+use crate::runner::worker::{Run, Worker};
+use crate::trace::Trace;
+
+/// A run that is under way.
+pub(super) struct Runner<'a> {
+    pub local: &'a Local,
+    pub found: &'a Found,
+    pub worker: &'a Worker,
+    pub screen: &'a Arc<Screen>,
+    pub cancel: &'a Cancel,
+    pub progress: Progress,
+}
+
+/// A job and its place among all.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    selected: &'a Selected,
+    index: usize,
+}
+
+impl Runner<'_> {
+    /// Runs all that is to start and says what became of each job, in the order of the selection.
+    pub fn run(&self, selection: &Selection) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        for stage in &selection.stages {
+            let failed = rows.iter().any(Row::failed);
+            let places = stage.iter().enumerate().map(|(index, selected)| Place {
+                selected,
+                index: rows.len() + index,
+            });
+            let (due, idle): (Vec<Place>, Vec<Place>) =
+                places.partition(|place| place.selected.starts(failed));
+            let mut ended: Vec<(usize, Row)> = self.side_by_side(due);
+            ended.extend(idle.into_iter().map(|place| {
+                let manual = place.selected.when == crate::job::files::When::Manual;
+                let fate = if manual { Fate::Manual } else { Fate::NotRun };
+                (place.index, row(place.selected, fate))
+            }));
+            ended.sort_by_key(|(index, _)| *index);
+            rows.extend(ended.into_iter().map(|(_, row)| row));
+        }
+        rows
+    }
+
+    /// Runs jobs, as many at a time as may be. Once somebody stops the run, no other begins.
+    fn side_by_side(&self, due: Vec<Place>) -> Vec<(usize, Row)> {
+        let at_once = self.local.concurrent.map_or_else(cores, NonZero::get);
+        let threads = at_once.min(due.len());
+        let queue = Mutex::new(VecDeque::from(due));
+        let next = || {
+            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.pop_front()
+        };
+        let work = || {
+            let mut ended = Vec::new();
+            while let Some(place) = next() {
+                let row = if self.cancel.reason().is_some() {
+                    row(place.selected, Fate::NotRun)
+                } else {
+                    self.job(place)
+                };
+                ended.push((place.index, row));
+            }
+            ended
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let joined = threads.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.flatten().collect()
+        })
+    }
+
+    fn job(&self, place: Place) -> Row {
+        let began = Instant::now();
+        let selected = place.selected;
+        let name = &selected.entry.name;
+        let selection = &self.found.selection;
+        let several = selection.only_one().is_none();
+        let prefix = several.then(|| {
+            let widest = widest(selection.jobs().map(|job| job.entry.name.as_str()));
+            prefix(name, widest, place.index, self.screen.colour)
+        });
+        let log = Log::new(self.screen, prefix, self.local.quiet);
+        let first = place.index == 0;
+        let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
+        let report = self.worker.run(
+            &self.local.job(&self.found.checkout, &selected.entry),
+            &Run {
+                log: &|| Box::new(log.clone()),
+                beside: &|trace: &Trace| {
+                    if first && !self.local.dirty {
+                        warn_if_dirty(self.found, trace);
+                    }
+                },
+                output_limit: None,
+                ended: &|_| {},
+                began: &|span| self.progress.doing(place.index, name, span),
+                cancel: self.cancel,
+                terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
+            },
+        );
+        self.progress.ended(place.index);
+        let (outcome, spans) = match report {
+            Ok(Report { outcome, spans, .. }) => (outcome, spans),
+            Err(error) => {
+                // Nothing is in its log yet. Where that cannot be written, the table still tells.
+                let outcome = Outcome::SystemFailure(format!("{error:#}"));
+                drop(writeln!(log.clone(), "{outcome}"));
+                (outcome, Vec::new())
+            }
+        };
+        let shown = if outcome.is_success() {
+            log.finish()
+        } else {
+            log.show().and_then(|()| log.finish())
+        };
+        let outcome = match shown {
+            Err(error) if outcome.is_success() => {
+                Outcome::SystemFailure(format!("cannot write the log: {error}"))
+            }
+            _ => outcome,
+        };
+        Row {
+            time: Some((began, began.elapsed())),
+            spans,
+            ..row(selected, Fate::Ended(outcome))
+        }
+    }
+}
+
+impl Runner<'_> {
+    /// Lets a shell have the terminal while everybody else waits.
+    fn lend_terminal(&self, job: &str, log: &Log, shell: &mut dyn FnMut()) {
+        let mut out = log
+            .show()
+            .and_then(|()| log.finish())
+            .map(|()| self.screen.lock());
+        let said = out.as_mut().map_or(Ok(()), |out| {
+            let job = tame(job);
+            let text = format!(
+                "\nThe script of `{job}` failed. This is a shell in its build container; `exit` ends the job.\n"
+            );
+            out.write(text.as_bytes()).and_then(|()| out.erase())
+        });
+        if let Err(error) = said {
+            // The job's own lines meet the same and end it.
+            log::debug!("cannot write to the terminal: {error}");
+        }
+        shell();
+    }
+}
+
+fn warn_if_dirty(found: &Found, trace: &Trace) {
+    let (job, tests) = match found.selection.only_one() {
+        Some(_) => ("job", "tests"),
+        None => ("jobs", "test"),
+    };
+    let said = match found.checkout.is_dirty() {
+        Ok(false) => Ok(()),
+        Ok(true) => trace.warning(&format!(
+            "there are uncommitted changes; the {job} {tests} the commit without them"
+        )),
+        Err(error) => trace.warning(&format!(
+            "cannot tell whether there are uncommitted changes: {error:#}"
+        )),
+    };
+    if let Err(error) = said {
+        // The job's own lines meet the same and end it.
+        log::debug!("cannot write the log: {error}");
+    }
+}
+
+/// A job that did not run.
+fn row(selected: &Selected, fate: Fate) -> Row {
+    Row {
+        name: selected.entry.name.clone(),
+        stage: selected.entry.stage().to_owned(),
+        may_fail: selected.entry.keywords.allow_failure == Some(true),
+        fate,
+        time: None,
+        spans: Vec::new(),
+    }
+}
+
+/// How many jobs run at a time unless somebody says so.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}

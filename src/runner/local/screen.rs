@@ -1,0 +1,352 @@
+//! Where the logs of a run go: one by itself as it is, several with each line behind its job's name.
+
+use std::io::{self, Read, Seek, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tempfile::SpooledTempFile;
+
+use super::table::{padded, width};
+
+/// Longer lines are torn: nobody may make the runner keep one without end.
+const MAX_LINE: usize = 64 * 1024;
+/// A log up to this size is kept in memory, a larger one in a file.
+const IN_MEMORY: usize = 1024 * 1024;
+
+/// Colours of names, told apart on light and dark ground. Red and green say how a job ended.
+const COLOURS: &[&str] = &[
+    "36", "33", "35", "34", "38;5;208", "38;5;37", "38;5;170", "38;5;67", "38;5;136", "38;5;99",
+    "38;5;74", "38;5;132",
+];
+
+/// What is written to, by one at a time.
+pub(super) struct Screen {
+    out: Mutex<Out>,
+    /// Whether it shows colours.
+    pub colour: bool,
+}
+
+/// What is written to, and a line below everything else that comes and goes.
+pub(super) struct Out {
+    sink: Box<dyn Write + Send>,
+    status: String,
+    /// The status is on the terminal.
+    drawn: bool,
+    /// What was written last has no line break at its end; then there is no room for a status.
+    in_line: bool,
+}
+
+impl Out {
+    /// Writes a text, for whoever has the screen.
+    ///
+    /// # Errors
+    /// Those of the terminal or file behind it.
+    pub fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        self.erase()?;
+        self.sink.write_all(text)?;
+        if let Some(last) = text.last() {
+            self.in_line = *last != b'\n';
+        }
+        self.draw()
+    }
+
+    /// Takes the line away, until something is written.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn erase(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.drawn) {
+            self.sink.write_all(b"\r\x1b[K")?;
+        }
+        self.sink.flush()
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        if !self.status.is_empty() && !self.in_line {
+            self.drawn = true;
+            // At its begin again, so that what others write to the terminal covers it.
+            write!(self.sink, "{}\r", self.status)?;
+        }
+        self.sink.flush()
+    }
+}
+
+impl Screen {
+    pub fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
+        Self {
+            out: Mutex::new(Out {
+                sink: out,
+                status: String::new(),
+                drawn: false,
+                in_line: false,
+            }),
+            colour,
+        }
+    }
+
+    /// Keeps everybody else from writing, until it is dropped.
+    pub fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a text of whole lines at once.
+    ///
+    /// # Errors
+    /// Those of the terminal or file behind it.
+    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        self.lock().write(text)
+    }
+
+    /// Shows a line below everything else, in place of the one before; an empty one is none.
+    pub fn set_status(&self, status: &str) {
+        let mut out = self.lock();
+        let shown = out.erase().and_then(|()| {
+            out.status = if self.colour && !status.is_empty() {
+                format!("\x1b[2m{status}\x1b[0m")
+            } else {
+                status.to_owned()
+            };
+            out.draw()
+        });
+        if let Err(error) = shown {
+            // The jobs' lines meet the same and end them.
+            log::debug!("cannot write to the terminal: {error}");
+        }
+    }
+}
+
+/// A text without characters that would lead a terminal.
+pub(super) fn tame(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// What stands before the lines of a job: its name, as wide as the widest.
+pub(super) fn prefix(name: &str, widest: usize, index: usize, colour: bool) -> String {
+    let name = padded(&tame(name), widest);
+    if colour {
+        format!("\x1b[{}m{name} |\x1b[0m ", COLOURS[index % COLOURS.len()])
+    } else {
+        format!("{name} | ")
+    }
+}
+
+/// How wide the widest of the names is.
+pub(super) fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| width(&tame(name))).max().unwrap_or(0)
+}
+
+/// A job's log on its way to the screen. Clones are the same log.
+#[derive(Clone)]
+pub(super) struct Log(Arc<Mutex<Inner>>);
+
+struct Inner {
+    screen: Arc<Screen>,
+    /// Before each line. `None`: everything passes as it comes.
+    prefix: Option<String>,
+    /// A line that has not ended yet.
+    line: Vec<u8>,
+    /// Keeps the log back until somebody decides.
+    kept: Option<SpooledTempFile>,
+}
+
+impl Log {
+    /// A log whose lines stand behind `prefix`; with `keep`, it is only shown by [`Log::show`].
+    pub fn new(screen: &Arc<Screen>, prefix: Option<String>, keep: bool) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            screen: screen.clone(),
+            prefix,
+            line: Vec::new(),
+            kept: keep.then(|| tempfile::spooled_tempfile(IN_MEMORY)),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing follows: shows a line that never ended.
+    ///
+    /// # Errors
+    /// Those of the screen.
+    pub fn finish(&self) -> io::Result<()> {
+        self.lock().finish()
+    }
+
+    /// Shows what was kept back.
+    ///
+    /// # Errors
+    /// Those of the screen, and of the file that it was kept in.
+    pub fn show(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Some(mut kept) = inner.kept.take() else {
+            return Ok(());
+        };
+        kept.rewind()?;
+        let mut buffer = vec![0; MAX_LINE];
+        loop {
+            match kept.read(&mut buffer)? {
+                0 => return inner.finish(),
+                n => inner.push(&buffer[..n])?,
+            }
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().push(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Half a line waits for its end; everything else has been shown.
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(kept) = &mut self.kept {
+            return kept.write_all(bytes);
+        }
+        let Some(prefix) = &self.prefix else {
+            return self.screen.write(bytes);
+        };
+        let mut text = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.line.len() >= MAX_LINE {
+                line(prefix, &self.line, self.screen.colour, &mut text);
+                self.line.clear();
+            }
+        }
+        self.screen.write(&text)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut text = Vec::new();
+        if let Some(prefix) = self.prefix.as_ref().filter(|_| !self.line.is_empty()) {
+            line(prefix, &self.line, self.screen.colour, &mut text);
+            self.line.clear();
+        }
+        self.screen.write(&text)
+    }
+}
+
+/// Adds a line behind its prefix. Of what was written over itself, the last state counts, and colours end with
+/// their line.
+fn line(prefix: &str, line: &[u8], colour: bool, text: &mut Vec<u8>) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let begin = line
+        .iter()
+        .rposition(|byte| *byte == b'\r')
+        .map_or(0, |at| at + 1);
+    let line = &line[begin..];
+    text.extend_from_slice(prefix.as_bytes());
+    text.extend_from_slice(line);
+    if colour && line.contains(&b'\x1b') {
+        text.extend_from_slice(b"\x1b[0m");
+    }
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, Screen, prefix};
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Shown {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+        }
+    }
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn screen(colour: bool) -> (Shown, Arc<Screen>) {
+        let shown = Shown::default();
+        let screen = Arc::new(Screen::new(Box::new(shown.clone()), colour));
+        (shown, screen)
+    }
+
+    #[test]
+    fn lines_are_whole_and_behind_their_names() {
+        let (shown, screen) = screen(false);
+        let unit = Log::new(&screen, Some(prefix("unit", 5, 0, false)), false);
+        let build = Log::new(&screen, Some(prefix("build", 5, 1, false)), false);
+        for (log, text) in [
+            (&unit, "one\ntw"),
+            (&build, "a 10%\ra 100%\r\n\nb"),
+            (&unit, "o\nend"),
+        ] {
+            log.clone().write_all(text.as_bytes()).expect("memory");
+        }
+        unit.finish().expect("memory");
+        build.finish().expect("memory");
+        assert_eq!(
+            shown.text(),
+            "unit  | one\nbuild | a 100%\nbuild | \nunit  | two\nunit  | end\nbuild | b\n"
+        );
+    }
+
+    #[test]
+    fn colours_end_with_their_line_and_names_lead_no_terminal() {
+        let (shown, screen) = screen(true);
+        let name = prefix("a\x1b[2Jb", 7, 1, true);
+        assert!(
+            !name.contains("[2J") || name.contains("\u{fffd}[2J"),
+            "{name:?}"
+        );
+        let mut log = Log::new(&screen, Some("> ".to_owned()), false);
+        log.write_all(b"\x1b[31mred\nplain\n").expect("memory");
+        assert_eq!(shown.text(), "> \x1b[31mred\x1b[0m\n> plain\n");
+    }
+
+    #[test]
+    fn what_is_kept_back_is_shown_whole_or_not_at_all() {
+        let (shown, screen) = screen(false);
+        let mut log = Log::new(&screen, Some("a | ".to_owned()), true);
+        log.write_all(b"one\ntwo").expect("memory");
+        log.finish().expect("memory");
+        assert_eq!(shown.text(), "");
+        log.show().expect("memory");
+        assert_eq!(shown.text(), "a | one\na | two\n");
+    }
+
+    #[test]
+    fn a_status_is_below_everything_and_never_in_a_line() {
+        let (shown, screen) = screen(false);
+        screen.set_status("busy");
+        screen.write(b"one\n").expect("memory");
+        screen.write(b"half").expect("memory");
+        screen.set_status("still");
+        screen.write(b" and half\n").expect("memory");
+        screen.set_status("");
+        let (busy, still) = ("busy\r", "still\r");
+        let (erase, text) = ("\r\x1b[K", shown.text());
+        let want = format!("{busy}{erase}one\n{busy}{erase}half and half\n{still}{erase}");
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn a_line_without_end_is_torn() {
+        let (shown, screen) = screen(false);
+        let mut log = Log::new(&screen, Some("a | ".to_owned()), false);
+        log.write_all(&vec![b'x'; 100_000]).expect("memory");
+        assert!(shown.text().len() >= 64 * 1024, "nothing waits for ever");
+    }
+}
