@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out.
 
+mod archives;
 mod exec;
 mod health_check;
 mod helper_image;
@@ -55,6 +56,18 @@ enum Command {
     HelperImage(helper_image::HelperImage),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
+    /// Write caches, in the helper container
+    #[command(hide = true)]
+    CacheArchiver,
+    /// Bring caches back, in the helper container
+    #[command(hide = true)]
+    CacheExtractor,
+    /// Hand artifacts on, in the helper container
+    #[command(hide = true)]
+    ArtifactsUploader,
+    /// Fetch artifacts, in the helper container
+    #[command(hide = true)]
+    ArtifactsDownloader,
 }
 
 /// Options that count for all commands.
@@ -111,6 +124,10 @@ pub fn main() -> ExitCode {
         Command::Prune(prune) => prune.run(&globals),
         Command::HelperImage(image) => image.run(&globals),
         Command::HealthCheck(check) => Ok(check.run()),
+        Command::CacheArchiver => archives::archive_caches(),
+        Command::CacheExtractor => archives::restore_caches(),
+        Command::ArtifactsUploader => archives::upload_artifacts(),
+        Command::ArtifactsDownloader => archives::download_artifacts(),
     };
     result.map_or_else(|error| failed(&error), ExitCode::from)
 }
