@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Reason {
     /// Somebody asked for it: a signal, or the coordinator.
     Canceled,
+    /// The runner itself has to stop.
+    Stopped,
     /// The time allowed is over.
     TimedOut(Duration),
 }
@@ -120,6 +122,20 @@ impl Cancel {
         waited.unwrap_or_else(PoisonError::into_inner).0.reason
     }
 
+    /// Waits until this is triggered or [finished](Self::finish), and returns why it was.
+    #[must_use]
+    pub fn wait_for_it(&self) -> Option<Reason> {
+        let waiting = |state: &mut State| state.reason.is_none() && !state.done;
+        let waited = self.0.changed.wait_while(self.0.lock(), waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).reason
+    }
+
+    /// What hangs on this handle is over: there is nothing left to stop, and whoever waits goes on.
+    pub fn finish(&self) {
+        self.0.lock().done = true;
+        self.0.changed.notify_all();
+    }
+
     fn trigger_after(&self, limit: Duration) {
         // Of one that was triggered meanwhile, or that is done, this makes nothing.
         if self.wait(limit).is_none() {
@@ -157,8 +173,7 @@ impl std::ops::Deref for CancelScope {
 
 impl Drop for CancelScope {
     fn drop(&mut self) {
-        self.cancel.0.lock().done = true;
-        self.cancel.0.changed.notify_all();
+        self.cancel.finish();
         if let Some(timer) = self.timer.take() {
             // A timer that panicked has nothing left to stop.
             drop(timer.join());

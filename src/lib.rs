@@ -3,9 +3,11 @@
 pub mod cancel;
 pub mod cli;
 pub mod config;
+pub mod coordinator;
 pub mod docker;
 pub mod executor;
 pub mod helper;
+pub mod http;
 pub mod job;
 pub mod outcome;
 pub mod plan;

@@ -5,6 +5,7 @@
 //! in the docker client's environment.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::word::{Bindings, Piece, Slot, Word};
 use crate::secret::Secret;
@@ -192,9 +193,10 @@ impl DockerCommand {
         Self::new(&["logs", "--follow", "--"]).with([container])
     }
 
-    /// `docker kill`.
-    pub fn kill(container: impl Into<Word>) -> Self {
-        Self::new(&["kill", "--"]).with([container])
+    /// `docker stop`: TERM, and KILL after `grace`.
+    pub fn stop(container: impl Into<Word>, grace: Duration) -> Self {
+        // The long name of the option changed between clients.
+        Self::new(&["stop", "-t", &grace.as_secs().to_string(), "--"]).with([container])
     }
 
     /// `docker rm` of containers, whatever they do, with their anonymous volumes.
@@ -423,7 +425,7 @@ mod tests {
     #[test]
     fn an_unbound_slot_never_reaches_a_process() {
         assert_eq!(
-            DockerCommand::kill(Slot::new("x")).argv(None),
+            DockerCommand::start_attached(Slot::new("x")).argv(None),
             Err(Slot::new("x"))
         );
     }

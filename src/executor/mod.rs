@@ -45,6 +45,8 @@ pub struct Executor<'a> {
     pub first: bool,
     /// Hears what became of the job when its log is complete, before what it made is removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
+    /// Hears the name of each [`Span`] when it begins.
+    pub began: &'a (dyn Fn(&'static str) + Sync),
 }
 
 /// How a job ended.
@@ -113,6 +115,7 @@ struct Run<'a> {
     bindings: Mutex<Bindings>,
     made: Mutex<Made>,
     spans: Mutex<Vec<Span>>,
+    began: &'a (dyn Fn(&'static str) + Sync),
 }
 
 impl Executor<'_> {
@@ -132,6 +135,7 @@ impl Executor<'_> {
             bindings: Mutex::default(),
             made: Mutex::default(),
             spans: Mutex::default(),
+            began: self.began,
         };
         let result = thread::scope(|followers| {
             let result = run.job(followers);
@@ -151,8 +155,7 @@ impl Executor<'_> {
         let sgr = if outcome.is_success() { "32;1" } else { "31;1" };
         if let Err(error) = self
             .trace
-            .line(&self.trace.coloured(sgr, &outcome.to_string()))
-            .and_then(|()| self.trace.finish())
+            .end(&self.trace.coloured(sgr, &outcome.to_string()))
         {
             outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
         }
@@ -188,6 +191,7 @@ impl Run<'_> {
 
     /// Does something and notes how long it took.
     fn timed<T>(&self, name: &'static str, subject: &str, work: impl FnOnce() -> T) -> T {
+        (self.began)(name);
         let began = Instant::now();
         let result = work();
         let span = Span {
@@ -276,10 +280,7 @@ impl Run<'_> {
                 outcome = ended;
             }
         }
-        if self.canceled.reason().is_some() {
-            return Ok(Outcome::Canceled);
-        }
-        Ok(outcome)
+        Ok(self.canceled.reason().map_or(outcome, outcome_of_reason))
     }
 
     fn start_build(&self) -> Result<Session, Stop> {
@@ -292,6 +293,7 @@ impl Run<'_> {
 fn outcome_of_reason(reason: Reason) -> Outcome {
     match reason {
         Reason::Canceled => Outcome::Canceled,
+        Reason::Stopped => Outcome::SystemFailure("the runner was stopped".to_owned()),
         Reason::TimedOut(limit) => Outcome::TimedOut(limit),
     }
 }

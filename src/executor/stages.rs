@@ -1,12 +1,13 @@
 //! Stages: a script into a container, its output into the log, its exit status out.
 
 use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
 
 use super::{Run, Stop, outcome_of_reason, system_failure, words};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Reason};
 use crate::docker::DockerCommand;
 use crate::docker::client::{Session, Status};
-use crate::docker::error::Kind;
 use crate::outcome::Outcome;
 use crate::plan::Stage;
 use crate::script::NO_REPOSITORY;
@@ -14,6 +15,10 @@ use crate::script::NO_REPOSITORY;
 /// What is asked about a build container that ended.
 const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.Error}}";
 
+/// How long what is to end may take between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long docker may take to hear of an end.
+const ANSWER: Duration = Duration::from_secs(3);
 /// The status of what SIGKILL ended.
 const KILLED: i32 = 137;
 /// How long after the end an engine may hear why, as docker has times in the future.
@@ -53,23 +58,41 @@ impl Run<'_> {
         cancel: &Cancel,
     ) -> Result<Outcome, Stop> {
         let limited = cancel.child(stage.timeout);
-        match self.send(stage, session, &limited) {
-            Ok(status) => self.verified(status),
-            Err(Stop::Docker(error)) if error.kind == Kind::Canceled => {
-                // Only the client is gone. What runs behind it must not go on into the next stage.
-                let killed = self
-                    .docker
-                    .capture(&DockerCommand::kill(&self.plan.build.name));
-                if let Err(error) = killed
-                    && self.canceled.reason().is_none()
-                {
-                    log::debug!("after a time limit: {error}");
+        // Triggered, it ends the client; finished, it says that the client has ended.
+        let client = Cancel::new();
+        let sent = thread::scope(|scope| {
+            scope.spawn(|| {
+                if limited.wait_for_it().is_some() {
+                    self.end_build(&client);
                 }
-                Err(limited.reason().map_or(Stop::Docker(error), |reason| {
-                    Stop::Outcome(outcome_of_reason(reason))
-                }))
+            });
+            let sent = self.send(stage, session, &client);
+            client.finish();
+            limited.finish();
+            sent
+        });
+        match (limited.reason(), sent) {
+            (Some(reason), _) => Err(Stop::Outcome(outcome_of_reason(reason))),
+            (None, Ok(status)) => self.verified(status),
+            (None, Err(stop)) => Err(stop),
+        }
+    }
+
+    /// Ends what runs in the build container: TERM for all of it, and for what is still there after a while
+    /// KILL. The client ends with the container; one that does not is ended by `client`.
+    fn end_build(&self, client: &Cancel) {
+        let name = &self.plan.build.name;
+        let limit = Cancel::new().child(Some(GRACE + ANSWER));
+        // A shell as process 1 takes no notice of TERM, its children do.
+        let terminate = DockerCommand::exec().operands(name, ["sh", "-c", "kill -TERM -1"]);
+        let stop = DockerCommand::stop(name, GRACE);
+        for command in [terminate, stop] {
+            if let Err(error) = self.docker.capture_with(&command, None, &limit) {
+                log::debug!("while a build is stopped: {error}");
             }
-            Err(stop) => Err(stop),
+        }
+        if client.wait(ANSWER).is_none() {
+            client.trigger(Reason::Canceled);
         }
     }
 

@@ -79,8 +79,10 @@ impl Checkout {
                     remote: remote.map(|url| url.to_bstring().to_string()),
                 },
                 sha,
+                before_sha: None,
                 ref_name,
                 tag: tag.is_some(),
+                depth: 0,
             },
             directory: top,
         })

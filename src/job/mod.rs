@@ -2,7 +2,9 @@
 
 pub mod checkout;
 pub mod files;
+pub mod payload;
 pub mod pipeline;
+pub mod remote;
 mod tree;
 pub mod variables;
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use files::{Artifacts, Cache, Coordinator, Dependency};
+use remote::Remote;
 use variables::Variable;
 
 /// A job as the planner wants it.
@@ -54,6 +57,10 @@ pub struct Job {
     pub dependencies: Vec<Dependency>,
     /// Whose job it is, for its artifacts. `None`: a local one's.
     pub coordinator: Option<Coordinator>,
+    /// It fetches into the sources of its last run, unless `GIT_STRATEGY` says otherwise.
+    pub fetch: bool,
+    /// What must not be shown, beside its variables and credentials.
+    pub secrets: Vec<Secret>,
 }
 
 /// The user of a registry.
@@ -85,10 +92,14 @@ pub struct Sources {
     pub origin: Origin,
     /// The commit's id, in full.
     pub sha: String,
+    /// The commit before it, if anybody knows.
+    pub before_sha: Option<String>,
     /// Branch or tag, short.
     pub ref_name: String,
     /// Whether `ref_name` is a tag.
     pub tag: bool,
+    /// How many commits of history, unless `GIT_DEPTH` says otherwise; 0: all.
+    pub depth: u32,
 }
 
 /// Where a commit comes from.
@@ -102,6 +113,13 @@ pub enum Origin {
         alternates: Vec<Alternate>,
         /// The address of its remote `origin`, without credentials: what relative submodules refer to.
         remote: Option<String>,
+    },
+    /// A repository somewhere else.
+    Remote {
+        /// Where.
+        remote: Remote,
+        /// What to fetch where branches and tags do not lead to the commit.
+        refspecs: Vec<String>,
     },
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::files::{Artifacts, Caches, When};
 use super::tree::{Problem, join, json, typed, yaml};
-use super::variables::Variable;
+use super::variables::{Variable, scalar};
 use super::{ImageSpec, OneOrMany};
 use crate::outcome::InputError;
 
@@ -288,15 +288,6 @@ fn check_variables(variables: Option<&Map<String, Value>>, job: &str) -> Result<
         }
     }
     Ok(())
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Null => Some(String::new()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 /// The most similar of the known names, as the end of a sentence.

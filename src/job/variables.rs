@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::outcome::InputError;
 use crate::secret::Secret;
 
@@ -126,6 +128,17 @@ impl Variables {
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         matches!(self.get(name), Some("true" | "1" | "yes"))
+    }
+}
+
+/// A value as JSON has it: numbers and booleans as they are written, `null` is empty. `None` for lists and
+/// objects.
+pub(super) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Null => Some(String::new()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -18,6 +18,9 @@ use crate::secret::Secret;
 /// Its first process only keeps the helper there; it ends by itself should nobody remove it.
 const HELPER_COMMAND: [&str; 2] = ["sleep", "1000000"];
 
+/// What git takes for yes and no.
+const SWITCHES: [&str; 8] = ["true", "1", "yes", "on", "false", "0", "no", "off"];
+
 /// Writes commands for one job.
 pub(super) struct Builder<'a> {
     pub job: &'a Job,
@@ -99,9 +102,14 @@ impl Builder<'_> {
         }
     }
 
-    /// A shell in the running helper.
-    pub fn helper_shell(&self) -> DockerCommand {
-        DockerCommand::exec().operands(self.names.container("helper"), ["sh"])
+    /// A shell in the running helper, with these secrets as variables.
+    pub fn helper_shell(&self, secrets: &[(&str, Secret)]) -> DockerCommand {
+        let exec = secrets
+            .iter()
+            .fold(DockerCommand::exec(), |exec, (name, value)| {
+                exec.secret_env(name, value)
+            });
+        exec.operands(self.names.container("helper"), ["sh"])
     }
 
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
@@ -131,7 +139,7 @@ impl Builder<'_> {
         let shown = self
             .variables
             .iter()
-            .filter(|variable| variable.public && is_for_helper(&variable.name));
+            .filter(|variable| is_for_helper(variable));
         let run = shown.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
@@ -141,7 +149,10 @@ impl Builder<'_> {
             git_dir,
             alternates,
             ..
-        } = &self.job.sources.origin;
+        } = &self.job.sources.origin
+        else {
+            return vec![vec![finish(run)]];
+        };
         let mut places: Vec<(&Path, String)> = vec![(git_dir.as_path(), CHECKOUT_DIR.to_owned())];
         places.extend(alternates.iter().map(|alternate| {
             let objects = Path::new(CHECKOUT_DIR).join("objects");
@@ -215,13 +226,15 @@ fn shell(config: &RunnerConfig) -> Vec<&'static str> {
 
 /// Which of a job's variables the helper gets: those that describe the job or make git say more. None that
 /// changes what runs there, for the helper also sees tokens.
-fn is_for_helper(name: &str) -> bool {
-    name == "ALLOY_CI"
-        || name == "CI"
+fn is_for_helper(variable: &Variable) -> bool {
+    let name = variable.name.as_str();
+    // A switch, and no secret, though every variable of an AlloyCI project is called one.
+    let switch = name == "GIT_SSL_NO_VERIFY" && SWITCHES.contains(&variable.value.expose());
+    let shown = ["ALLOY_CI", "CI", "GIT_CURL_VERBOSE"].contains(&name)
         || ["CI_", "GIT_LFS_", "GIT_TRACE"]
             .iter()
-            .any(|prefix| name.starts_with(prefix))
-        || ["GIT_CURL_VERBOSE", "GIT_SSL_NO_VERIFY"].contains(&name)
+            .any(|prefix| name.starts_with(prefix));
+    switch || (variable.public && shown)
 }
 
 /// A secret whose name leads the docker client and whose value has several lines fits neither into the

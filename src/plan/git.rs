@@ -1,10 +1,14 @@
 //! What git is told: by the job's variables, by its environment, and by the helper's script.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::containers::Builder;
-use crate::job::Origin;
 use crate::job::variables::Variables;
+use crate::job::{Job, Origin};
 use crate::outcome::InputError;
 use crate::script::{CHECKOUT_DIR, GetSources};
+use crate::secret::Secret;
 
 /// What a job's variables say about its sources.
 pub(super) struct GitSettings {
@@ -19,10 +23,15 @@ pub(super) struct GitSettings {
 }
 
 impl GitSettings {
-    pub fn read(variables: &Variables) -> Result<Self, InputError> {
+    pub fn read(job: &Job, variables: &Variables) -> Result<Self, InputError> {
+        let strategies = if job.fetch {
+            ["fetch", "clone", "none"]
+        } else {
+            ["clone", "fetch", "none"]
+        };
         Ok(Self {
-            strategy: one_of(variables, "GIT_STRATEGY", &["clone", "fetch", "none"])?,
-            depth: number(variables, "GIT_DEPTH", 0)?,
+            strategy: one_of(variables, "GIT_STRATEGY", &strategies)?,
+            depth: number(variables, "GIT_DEPTH", job.sources.depth)?,
             checkout: one_of(variables, "GIT_CHECKOUT", &["true", "false"])? == "true",
             submodules: one_of(
                 variables,
@@ -66,6 +75,17 @@ fn number(variables: &Variables, name: &str, default: u32) -> Result<u32, InputE
             ))
         }),
     }
+}
+
+/// Who git is where the sources come from, as HTTP has it: the base64 of `user:password`.
+pub(super) fn authorization(job: &Job) -> Option<Secret> {
+    let Origin::Remote { remote, .. } = &job.sources.origin else {
+        return None;
+    };
+    let (user, password) = remote.login.as_ref()?;
+    Some(Secret::new(
+        STANDARD.encode(format!("{user}:{}", password.expose())),
+    ))
 }
 
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
@@ -113,15 +133,32 @@ impl Builder<'_> {
         open: &'b [String],
         kept: &'b [String],
     ) -> GetSources<'b> {
-        let Origin::Checkout { remote, .. } = &self.job.sources.origin;
+        let mut site = "";
+        let (url, local, remote, refspecs) = match &self.job.sources.origin {
+            Origin::Checkout { remote, .. } => {
+                let remote = remote.as_deref().unwrap_or(CHECKOUT_DIR);
+                (CHECKOUT_DIR, true, remote, &[][..])
+            }
+            Origin::Remote { remote, refspecs } => {
+                site = &remote.site;
+                (
+                    remote.address.as_str(),
+                    false,
+                    remote.address.as_str(),
+                    &refspecs[..],
+                )
+            }
+        };
         GetSources {
             strategy: settings.strategy,
             directory: &self.layout.directory,
             open,
             kept,
-            url: CHECKOUT_DIR,
-            local: true,
-            remote: remote.as_deref().unwrap_or(CHECKOUT_DIR),
+            url,
+            local,
+            remote,
+            refspecs,
+            site,
             sha: &self.job.sources.sha,
             ref_name: &self.job.sources.ref_name,
             depth: settings.depth,

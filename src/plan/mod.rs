@@ -170,7 +170,7 @@ impl Plan {
         let policies = allowed::policies(&config.docker)?;
         allowed::user(&config.docker)?;
         let image = image(job, config, &variables)?;
-        let fetches = GitSettings::read(&variables)?.strategy == "fetch";
+        let fetches = GitSettings::read(job, &variables)?.strategy == "fetch";
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
         let builder = Builder {
             job,
@@ -254,6 +254,7 @@ impl Plan {
                 .filter(|variable| !variable.public)
                 .map(|variable| variable.value.clone())
                 .chain(registries.secrets)
+                .chain(variables::secrets(job, host))
                 .collect(),
             registries: registries.brought,
         })

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::Build;
 use super::containers::Builder;
-use super::git::GitSettings;
+use super::git::{self, GitSettings};
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::job::Job;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
-use crate::script::{BuildScript, GetSources};
+use crate::script::{AUTHORIZATION, BuildScript, GetSources};
 
 /// How long an `after_script` may take unless the job says so.
 pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -63,7 +63,7 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         layout,
         ..
     } = builder;
-    let settings = GitSettings::read(variables)?;
+    let settings = GitSettings::read(job, variables)?;
     let made = builder.mounts.iter().filter(|mount| mount.made.is_some());
     let open: Vec<String> = layout
         .parents()
@@ -80,10 +80,15 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         certificates: &host.certificates,
         ..builder.sources(&settings, &open, &kept)
     };
+    // Git learns from its environment who it is.
+    let login: Vec<_> = git::authorization(job)
+        .map(|authorization| (AUTHORIZATION, authorization))
+        .into_iter()
+        .collect();
     let get_sources = Stage {
         name: "get_sources",
         place: Place::Helper,
-        command: builder.helper_shell(),
+        command: builder.helper_shell(&login),
         script: Word::from(sources.text()),
         when: When::OnSuccess,
         attempts: settings.attempts,

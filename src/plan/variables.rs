@@ -1,13 +1,20 @@
 //! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
 
-use super::Host;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
 use super::volumes::Layout;
+use super::{Host, git};
 use crate::config::RunnerConfig;
+use crate::job::remote::passwords_in;
 use crate::job::variables::{Variable, Variables};
-use crate::job::{Job, slug};
+use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// Shorter ones are in too many other words.
+const MIN_SECRET: usize = 4;
 
 /// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
 /// (configuration, "Directories and volumes").
@@ -27,11 +34,35 @@ pub(super) fn resolve(
     }
     all.extend(predefined(job, config, names, host, layout));
     all.extend(job.variables.iter().cloned());
+    let secrets = secrets(job, host);
+    let tells = |value: &str| {
+        let of = |secret: &&Secret| secret.expose().len() >= MIN_SECRET;
+        secrets
+            .iter()
+            .filter(of)
+            .any(|secret| value.contains(secret.expose()))
+    };
     for variable in &mut all {
         // Whoever refers to it refers to passwords.
-        variable.public &= variable.name != DOCKER_AUTH_CONFIG;
+        variable.public &= variable.name != DOCKER_AUTH_CONFIG && !tells(variable.value.expose());
     }
     Variables::resolve(all)
+}
+
+/// What must not be shown though no variable says so: the job's tokens, and passwords of addresses.
+pub(super) fn secrets(job: &Job, host: &Host) -> Vec<Secret> {
+    let mut secrets = job.secrets.clone();
+    if let Origin::Remote { remote, .. } = &job.sources.origin
+        && let Some((_, password)) = &remote.login
+    {
+        let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
+        secrets.push(Secret::new(encoded));
+        secrets.push(password.clone());
+    }
+    secrets.extend(git::authorization(job));
+    let proxies = host.proxies.iter();
+    secrets.extend(proxies.flat_map(|(_, address)| passwords_in(address)));
+    secrets
 }
 
 fn predefined(
@@ -50,7 +81,10 @@ fn predefined(
         ("CI_SERVER_NAME", "AlloyCI".into()),
         ("CI_DISPOSABLE_ENVIRONMENT", "true".into()),
         ("CI_BUILDS_DIR", layout.builds.clone()),
-        ("CI_COMMIT_BEFORE_SHA", "0".repeat(40)),
+        (
+            "CI_COMMIT_BEFORE_SHA",
+            sources.before_sha.clone().unwrap_or_else(|| "0".repeat(40)),
+        ),
         ("CI_COMMIT_REF_NAME", sources.ref_name.clone()),
         ("CI_COMMIT_REF_SLUG", slug(&sources.ref_name)),
         ("CI_COMMIT_SHA", sources.sha.clone()),
@@ -82,6 +116,9 @@ fn predefined(
         all.push(("CI_COMMIT_TAG", sources.ref_name.clone()));
     } else {
         all.push(("CI_COMMIT_BRANCH", sources.ref_name.clone()));
+    }
+    if let Origin::Remote { remote, .. } = &sources.origin {
+        all.push(("CI_REPOSITORY_URL", remote.with_login()));
     }
     // A branch called `$x` is called that.
     all.into_iter()

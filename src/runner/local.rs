@@ -129,6 +129,8 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
+            fetch: false,
+            secrets: Vec::new(),
         }
     }
 
@@ -176,7 +178,9 @@ impl Local {
             &Run {
                 log: &|| Box::new(std::io::stdout()),
                 beside: &|trace| warn_if_dirty(checkout, trace),
+                output_limit: None,
                 ended: &|_| {},
+                began: &|_| {},
                 cancel: &cancel,
             },
         )?;

@@ -39,10 +39,14 @@ pub struct Worker {
 pub struct Run<'a> {
     /// Opens the log. It is asked again where the job has to take another concurrent id, and goes on then.
     pub log: &'a dyn Fn() -> Box<dyn Write + Send>,
+    /// Where the log is cut, in kilobytes.
+    pub output_limit: Option<u64>,
     /// Runs once, beside the job.
     pub beside: &'a (dyn Fn(&Trace) + Sync),
     /// Hears what became of the job when its log is complete, before what it made is removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
+    /// Hears the name of each [`crate::executor::Span`] when it begins.
+    pub began: &'a (dyn Fn(&'static str) + Sync),
     /// Whoever wants to stop it.
     pub cancel: &'a Cancel,
 }
@@ -93,6 +97,10 @@ impl Worker {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let plan = Plan::new(job, &self.config, &names, &self.host)?;
             let trace = Trace::new((run.log)(), Masker::new(&plan.secrets), self.host.colour);
+            let trace = match run.output_limit {
+                Some(kilobytes) => trace.limited(kilobytes),
+                None => trace,
+            };
             let executor = Executor {
                 plan: &plan,
                 docker: &self.docker,
@@ -101,6 +109,7 @@ impl Worker {
                 build_lock: &build_lock,
                 first,
                 ended: run.ended,
+                began: run.began,
             };
             let report = thread::scope(|scope| {
                 if first {

@@ -58,15 +58,33 @@ git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
 has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
 fetch() { git fetch -q --force --update-shallow "$@"; }
 
-if [ "$depth" -gt 0 ]; then
-  fetch --no-tags --depth "$depth" origin "$sha"
+# What the coordinator would fetch; its stars are git's and not the shell's.
+fetch_refspecs() {
+  [ -n "$refspecs" ] || return 1
+  set -f
+  # shellcheck disable=SC2086  # a list
+  fetch origin $refspecs || :
+  set +f
+  has_commit
+}
+
+# Who git is stands in its environment, which no list of processes shows.
+if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
+  export "GIT_CONFIG_KEY_$GIT_CONFIG_COUNT=http.$site/.extraHeader" \
+    "GIT_CONFIG_VALUE_$GIT_CONFIG_COUNT=Authorization: Basic $ALLOY_GIT_AUTHORIZATION" \
+    GIT_CONFIG_COUNT=$((GIT_CONFIG_COUNT + 1))
+  unset ALLOY_GIT_AUTHORIZATION
+fi
+
+if [ "$depth" -gt 0 ] && { fetch --no-tags --depth "$depth" origin "$sha" || [ -n "$local" ]; }; then
+  :
 else
   set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
   if [ -n "$local" ]; then
     fetch --prune origin "$@" "$sha"
   else
     fetch --prune origin "$@"
-    has_commit || fetch origin "$sha" || fetch origin '+refs/pull/*:refs/remotes/pull/*'
+    has_commit || fetch origin "$sha" || fetch_refspecs || fetch origin '+refs/pull/*:refs/remotes/pull/*'
   fi
 fi
 if ! has_commit; then

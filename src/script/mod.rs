@@ -12,6 +12,9 @@ pub const NO_REPOSITORY: i32 = 66;
 /// Where the helper finds a checkout's git directory.
 pub const CHECKOUT_DIR: &str = "/alloy/source";
 
+/// The variable of the helper that says who git is: the base64 of `user:password`.
+pub const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
+
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [
     "sh",
@@ -122,6 +125,10 @@ pub struct GetSources<'a> {
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
     pub local: bool,
+    /// The scheme and host that [`AUTHORIZATION`] is for.
+    pub site: &'a str,
+    /// What to fetch where neither branches nor tags lead to the commit.
+    pub refspecs: &'a [String],
     /// What the remote `origin` is called afterwards.
     pub remote: &'a str,
     /// The commit.
@@ -148,6 +155,8 @@ impl GetSources<'_> {
             ("directory", self.directory),
             ("url", self.url),
             ("local", if self.local { "yes" } else { "" }),
+            ("site", self.site),
+            ("refspecs", &self.refspecs.join(" ")),
             ("remote", self.remote),
             ("sha", self.sha),
             ("ref_name", self.ref_name),

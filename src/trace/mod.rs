@@ -1,10 +1,12 @@
 //! A job's log on its way out: masks secrets, keeps lines whole, hands on to whoever shows it.
 
+mod limited;
 pub mod mask;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use limited::Limited;
 use mask::Masker;
 
 /// Where a job's output and the runner's own lines about it go. All threads of a job share it.
@@ -16,7 +18,7 @@ pub struct Trace {
 
 struct Inner {
     masker: Masker,
-    out: Box<dyn Write + Send>,
+    out: Limited,
     /// The last byte handed in, to begin the runner's own lines on a line of their own.
     last: u8,
 }
@@ -28,11 +30,19 @@ impl Trace {
         Self {
             inner: Mutex::new(Inner {
                 masker,
-                out,
+                out: Limited::new(out),
                 last: b'\n',
             }),
             colour,
         }
+    }
+
+    /// The same, but what comes after so many kilobytes is dropped, with a line that says so, up to the
+    /// [end](Self::end).
+    #[must_use]
+    pub fn limited(self, kilobytes: u64) -> Self {
+        self.lock().out.limit = Some(kilobytes);
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -79,11 +89,19 @@ impl Trace {
         }
     }
 
-    /// Hands on what was held back for masking: nothing follows.
+    /// The last line. It hands on what was held back for masking, and no limit counts for it.
     ///
     /// # Errors
     /// Those of the writer behind it.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn end(&self, text: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Inner { masker, out, last } = &mut *inner;
+        masker.finish(out)?;
+        if out.lift() {
+            *last = b'\n';
+        }
+        drop(inner);
+        self.line(text)?;
         let inner = &mut *self.lock();
         inner.masker.finish(&mut inner.out)?;
         inner.out.flush()
@@ -124,15 +142,33 @@ mod tests {
         let trace = Trace::new(Box::new(shown.clone()), Masker::new(&[]), false);
         for step in [
             trace.write(b"no newline"),
-            trace.line("Job succeeded"),
             trace.warning("x"),
-            trace.finish(),
+            trace.end("Job succeeded"),
         ] {
             step.expect("memory");
         }
         assert_eq!(
             *shown.0.lock().expect("no panic"),
-            b"no newline\nJob succeeded\nWARNING: x\n"
+            b"no newline\nWARNING: x\nJob succeeded\n"
         );
+    }
+
+    #[test]
+    fn a_limited_log_says_where_it_is_cut_and_how_the_job_ended() {
+        let shown = Shown::default();
+        let trace = Trace::new(Box::new(shown.clone()), Masker::new(&[]), false).limited(1);
+        let line = [b'x'; 700];
+        for step in [
+            trace.write(&line),
+            trace.write(&line),
+            trace.write(&line),
+            trace.end("Job succeeded"),
+        ] {
+            step.expect("memory");
+        }
+        let text = String::from_utf8(shown.0.lock().expect("no panic").clone()).expect("UTF-8");
+        let cut = "x\n[the log is cut here: it has 1 kB, and output_limit allows no more]\nJob succeeded\n";
+        assert!(text.ends_with(cut), "{text}");
+        assert_eq!(text.matches('x').count(), 1024);
     }
 }

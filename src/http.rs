@@ -1,0 +1,112 @@
+//! The HTTP client: whom it trusts, who it is, and how long it waits.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::outcome::InputError;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Whom TLS connections trust beside the system's authorities, and which certificate they show.
+#[derive(Clone, Debug, Default)]
+pub struct Tls<'a> {
+    /// A PEM file with authorities.
+    pub authorities: Option<&'a Path>,
+    /// A PEM file with our certificate and those that lead to an authority.
+    pub certificate: Option<&'a Path>,
+    /// A PEM file with its key.
+    pub key: Option<&'a Path>,
+}
+
+/// A client. It follows no redirect, takes every status for an answer, and goes through the proxies of the
+/// environment (`HTTPS_PROXY`, `NO_PROXY` and their family).
+///
+/// # Errors
+/// [`InputError`] with the file that cannot be read or has nothing of its kind in it.
+pub fn agent(tls: &Tls, user_agent: &str) -> Result<Agent, InputError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(authorities(tls)?)))
+        .client_cert(client_certificate(tls)?)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(config)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(CONNECT))
+        .user_agent(user_agent)
+        .build();
+    Ok(config.new_agent())
+}
+
+/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, if they are set) and ours.
+fn authorities(tls: &Tls) -> Result<Vec<Certificate<'static>>, InputError> {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        log::debug!("some of the system's certificate authorities cannot be read: {error}");
+    }
+    let mut all: Vec<_> = system
+        .certs
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    if let Some(file) = tls.authorities {
+        let more = certificates(file)?;
+        all.extend(more);
+    }
+    Ok(all)
+}
+
+fn client_certificate(tls: &Tls) -> Result<Option<ClientCert>, InputError> {
+    let (certificate, key) = match (tls.certificate, tls.key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => {
+            return Err(InputError::new(
+                "tls-cert-file and tls-key-file belong together, and one of them is missing",
+            ));
+        }
+    };
+    let chain = certificates(certificate)?;
+    let key = items(key)?
+        .into_iter()
+        .find_map(|item| match item {
+            PemItem::PrivateKey(key) => Some(key),
+            _ => None,
+        })
+        .ok_or_else(|| InputError::new(format!("{} holds no key in PEM", key.display())))?;
+    Ok(Some(ClientCert::new_with_certs(&chain, key)))
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, InputError> {
+    let found: Vec<_> = items(file)?
+        .into_iter()
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(InputError::new(format!(
+            "{} holds no certificate in PEM",
+            file.display()
+        )));
+    }
+    Ok(found)
+}
+
+fn items(file: &Path) -> Result<Vec<PemItem<'static>>, InputError> {
+    let text = fs::read(file)
+        .map_err(|error| InputError::new(format!("cannot read {}: {error}", file.display())))?;
+    parse_pem(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| InputError::new(format!("cannot read {}: {error}", file.display())))
+}

@@ -1,0 +1,398 @@
+//! A job as a coordinator hands it out (coordinator-api, "A job as AlloyCI sends it"; GitLab's is a superset).
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::checkout::project_path;
+use super::files::{Artifacts, Cache, Coordinator, Dependency};
+use super::remote::Remote;
+use super::variables::{Variable, scalar};
+use super::{
+    Credential, ImageForm, ImageSpec, ImageTable, Job, OneOrMany, Origin, Project, Sources,
+};
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
+const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
+
+/// What was handed out. The coordinator takes the job for running from then on, so whoever cannot run it has
+/// to report that.
+#[derive(Debug)]
+pub struct HandOut {
+    /// The coordinator's number of the job.
+    pub id: u64,
+    /// What the coordinator knows the job by.
+    pub token: Secret,
+    /// The job, or why it cannot be read.
+    pub job: Result<Box<Job>, InputError>,
+}
+
+/// Reads the body of a hand-out, also one that was torn on its way. `None` where not even the job's id and
+/// token came through. `api` is the address that it came from, without `/jobs/…`.
+#[must_use]
+pub fn read(body: &[u8], api: &str) -> Option<HandOut> {
+    let mut key = Key::default();
+    let whole = key.read(body);
+    let (id, token) = (key.id?, Secret::new(key.token?));
+    let job = match whole {
+        Err(error) => Err(InputError::new(format!(
+            "what the coordinator sent of the job cannot be read: {error}"
+        ))),
+        Ok(()) => parse(body, api).map(Box::new),
+    };
+    Some(HandOut { id, token, job })
+}
+
+/// The two members that make a job reportable, taken from as much of the body as there is.
+#[derive(Default)]
+struct Key {
+    id: Option<u64>,
+    token: Option<String>,
+}
+
+impl Key {
+    fn read(&mut self, body: &[u8]) -> serde_json::Result<()> {
+        struct Members<'a>(&'a mut Key);
+        impl<'de> Visitor<'de> for Members<'_> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object with `id` and `token`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "id" => self.0.id = Some(map.next_value()?),
+                        "token" => self.0.token = Some(map.next_value()?),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(())
+            }
+        }
+        let mut input = serde_json::Deserializer::from_slice(body);
+        input.deserialize_map(Members(self))?;
+        input.end()
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    id: u64,
+    token: String,
+    #[serde(default)]
+    allow_git_fetch: Option<bool>,
+    #[serde(default)]
+    job_info: JobInfo,
+    git_info: GitInfo,
+    runner_info: Option<RunnerInfo>,
+    variables: Option<Vec<PayloadVariable>>,
+    steps: Vec<Step>,
+    image: Option<PayloadImage>,
+    services: Option<Vec<PayloadImage>>,
+    artifacts: Option<Vec<Option<Artifacts>>>,
+    cache: Option<Vec<Option<Cache>>>,
+    dependencies: Option<Vec<PayloadDependency>>,
+    credentials: Option<Vec<PayloadCredential>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JobInfo {
+    name: Option<String>,
+    stage: Option<String>,
+    project_id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct GitInfo {
+    repo_url: String,
+    r#ref: String,
+    sha: String,
+    before_sha: Option<String>,
+    ref_type: Option<String>,
+    depth: Option<u32>,
+    refspecs: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RunnerInfo {
+    timeout: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct PayloadVariable {
+    key: String,
+    #[serde(default)]
+    value: Value,
+    public: Option<bool>,
+    masked: Option<bool>,
+    file: Option<bool>,
+    raw: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    name: Option<String>,
+    script: Option<OneOrMany<String>>,
+    timeout: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or an object with `name`")]
+enum PayloadImage {
+    Name(String),
+    Table(PayloadImageTable),
+}
+
+#[derive(Deserialize)]
+struct PayloadImageTable {
+    name: Option<String>,
+    alias: Option<OneOrMany<String>>,
+    entrypoint: Option<OneOrMany<String>>,
+    command: Option<OneOrMany<String>>,
+}
+
+#[derive(Deserialize)]
+struct PayloadDependency {
+    id: u64,
+    #[serde(default)]
+    name: String,
+    token: String,
+    artifacts_file: Option<ArtifactsFile>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactsFile {
+    filename: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PayloadCredential {
+    r#type: Option<String>,
+    url: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+}
+
+fn parse(body: &[u8], api: &str) -> Result<Job, InputError> {
+    let mut input = serde_json::Deserializer::from_slice(body);
+    let payload: Payload = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        // The message would quote the value, which may be a secret.
+        let what = error.inner().to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        let what = what.split_once(": ").map_or(what, |(kind, _)| kind);
+        InputError::new(format!(
+            "what the coordinator sent of the job has an unexpected value at {}: {what}",
+            error.path()
+        ))
+    })?;
+    payload.into_job(api)
+}
+
+impl Payload {
+    fn into_job(self, api: &str) -> Result<Job, InputError> {
+        let remote = Remote::parse(&self.git_info.repo_url)?;
+        let mut secrets = vec![Secret::new(&self.token)];
+        let (namespace, name) = project_path(&remote.path).unwrap_or_else(|| {
+            let name = remote.path.trim_matches('/').trim_end_matches(".git");
+            project_path(&format!("project/{name}")).unwrap_or_default()
+        });
+        let dependencies: Vec<Dependency> = self
+            .dependencies
+            .into_iter()
+            .flatten()
+            .map(PayloadDependency::into_dependency)
+            .collect();
+        secrets.extend(dependencies.iter().map(|of| of.token.clone()));
+        let mut script = Vec::new();
+        let mut after_script = Vec::new();
+        let (mut script_timeout, mut after_script_timeout) = (None, None);
+        for step in self.steps {
+            let commands: Vec<String> = step.script.map(Vec::from).unwrap_or_default();
+            let timeout = seconds(step.timeout);
+            if step.name.as_deref() == Some("after_script") {
+                after_script.extend(commands);
+                after_script_timeout = timeout;
+            } else {
+                script.extend(commands);
+                // One script is made of them.
+                script_timeout = script_timeout
+                    .into_iter()
+                    .chain(timeout)
+                    .reduce(|a, b| a + b);
+            }
+        }
+        Ok(Job {
+            id: self.id,
+            name: self.job_info.name.unwrap_or_else(|| self.id.to_string()),
+            stage: self.job_info.stage.unwrap_or_else(|| "test".to_owned()),
+            project: Project {
+                id: self.job_info.project_id.unwrap_or_default(),
+                namespace,
+                name,
+            },
+            sources: sources(self.git_info, remote)?,
+            image: self.image.and_then(PayloadImage::into_spec),
+            services: self
+                .services
+                .into_iter()
+                .flatten()
+                .filter_map(PayloadImage::into_spec)
+                .collect(),
+            variables: variables(self.variables.unwrap_or_default())?,
+            script,
+            after_script,
+            script_timeout,
+            after_script_timeout,
+            timeout: seconds(self.runner_info.and_then(|info| info.timeout)),
+            credentials: self
+                .credentials
+                .into_iter()
+                .flatten()
+                .filter_map(PayloadCredential::into_credential)
+                .collect(),
+            caches: self.cache.into_iter().flatten().flatten().collect(),
+            artifacts: self.artifacts.into_iter().flatten().flatten().collect(),
+            dependencies,
+            coordinator: Some(Coordinator {
+                api: api.to_owned(),
+                token: Secret::new(self.token),
+            }),
+            fetch: self.allow_git_fetch.unwrap_or_default(),
+            secrets,
+        })
+    }
+}
+
+/// A time limit; 0 is none.
+fn seconds(number: Option<u64>) -> Option<Duration> {
+    number.filter(|number| *number > 0).map(Duration::from_secs)
+}
+
+/// The commit, and what its branch or tag is called: AlloyCI sends full refs, `owner:branch` for a fork's
+/// pull request, and `branch` for the type of all; GitLab sends short names.
+fn sources(info: GitInfo, remote: Remote) -> Result<Sources, InputError> {
+    let good =
+        |sha: &str| [40, 64].contains(&sha.len()) && sha.chars().all(|c| c.is_ascii_hexdigit());
+    if !good(&info.sha) {
+        return Err(InputError::new(format!(
+            "`{}` is no commit id",
+            info.sha.escape_debug()
+        )));
+    }
+    let (ref_name, tag) = match info.r#ref.split_once("refs/") {
+        Some(("", rest)) => match rest.split_once('/') {
+            Some(("heads", name)) => (name.to_owned(), false),
+            Some(("tags", name)) => (name.to_owned(), true),
+            _ => (info.r#ref, false),
+        },
+        _ => (info.r#ref, info.ref_type.as_deref() == Some("tag")),
+    };
+    if ref_name.chars().any(char::is_control) {
+        return Err(InputError::new("the ref has control characters"));
+    }
+    let refspecs = info.refspecs.unwrap_or_default().into_iter();
+    Ok(Sources {
+        origin: Origin::Remote {
+            remote,
+            refspecs: refspecs.filter(|spec| is_refspec(spec)).collect(),
+        },
+        sha: info.sha.to_ascii_lowercase(),
+        before_sha: info.before_sha.filter(|sha| good(sha)),
+        ref_name,
+        tag,
+        depth: info.depth.unwrap_or(0),
+    })
+}
+
+/// `+refs/…:refs/…`, and nothing that git could take for something else.
+fn is_refspec(spec: &str) -> bool {
+    let good = |name: &str| {
+        name.starts_with("refs/")
+            && !name.contains("..")
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "/._-*".contains(c))
+    };
+    let spec = spec.strip_prefix('+').unwrap_or(spec);
+    spec.split_once(':')
+        .map_or_else(|| good(spec), |(from, to)| good(from) && good(to))
+}
+
+fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
+    let of_gitlab = sent.iter().any(|variable| variable.key == "GITLAB_CI");
+    let mut predefined = (!of_gitlab).then_some(GIT_SSL_NO_VERIFY);
+    let mut variables = Vec::new();
+    for variable in sent {
+        let public = variable.public.unwrap_or_default() && !variable.masked.unwrap_or_default();
+        // AlloyCI's own comes before the project's and the job's.
+        if public && predefined == Some(variable.key.as_str()) {
+            predefined = None;
+            continue;
+        }
+        let value = scalar(&variable.value).ok_or_else(|| {
+            InputError::new(format!(
+                "the variable {} is neither a string nor a number nor a boolean",
+                variable.key.escape_debug()
+            ))
+        })?;
+        variables.push(Variable {
+            public,
+            file: variable.file.unwrap_or_default(),
+            raw: variable.raw.unwrap_or_default(),
+            ..Variable::public(variable.key, value)
+        });
+    }
+    Ok(variables)
+}
+
+impl PayloadImage {
+    /// `None` where nobody named one.
+    fn into_spec(self) -> Option<ImageSpec> {
+        let form = match self {
+            Self::Name(name) => ImageForm::Name(name),
+            Self::Table(table) => ImageForm::Table(ImageTable {
+                name: table.name.filter(|name| !name.is_empty())?,
+                alias: table.alias,
+                entrypoint: table.entrypoint,
+                command: table.command,
+            }),
+        };
+        Some(form.into())
+    }
+}
+
+impl PayloadDependency {
+    fn into_dependency(self) -> Dependency {
+        let file = self.artifacts_file.and_then(|file| file.filename);
+        Dependency {
+            id: self.id,
+            name: self.name,
+            token: Secret::new(self.token),
+            file_name: file.unwrap_or_else(|| "artifacts.zip".to_owned()),
+        }
+    }
+}
+
+impl PayloadCredential {
+    /// Other types than `registry` are not for docker.
+    fn into_credential(self) -> Option<Credential> {
+        (self.r#type.as_deref().unwrap_or("registry") == "registry").then(|| Credential {
+            url: self.url,
+            username: self.username,
+            password: Secret::new(self.password),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

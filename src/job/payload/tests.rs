@@ -1,0 +1,167 @@
+use std::time::Duration;
+
+use super::read;
+use crate::job::files::{CachePolicy, When};
+use crate::job::{Job, Origin};
+
+const ALLOYCI: &str = include_str!("../../../fixtures/payloads/alloyci.json");
+const GITLAB: &str = include_str!("../../../fixtures/payloads/gitlab.json");
+
+fn job(text: &str) -> Job {
+    let out = read(text.as_bytes(), "https://c/api/v4").expect("id and token");
+    *out.job.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn value<'a>(job: &'a Job, name: &str) -> Option<(&'a str, bool)> {
+    let variable = job
+        .variables
+        .iter()
+        .find(|variable| variable.name == name)?;
+    Some((variable.value.expose(), variable.public))
+}
+
+#[test]
+fn alloyci_and_its_surprises() {
+    let job = job(ALLOYCI);
+    assert_eq!((job.id, job.project.id), (17, 3));
+    assert_eq!(job.project.namespace, "acme");
+    assert_eq!(
+        (job.sources.ref_name.as_str(), job.sources.tag),
+        ("master", false)
+    );
+    assert_eq!(job.image, None, "nobody named one");
+    assert_eq!(job.services[0].name, "postgres:9.3");
+    assert_eq!((job.caches.len(), job.artifacts.len()), (0, 0));
+    assert_eq!(value(&job, "CI_COMMIT_PUSHER"), Some(("", true)));
+    assert_eq!(value(&job, "RETRIES"), Some(("3", true)));
+    assert_eq!(value(&job, "DEEP"), Some(("false", true)));
+    assert_eq!(value(&job, "DB_PASSWORD"), Some(("secret", false)));
+    assert_eq!(value(&job, "GIT_SSL_NO_VERIFY"), None);
+    assert_eq!(job.script, ["bundle install", "rake"]);
+    assert_eq!(job.after_script, ["rm x"]);
+    assert_eq!(job.timeout, Some(Duration::from_hours(1)));
+    assert!(job.fetch);
+    assert_eq!(job.dependencies[0].id, 16);
+    let Origin::Remote { remote, .. } = &job.sources.origin else {
+        panic!("{:?}", job.sources.origin);
+    };
+    assert_eq!(remote.address, "https://host/acme/site.git");
+    let secrets: Vec<&str> = job
+        .secrets
+        .iter()
+        .map(crate::secret::Secret::expose)
+        .collect();
+    assert_eq!(secrets, ["job-token", "other-token"]);
+}
+
+#[test]
+fn gitlab_and_its_superset() {
+    let job = job(GITLAB);
+    assert_eq!(
+        (job.sources.ref_name.as_str(), job.sources.tag),
+        ("v1.0", true)
+    );
+    assert_eq!(job.sources.depth, 20);
+    assert_eq!(job.project.namespace, "acme/group");
+    assert_eq!(value(&job, "GIT_SSL_NO_VERIFY"), Some(("true", true)));
+    assert_eq!(value(&job, "CI_JOB_TOKEN"), Some(("glcbt-64_abc", false)));
+    assert!(job.variables.iter().any(|variable| variable.file));
+    assert_eq!(job.services[0].alias, ["db", "pg"]);
+    assert_eq!(job.artifacts[0].when, When::Always);
+    assert_eq!(job.caches[0].policy, CachePolicy::Pull);
+    assert!(job.caches[0].untracked);
+    assert_eq!(job.credentials.len(), 1);
+    let Origin::Remote { refspecs, .. } = &job.sources.origin else {
+        panic!("{:?}", job.sources.origin);
+    };
+    assert_eq!(refspecs.len(), 2, "{refspecs:?}");
+}
+
+#[test]
+fn refs_are_full_short_or_of_a_fork() {
+    for (sent, kind, name, tag) in [
+        ("refs/heads/a/b", "branch", "a/b", false),
+        ("refs/tags/v1", "branch", "v1", true),
+        ("octocat:patch-1", "branch", "octocat:patch-1", false),
+        (
+            "refs/merge-requests/1/head",
+            "branch",
+            "refs/merge-requests/1/head",
+            false,
+        ),
+        ("v1", "tag", "v1", true),
+    ] {
+        let text = ALLOYCI.replace("refs/heads/master", sent).replace(
+            "\"ref_type\": \"branch\"",
+            &format!("\"ref_type\": \"{kind}\""),
+        );
+        let job = job(&text);
+        assert_eq!(
+            (job.sources.ref_name.as_str(), job.sources.tag),
+            (name, tag),
+            "{sent}"
+        );
+    }
+}
+
+#[test]
+fn a_project_or_job_may_still_switch_off_tls_checks() {
+    let again = r#"{"key": "GIT_SSL_NO_VERIFY", "value": "1", "public": true}"#;
+    let text = ALLOYCI.replace(
+        r#"{"key": "RETRIES""#,
+        &format!(r#"{again}, {{"key": "RETRIES""#),
+    );
+    assert_eq!(value(&job(&text), "GIT_SSL_NO_VERIFY"), Some(("1", true)));
+    let secret = ALLOYCI.replace(
+        r#""value": "true", "public": true},
+                {"key": "CI_COMMIT"#,
+        r#""value": "true", "public": false},
+                {"key": "CI_COMMIT"#,
+    );
+    assert_eq!(
+        value(&job(&secret), "GIT_SSL_NO_VERIFY"),
+        Some(("true", false))
+    );
+}
+
+#[test]
+fn what_was_torn_is_still_somebodys_job() {
+    for cut in 0..ALLOYCI.len() {
+        let out = read(&ALLOYCI.as_bytes()[..cut], "https://c/api/v4");
+        assert_eq!(out.is_some(), cut > 33, "cut at {cut}");
+        if let Some(out) = out
+            && cut < ALLOYCI.trim_end().len()
+        {
+            assert_eq!((out.id, out.token.expose()), (17, "job-token"));
+            assert!(out.job.is_err(), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_and_no_value_is_shown() {
+    for (from, to, want) in [
+        ("\"steps\": [", "\"steps\": [3, ", "steps[0]: invalid type"),
+        (
+            "\"value\": 3",
+            "\"value\": []",
+            "the variable RETRIES is neither",
+        ),
+        ("\"git_info\"", "\"git\"", "missing field `git_info`"),
+        (
+            "https://x-access-token:SECRET@host",
+            "ext::SECRET",
+            "address",
+        ),
+        ("a2fe6e72e", "--upload-pack", "is no commit id"),
+        (
+            "\"public\": false",
+            "\"public\": \"SECRET\"",
+            "variables[5].public: invalid type",
+        ),
+    ] {
+        let out = read(ALLOYCI.replace(from, to).as_bytes(), "").expect("id and token");
+        let error = out.job.expect_err(from).to_string();
+        assert!(error.contains(want) && !error.contains("SECRET"), "{error}");
+    }
+}

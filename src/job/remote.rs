@@ -1,0 +1,157 @@
+//! A repository that a job is fetched from over the network.
+
+use gix::url::Scheme;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// Its address, and whom to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Without user and password, `https://host/acme/site.git`.
+    pub address: String,
+    /// The scheme, host and port of it, `https://host`: what credentials are for.
+    pub site: String,
+    /// User and password, if the address had any.
+    pub login: Option<(String, Secret)>,
+    /// The path of it, `/acme/site.git`.
+    pub path: String,
+}
+
+impl Remote {
+    /// Reads an address. Only what fetches over the network is one: `ext::` and the like would run programs.
+    ///
+    /// # Errors
+    /// [`InputError`] that does not show the address, which may hold a password.
+    pub fn parse(address: &str) -> Result<Self, InputError> {
+        let wrong = |what: &str| InputError::new(format!("the repository's address {what}"));
+        if address.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(wrong("has spaces or control characters"));
+        }
+        let mut url = gix::url::parse(address)
+            .map_err(|_| wrong("is no address like https://host/group/project.git"))?;
+        let known = matches!(
+            url.scheme,
+            Scheme::Http | Scheme::Https | Scheme::Ssh | Scheme::Git
+        );
+        let host = url.host().unwrap_or_default().to_owned();
+        if !known || host.is_empty() || host.starts_with('-') {
+            return Err(wrong(
+                "must begin with http://, https://, ssh:// or git:// and a host",
+            ));
+        }
+        let password = url.password().filter(|password| !password.is_empty());
+        let login = password.map(|password| {
+            let user = url.user().unwrap_or_default().to_owned();
+            (user, Secret::new(password))
+        });
+        url.set_password(None);
+        if url.scheme != Scheme::Ssh {
+            url.set_user(None);
+        }
+        let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self {
+            site: format!("{}://{host}{port}", url.scheme.as_str()),
+            path: url.path.to_string(),
+            address: url.to_bstring().to_string(),
+            login,
+        })
+    }
+
+    /// The address with user and password: a secret, if there are any.
+    #[must_use]
+    pub fn with_login(&self) -> String {
+        match (&self.login, self.address.split_once("://")) {
+            (Some((user, password)), Some((scheme, rest))) => {
+                let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+                format!(
+                    "{scheme}://{}:{}@{rest}",
+                    encoded(user),
+                    encoded(password.expose())
+                )
+            }
+            _ => self.address.clone(),
+        }
+    }
+
+    /// The same path and user at another place (configuration, `clone_url`).
+    ///
+    /// # Errors
+    /// [`InputError`] if `base` is no address.
+    pub fn moved_to(&self, base: &str) -> Result<Self, InputError> {
+        let address = format!(
+            "{}/{}",
+            base.trim_end_matches('/'),
+            self.path.trim_start_matches('/')
+        );
+        let moved = Self::parse(&address)
+            .map_err(|error| InputError::new(format!("clone_url `{base}`: {error}")))?;
+        Ok(Self {
+            login: moved.login.or_else(|| self.login.clone()),
+            ..moved
+        })
+    }
+}
+
+/// The passwords of addresses in a text, as they stand there: the part between the last `:` and the `@` of
+/// `scheme://user:password@host`.
+pub fn passwords_in(text: &str) -> impl Iterator<Item = Secret> {
+    text.split("://").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| c == '/' || c == '?' || c == '#' || c.is_whitespace());
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let (login, _) = authority.rsplit_once('@')?;
+        let (_, password) = login.split_once(':')?;
+        (!password.is_empty()).then(|| Secret::new(password))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Remote, passwords_in};
+
+    #[test]
+    fn user_and_password_are_taken_out() {
+        let remote = Remote::parse("https://x-access-token:a%2Fb@host.tld:8443/acme/site.git");
+        let remote = remote.expect("good");
+        assert_eq!(remote.address, "https://host.tld:8443/acme/site.git");
+        assert_eq!(remote.site, "https://host.tld:8443");
+        let (user, password) = remote.login.clone().expect("both");
+        assert_eq!(
+            (user.as_str(), password.expose()),
+            ("x-access-token", "a/b")
+        );
+        let whole = "https://x%2Daccess%2Dtoken:a%2Fb@host.tld:8443/acme/site.git";
+        assert_eq!(remote.with_login(), whole);
+        assert_eq!(Remote::parse(whole).expect("good"), remote);
+        let moved = remote.moved_to("http://10.0.0.1/git/").expect("good");
+        assert_eq!(moved.address, "http://10.0.0.1/git/acme/site.git");
+        assert_eq!(moved.login, remote.login);
+    }
+
+    #[test]
+    fn what_runs_programs_or_reads_files_is_refused_without_showing_it() {
+        for address in [
+            "",
+            "/etc",
+            "file:///etc",
+            "ext::sh -c 'hunter2'",
+            "ext::hunter2",
+            "--upload-pack=hunter2",
+            "https:///hunter2",
+            "https://host/a\nb",
+            "ssh://-oProxyCommand=hunter2/x",
+        ] {
+            let error = Remote::parse(address).expect_err(address).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn passwords_of_addresses_are_found() {
+        let text = "a https://u:p1@h/x b://u@h http://:p:2@h ssh://u:@h mailto:u:x@h";
+        let found: Vec<String> = passwords_in(text).map(|p| p.expose().to_owned()).collect();
+        assert_eq!(found, ["p1", "p:2"]);
+    }
+}
