@@ -5,12 +5,13 @@ use std::io::{self, BufWriter, Write};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::archive::limit::Limit;
 use super::archive::select::{Selected, select};
 use super::archive::{unzip, zipped};
 use super::multipart::{form, pipe};
-use super::progress::megabytes;
+use super::progress::contents;
 use super::task::{Download, Receiver, Source, Upload};
 use super::transfer::{Client, Refused, attempts};
 
@@ -38,11 +39,7 @@ pub fn upload(task: &Upload) -> Result<()> {
             attempts(UPLOADS, || send(task, &selected, receiver, &client))?;
         }
     }
-    eprintln!(
-        "  {} files, {}",
-        selected.files(),
-        megabytes(selected.bytes())
-    );
+    eprintln!("  {}", contents(selected.files(), selected.bytes()));
     Ok(())
 }
 
@@ -95,19 +92,14 @@ fn is_unheard(error: &anyhow::Error) -> bool {
 impl Receiver {
     /// The address with what else the coordinator is to know.
     fn address(&self) -> String {
-        let expire_in = self.expire_in.iter().map(|time| {
-            let encode = |byte: u8| match byte {
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' | b'.' => {
-                    char::from(byte).to_string()
-                }
-                byte => format!("%{byte:02X}"),
-            };
-            format!(
-                "?expire_in={}",
-                time.bytes().map(encode).collect::<String>()
-            )
-        });
-        format!("{}{}", self.url, expire_in.collect::<String>())
+        match &self.expire_in {
+            None => self.url.clone(),
+            Some(time) => format!(
+                "{}?expire_in={}",
+                self.url,
+                utf8_percent_encode(time, NON_ALPHANUMERIC)
+            ),
+        }
     }
 }
 
@@ -150,7 +142,7 @@ fn unpack(task: &Download, archive: File) -> Result<()> {
     let length = archive.metadata()?.len();
     let limit = Limit::new(task.limit, length);
     let (files, bytes) = unzip::read(archive, &task.project, limit)?;
-    eprintln!("  {files} files, {}", megabytes(bytes));
+    eprintln!("  {}", contents(files, bytes));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::archive::limit::Limit;
 use super::archive::select::{Selected, select};
 use super::archive::unpack::Target;
 use super::archive::{frames, unframe};
-use super::progress::megabytes;
+use super::progress::contents;
 use super::task::{Cache, Caches, Place};
 use super::transfer::{Client, attempts};
 
@@ -37,7 +37,7 @@ pub fn restore(task: &Caches) {
     for cache in &task.caches {
         eprintln!("Restoring cache {}...", cache.key);
         match restore_one(task, cache) {
-            Ok(Some((files, bytes))) => eprintln!("  {files} files, {}", megabytes(bytes)),
+            Ok(Some((files, bytes))) => eprintln!("  {}", contents(files, bytes)),
             Ok(None) => eprintln!("WARNING: there is no cache {} yet", cache.key),
             Err(error) => eprintln!("WARNING: cache {} is not restored: {error:#}", cache.key),
         }
@@ -81,11 +81,7 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
             attempts(UPLOADS, || client.put(url, partial.reopen()?, length))?;
         }
     }
-    eprintln!(
-        "  {} files, {}",
-        selected.files(),
-        megabytes(selected.bytes())
-    );
+    eprintln!("  {}", contents(selected.files(), selected.bytes()));
     Ok(())
 }
 

@@ -58,8 +58,17 @@ fn line(done: &str, bytes: u64, total: Option<u64>, time: Duration) -> String {
     )
 }
 
+/// What is in an archive, for people.
+pub fn contents(files: usize, bytes: u64) -> String {
+    let files = match files {
+        1 => "1 file".to_owned(),
+        files => format!("{files} files"),
+    };
+    format!("{files}, {}", megabytes(bytes))
+}
+
 /// A number of bytes for people.
-pub fn megabytes(bytes: u64) -> String {
+fn megabytes(bytes: u64) -> String {
     if bytes < 1_000_000 {
         format!("{} kB", bytes.div_ceil(1000))
     } else {

@@ -1,23 +1,19 @@
 //! HTTP for the helper: to the coordinator for artifacts, to a storage server for caches.
 
 use std::fmt;
-use std::io::Read;
-use std::sync::Arc;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use ureq::http::{Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use super::progress::Progress;
+use crate::http::{self, Tls};
 
 /// The longest time without a byte.
 const STALLED: Duration = Duration::from_mins(2);
-const CONNECT: Duration = Duration::from_secs(30);
 /// How long a server may take to answer when it has everything: it stores artifacts meanwhile.
 const ANSWER: Duration = Duration::from_mins(10);
 /// How long to wait between tries: a server that is overloaded needs a while.
@@ -41,43 +37,23 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Speaks HTTP. It obeys `HTTP_PROXY` and its family, and believes what the system and the operator believe.
+/// Speaks HTTP, by way of the proxies of the environment.
 pub struct Client(Agent);
 
 impl Client {
-    /// A client that also believes these certificates, PEM.
+    /// A client that believes these certificates, PEM, beside the system's.
     ///
     /// # Errors
     /// If they cannot be read.
     pub fn new(certificates: &str) -> Result<Self> {
-        let mut roots: Vec<Certificate<'static>> = Vec::new();
-        // Those of the system that cannot be read are no worse than missing ones: a connection says what it misses.
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            roots.push(Certificate::from_der(&certificate).to_owned());
-        }
-        for certificate in CertificateDer::pem_slice_iter(certificates.as_bytes()) {
-            let certificate =
-                certificate.map_err(|error| anyhow!("tls-ca-file cannot be read: {error}"))?;
-            roots.push(Certificate::from_der(&certificate).to_owned());
-        }
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(roots))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            // A token for one server is none for the next.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_await_100(Some(Duration::from_secs(1)))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_per_read(Some(STALLED))
-            .timeout_per_write(Some(STALLED))
-            .user_agent(concat!("alloy-runner/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self(config.into()))
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(certificates.as_bytes())?;
+        let tls = Tls {
+            authorities: Some(file.path()).filter(|_| !certificates.is_empty()),
+            ..Tls::default()
+        };
+        let agent = http::agent(&tls, concat!("alloy-runner/", env!("CARGO_PKG_VERSION")))?;
+        Ok(Self(agent))
     }
 
     /// Sends a body of known length to a signed address.
@@ -86,9 +62,7 @@ impl Client {
     /// If the server cannot be reached; see [`judge`] for its answer.
     pub fn put(&self, url: &str, body: impl Read, length: u64) -> Result<()> {
         let mut body = Progress::new(body, "uploaded", Some(length));
-        let answer = self
-            .0
-            .put(url)
+        let answer = patient(self.0.put(url))
             .header("Content-Length", length)
             .header("Content-Type", "application/octet-stream")
             .send(SendBody::from_reader(&mut body))
@@ -102,9 +76,7 @@ impl Client {
     /// As [`Client::put`].
     pub fn post(&self, url: &str, token: &str, content_type: &str, body: impl Read) -> Result<()> {
         let mut body = Progress::new(body, "uploaded", None);
-        let answer = self
-            .0
-            .post(url)
+        let answer = patient(self.0.post(url))
             .header("Job-Token", token)
             .header("Content-Type", content_type)
             .header("Expect", "100-continue")
@@ -121,7 +93,7 @@ impl Client {
         let mut url: Uri = url.parse().context("an address cannot be read")?;
         let mut token = token;
         for _ in 0..=REDIRECTS {
-            let request = self.0.get(url.clone());
+            let request = patient(self.0.get(url.clone()));
             let request = match token {
                 Some(token) => request.header("Job-Token", token),
                 None => request,
@@ -147,6 +119,17 @@ impl Client {
             "the server sends us on more than {REDIRECTS} times"
         ))
     }
+}
+
+/// A request that may take long, as long as something happens.
+fn patient<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
+    request
+        .config()
+        .timeout_await_100(Some(Duration::from_secs(1)))
+        .timeout_recv_response(Some(ANSWER))
+        .timeout_per_read(Some(STALLED))
+        .timeout_per_write(Some(STALLED))
+        .build()
 }
 
 /// What a server sends.

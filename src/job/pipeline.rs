@@ -206,6 +206,27 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// The jobs whose artifacts a job gets: those that `dependencies` names, else all of the stages before that
+    /// leave any.
+    #[must_use]
+    pub fn artifacts_for<'a>(&'a self, job: &'a JobEntry) -> Vec<&'a str> {
+        let stage = |job: &JobEntry| {
+            let name = job.keywords.stage.as_deref().unwrap_or("test");
+            self.stages.iter().position(|stage| stage == name)
+        };
+        match &job.keywords.dependencies {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => self
+                .jobs
+                .iter()
+                .filter(|other| other.keywords.artifacts.is_some() && stage(other) < stage(job))
+                .map(|other| other.name.as_str())
+                .collect(),
+        }
+    }
+}
+
 impl JobEntry {
     /// `before_script` and `script`, in one.
     #[must_use]

@@ -13,6 +13,7 @@ use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::Job;
 use crate::job::checkout::Checkout;
+use crate::job::files::Kept;
 use crate::job::pipeline::{self, JobEntry, Pipeline};
 use crate::job::variables::Variable;
 use crate::outcome::{InputError, Outcome};
@@ -71,7 +72,9 @@ impl Local {
         for remark in remark.into_iter().chain(unknown(&file, &pipeline)) {
             log::warn!("{remark}");
         }
-        let job = self.job(&checkout, entry);
+        let mut job = self.job(&checkout, entry);
+        let from = pipeline.artifacts_for(entry);
+        job.kept = Some(Kept::new(&checkout.directory, &entry.name, &from));
         Ok(Found {
             checkout,
             job,
@@ -129,6 +132,7 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
+            kept: None,
             fetch: false,
             secrets: Vec::new(),
         }

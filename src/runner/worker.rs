@@ -95,7 +95,11 @@ impl Worker {
         let mut first = true;
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
-            let plan = Plan::new(job, &self.config, &names, &self.host)?;
+            let host = Host {
+                now: host::now(),
+                ..self.host.clone()
+            };
+            let plan = Plan::new(job, &self.config, &names, &host)?;
             let trace = Trace::new((run.log)(), Masker::new(&plan.secrets), self.host.colour);
             let trace = match run.output_limit {
                 Some(kilobytes) => trace.limited(kilobytes),

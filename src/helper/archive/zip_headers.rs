@@ -148,7 +148,7 @@ pub fn central(member: &Member, at: u64, out: &mut Vec<u8>) {
     };
     let attributes: u32 = ((kind | member.entry.stat.mode) << 16) | dos;
     // No comment, one disk.
-    let mut between = vec![0; 8];
+    let mut between = vec![0; 6];
     between.extend(attributes.to_le_bytes());
     between.extend(short(at).to_le_bytes());
     member.name_and_extra(&between, &long, out);
@@ -217,7 +217,7 @@ mod tests {
         for (mtime, want) in [
             (
                 1_709_164_799,
-                ((23 << 11) | (59 << 5) | 29, date(2024, 2, 28)),
+                ((23 << 11) | (59 << 5) | 0x1d, date(2024, 2, 28)),
             ),
             (1_709_164_800, (0, date(2024, 2, 29))),
             (315_532_800, (0, date(1980, 1, 1))),
