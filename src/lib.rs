@@ -9,6 +9,7 @@ pub mod executor;
 pub mod helper;
 pub mod http;
 pub mod job;
+pub mod logging;
 pub mod outcome;
 pub mod plan;
 pub mod runner;

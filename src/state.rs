@@ -64,6 +64,11 @@ pub struct ConcurrentId {
     _lock: File,
 }
 
+/// A place that this process has, until this is dropped.
+pub struct Slot {
+    _lock: File,
+}
+
 impl State {
     /// Opens the state directory and makes what is missing in it.
     ///
@@ -76,7 +81,7 @@ impl State {
                 directory.display()
             )
         };
-        for part in ["processes", "concurrent", "locks"] {
+        for part in ["processes", "concurrent", "slots", "locks"] {
             fs::create_dir_all(directory.join(part)).with_context(failed)?;
         }
         let id = state_id(&directory).with_context(failed)?;
@@ -183,22 +188,31 @@ impl State {
         };
         for number in from.. {
             let path: PathBuf = path(number);
-            let file =
-                File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-            match file.try_lock() {
-                Ok(()) => {
-                    return Ok(ConcurrentId {
-                        number,
-                        _lock: file,
-                    });
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-                }
+            if let Some(lock) = try_lock(&path)? {
+                return Ok(ConcurrentId {
+                    number,
+                    _lock: lock,
+                });
             }
         }
         anyhow::bail!("all concurrent ids of this project are taken")
+    }
+
+    /// Takes one of the `count` places that processes of this host share by this name. `None`: all are taken.
+    ///
+    /// # Errors
+    /// If the locks' files cannot be written.
+    pub fn slot(&self, name: &str, count: u32) -> Result<Option<Slot>> {
+        for number in 0..count {
+            let path = self
+                .directory
+                .join("slots")
+                .join(format!("{name}-{number}"));
+            if let Some(lock) = try_lock(&path)? {
+                return Ok(Some(Slot { _lock: lock }));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for a lock that one process at a time can hold, until the file is dropped.
@@ -213,6 +227,18 @@ impl State {
             Ok::<_, std::io::Error>(file)
         };
         lock().with_context(|| format!("cannot lock {}", path.display()))
+    }
+}
+
+/// A lock on a file, if nobody else has it.
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 
@@ -285,6 +311,19 @@ mod tests {
         assert_eq!((first.number, second.number, take(2).number), (0, 1, 0));
         drop(first);
         assert_eq!(take(1).number, 0);
+    }
+
+    #[test]
+    fn there_are_as_many_slots_as_somebody_says() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::open(directory.path().to_owned()).expect("opens");
+        let take = |count| state.slot("all", count).expect("a file");
+        let one = take(2);
+        let two = take(2);
+        assert!(one.is_some() && two.is_some() && take(2).is_none());
+        assert!(take(3).is_some(), "another process has another limit");
+        drop(one);
+        assert!(take(2).is_some());
     }
 
     #[test]

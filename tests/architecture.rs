@@ -39,7 +39,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("coordinator", &["job", "http"]),
-    ("executor", &["config", "docker", "plan", "script", "trace"]),
+    (
+        "executor",
+        &["config", "docker", "plan", "script", "trace", "logging"],
+    ),
     ("plan", &["config", "docker", "job", "script", "helper"]),
     ("script", &["docker"]),
     ("config", &["docker", "job"]),

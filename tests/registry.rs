@@ -13,11 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use alloy_runner::cancel::Cancel;
-use alloy_runner::docker::auth::Brought;
-use alloy_runner::docker::{Docker, DockerCommand, Engine};
-use alloy_runner::secret::Secret;
 use serde_json::{Value, json};
+use support::coordinator::{Coordinator, Kind};
 use support::{BUSYBOX, Project, Ran, docker, eventually, fake_docker, path_with, run};
 use tempfile::TempDir;
 
@@ -212,19 +209,33 @@ fn every_source_of_credentials_pulls_a_private_image() {
         forget(&image);
     }
     assert!(registry.asked("one") && registry.asked("two"));
+}
 
-    let mut brought = Brought::default();
-    brought
-        .credentials
-        .add(&registry.address, USER, &Secret::new(PASSWORD));
-    let login = Docker::new(Engine::default(), false)
-        .login(&registry.address, &brought, &Cancel::new())
-        .expect("a private directory");
-    assert_eq!(login.source, "the job's credentials");
-    login
-        .docker
-        .capture(&DockerCommand::pull(&image))
-        .expect("pulled");
+#[test]
+fn credentials_that_come_with_a_coordinators_job_pull_a_private_image() {
+    let registry = Registry::start();
+    let image = registry.push("private", "1");
+    let nobody = registry.host("nobody", &json!({}));
+    let coordinator = Coordinator::new(Kind::GitLab);
+    for (password, state) in [("wrong-word", "failed"), (PASSWORD, "success")] {
+        let mut job = coordinator.job(&image, &["echo version $VERSION"]);
+        job["credentials"] = json!([{"type": "registry", "url": registry.address, "username": USER, "password": password}]);
+        let id = coordinator.queue(job);
+        let mut command = coordinator.single(&["--docker-pull-policy", "always"]);
+        let ran = run(command.env("DOCKER_CONFIG", &nobody));
+        let heard = coordinator.heard(id);
+        assert_eq!(heard.state.as_deref(), Some(state), "{ran} {}", heard.log);
+        if state == "success" {
+            assert!(heard.log.contains("\nversion 1\n"), "{}", heard.log);
+        } else {
+            assert!(
+                heard.log.contains("(asked with the job's credentials)"),
+                "{}",
+                heard.log
+            );
+        }
+    }
+    forget(&image);
 }
 
 #[test]

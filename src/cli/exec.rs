@@ -71,7 +71,7 @@ impl Exec {
             variables,
             timeout: self.timeout.map(Duration::from_secs),
             config,
-            print_commands: globals.print_commands,
+            print_commands: globals.given.print_commands,
         };
         let found = local.find(&self.job)?;
         if self.dry_run {

@@ -54,7 +54,7 @@ impl HelperImage {
                 crate::docker::Reference::parse(&base).map_err(crate::outcome::InputError::new)?;
                 let certificates = host::certificates(tls_ca_file.as_deref())?;
                 let image = host::helper_image(&base, &host::proxies(), &certificates)?;
-                let docker = Docker::new(docker.engine(), globals.print_commands);
+                let docker = Docker::new(docker.engine(), globals.given.print_commands);
                 let cancel = Cancel::new();
                 let signals =
                     stop_on_signals(cancel.clone()).context("cannot watch for signals")?;

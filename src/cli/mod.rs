@@ -4,16 +4,24 @@ mod archives;
 mod exec;
 mod health_check;
 mod helper_image;
+mod known_runners;
 mod prune;
+mod register;
+mod run;
+mod run_single;
+mod runner_flags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use log::LevelFilter;
 
 use crate::config::{Config, Loaded, load};
+use crate::logging::{self, Format};
 use crate::outcome::InputError;
+use crate::runner::scheduler::Given;
 use crate::state::is_root;
 
 /// The program was not used as it can be, or what it was to read cannot be read.
@@ -33,15 +41,10 @@ struct Arguments {
     /// The configuration; by default /etc/alloy-runner/config.toml for root, else ~/.alloy-runner/config.toml
     #[arg(long, env = "CONFIG_FILE", global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How much the runner says of itself: error, warn, info, debug, trace
-    #[arg(
-        long,
-        env = "LOG_LEVEL",
-        global = true,
-        value_name = "LEVEL",
-        default_value = "info"
-    )]
-    log_level: log::LevelFilter,
+    /// How much the runner says of itself: error, warn, info, debug, trace; by default what the configuration says,
+    /// else info
+    #[arg(long, env = "LOG_LEVEL", global = true, value_name = "LEVEL")]
+    log_level: Option<LevelFilter>,
     /// Print every docker command before it runs, as a line for a shell, to stderr
     #[arg(short = 'x', long, global = true)]
     print_commands: bool,
@@ -52,6 +55,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Exec(Box<exec::Exec>),
+    RunSingle(Box<run_single::RunSingle>),
+    Run(run::Run),
+    Register(Box<register::Register>),
+    Unregister(Box<known_runners::Unregister>),
+    Verify(known_runners::Verify),
+    List(known_runners::List),
     Prune(prune::Prune),
     HelperImage(helper_image::HelperImage),
     #[command(hide = true)]
@@ -73,18 +82,36 @@ enum Command {
 /// Options that count for all commands.
 struct Globals {
     config: Option<PathBuf>,
-    print_commands: bool,
+    given: Given,
 }
 
 impl Globals {
     /// Reads the configuration. Keys that mean nothing here are warned of.
     fn configuration(&self) -> Result<Config> {
-        let file = self.config.clone().map_or_else(default_file, Ok)?;
+        let file = self.config_file()?;
         let Loaded { config, unknown } = load(&file)?;
         for key in unknown {
             log::warn!("{}: the key {key} means nothing here", file.display());
         }
         Ok(config)
+    }
+
+    /// Where the configuration is.
+    fn config_file(&self) -> Result<PathBuf, InputError> {
+        self.config.clone().map_or_else(default_file, Ok)
+    }
+
+    /// Begins to log: as the command line says, else as the configuration does, if there is one.
+    fn start_logging(&self, format: Option<Format>) {
+        // What is wrong with it, whoever needs it will say.
+        let config = self.config_file().ok().and_then(|file| load(&file).ok());
+        let config = config.map(|loaded| loaded.config).unwrap_or_default();
+        let level = self.given.log_level.or(config.log_level);
+        let format = format.or_else(|| config.log_format?.parse().ok());
+        logging::start(
+            level.unwrap_or(LevelFilter::Info),
+            format.unwrap_or_default(),
+        );
     }
 }
 
@@ -111,16 +138,26 @@ pub fn main() -> ExitCode {
         print_commands,
         command,
     } = Arguments::parse();
-    env_logger::Builder::new()
-        .filter_level(log_level)
-        .format_target(false)
-        .init();
     let globals = Globals {
         config,
-        print_commands,
+        given: Given {
+            print_commands,
+            log_level,
+        },
     };
+    globals.start_logging(match &command {
+        Command::Run(run) => run.log_format,
+        Command::RunSingle(run) => run.log_format,
+        _ => None,
+    });
     let result = match command {
         Command::Exec(exec) => exec.run(&globals),
+        Command::RunSingle(run) => run.run(&globals),
+        Command::Run(_) => run::Run::run(&globals),
+        Command::Register(register) => register.run(&globals),
+        Command::Unregister(unregister) => unregister.run(&globals),
+        Command::Verify(verify) => verify.run(&globals),
+        Command::List(_) => known_runners::List::run(&globals),
         Command::Prune(prune) => prune.run(&globals),
         Command::HelperImage(image) => image.run(&globals),
         Command::HealthCheck(check) => Ok(check.run()),
@@ -140,4 +177,15 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     } else {
         SYSTEM_FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_get_into_each_others_way() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -31,7 +31,7 @@ impl Prune {
                 caches: self.caches,
                 foreign: self.foreign,
             },
-            globals.print_commands,
+            globals.given.print_commands,
         )? {
             println!("{removed}");
         }

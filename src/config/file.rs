@@ -84,10 +84,22 @@ impl Config {
                 names.join(", ")
             ))
         })?;
-        match runner.executor.as_deref() {
-            None | Some("docker") => Ok(runner),
+        runner.check_executor()?;
+        Ok(runner)
+    }
+}
+
+impl RunnerConfig {
+    /// Says whether there is an executor of the name that the settings have.
+    ///
+    /// # Errors
+    /// [`InputError`] that names runner and executor.
+    pub fn check_executor(&self) -> Result<(), InputError> {
+        match self.executor.as_deref() {
+            None | Some("docker") => Ok(()),
             Some(other) => Err(InputError::new(format!(
-                "the runner `{name}` has the executor `{other}`, which is not supported{}; `docker` is",
+                "the runner `{}` has the executor `{other}`, which is not supported{}; `docker` is",
+                self.name,
                 if other.starts_with("docker") {
                     " yet"
                 } else {

@@ -1,11 +1,14 @@
 //! The tables of `config.toml`.
 
 mod docker;
+pub mod edit;
 mod file;
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use log::LevelFilter;
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
 pub use file::{Loaded, load};
@@ -19,7 +22,8 @@ pub struct Config {
     /// Seconds between two questions for jobs.
     pub check_interval: u64,
     /// How much the runner says of itself.
-    pub log_level: Option<String>,
+    #[serde(deserialize_with = "log_level")]
+    pub log_level: Option<LevelFilter>,
     /// `text` or `json`.
     pub log_format: Option<String>,
     /// Where metrics are served, `host:port`.
@@ -29,6 +33,21 @@ pub struct Config {
     pub shutdown_timeout: Option<u64>,
     /// The runners.
     pub runners: Vec<RunnerConfig>,
+}
+
+/// `fatal` and `panic` of other runners' files are errors here.
+fn log_level<'de, D: Deserializer<'de>>(input: D) -> Result<Option<LevelFilter>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(input)? else {
+        return Ok(None);
+    };
+    match text.to_lowercase().as_str() {
+        "fatal" | "panic" => Ok(Some(LevelFilter::Error)),
+        "warning" => Ok(Some(LevelFilter::Warn)),
+        level => level.parse().map(Some).map_err(|_| {
+            let known = "error, warn, info, debug and trace";
+            serde::de::Error::custom(format!("there is no log level `{text}`; there are {known}"))
+        }),
+    }
 }
 
 impl Default for Config {
@@ -96,6 +115,14 @@ pub struct RunnerConfig {
 }
 
 impl RunnerConfig {
+    /// Tells this runner from others, and is no secret: a digest of its coordinator's address and its token.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let url = self.url.trim().trim_end_matches('/');
+        let digest = Sha256::digest(format!("{url}\n{}", self.token.trim()));
+        hex::encode(&digest[..8])
+    }
+
     /// The first 8 characters of the token, after a prefix such as `glrt-` or `t1_`.
     #[must_use]
     pub fn short_token(&self) -> String {

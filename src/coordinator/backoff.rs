@@ -4,13 +4,14 @@ use std::time::Duration;
 
 /// The first pause.
 const FIRST: Duration = Duration::from_secs(1);
-/// No pause is longer, whatever a server asks for.
+/// No server is given a longer pause, whatever it asks for.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Pauses that double, each shortened by chance by up to a half: many runners that lost one coordinator at the same moment must
-/// not all come back at the same moment.
+/// Pauses that double, each shortened by chance by up to a half: many runners that lost one coordinator at the
+/// same moment must not all come back at the same moment.
 #[derive(Clone, Debug)]
 pub struct Backoff {
+    first: Duration,
     next: Duration,
     limit: Duration,
 }
@@ -19,7 +20,17 @@ impl Backoff {
     /// Pauses of up to `limit`.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { next: FIRST, limit }
+        Self::between(FIRST, limit)
+    }
+
+    /// Pauses that begin with `first`.
+    #[must_use]
+    pub fn between(first: Duration, limit: Duration) -> Self {
+        Self {
+            first,
+            next: first,
+            limit,
+        }
     }
 
     /// The next pause. What the server has asked for (`Retry-After`) counts instead, if it is longer.
@@ -27,20 +38,18 @@ impl Backoff {
         let pause = self.next.min(self.limit);
         self.next = (self.next * 2).min(self.limit);
         let shortened = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        asked
-            .map_or(shortened, |asked| asked.max(shortened))
-            .min(LONGEST)
+        asked.map_or(shortened, |asked| asked.min(LONGEST).max(shortened))
     }
 
     /// Whether it has paused since it was made or reset.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.next == FIRST
+        self.next == self.first
     }
 
     /// Begins again with short pauses: it went well.
     pub fn reset(&mut self) {
-        self.next = FIRST;
+        self.next = self.first;
     }
 }
 

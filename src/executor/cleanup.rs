@@ -6,6 +6,7 @@ use super::Run;
 use super::orphans::{self, Selection};
 use crate::docker::error::Kind;
 use crate::docker::{Bindings, DockerCommand, DockerError, Word};
+use crate::logging::carried;
 
 /// What was begun on the engine for a job.
 #[derive(Default)]
@@ -41,8 +42,9 @@ impl Run<'_> {
         };
         let containers = remove(&made.containers, |names| DockerCommand::remove(names));
         thread::scope(|scope| {
-            let networks = scope
-                .spawn(|| remove(&made.networks, |names| DockerCommand::network_remove(names)));
+            let networks = scope.spawn(carried(|| {
+                remove(&made.networks, |names| DockerCommand::network_remove(names))
+            }));
             let volumes = remove(&made.volumes, |names| DockerCommand::volume_remove(names));
             super::joined(networks) && volumes && containers
         })

@@ -9,6 +9,7 @@ use super::{Run, Stop, helper_image, joined, outcome_of_reason};
 use crate::config::PullPolicy;
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
+use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::{Image, ImageSource};
 
@@ -42,7 +43,9 @@ impl Run<'_> {
                 .images
                 .iter()
                 .map(|image| {
-                    scope.spawn(|| self.timed("pull", &image.name, || self.resolve(image)))
+                    scope.spawn(carried(|| {
+                        self.timed("pull", &image.name, || self.resolve(image))
+                    }))
                 })
                 .collect();
             threads.into_iter().map(joined).collect::<Result<_, _>>()

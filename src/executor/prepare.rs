@@ -8,6 +8,7 @@ use crate::cancel::Reason;
 use crate::docker::client::Session;
 use crate::docker::error::Kind;
 use crate::docker::{Bindings, DockerCommand};
+use crate::logging::carried;
 use crate::plan::{Place, Resource};
 
 impl Run<'_> {
@@ -71,11 +72,11 @@ impl Run<'_> {
                         .trace
                         .line(&format!("Starting service {} ...", service.image));
                     said.map(|()| {
-                        scope.spawn(|| {
+                        scope.spawn(carried(|| {
                             self.timed("service", &service.image.to_string(), || {
                                 self.start_service(service, followers)
                             })
-                        })
+                        }))
                     })
                 })
                 .collect::<Result<_, _>>()?;

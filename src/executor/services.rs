@@ -8,6 +8,7 @@ use super::{Run, Stop};
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
+use crate::logging::carried;
 use crate::plan::Service;
 
 /// How much of a service's log a warning shows, in lines.
@@ -26,7 +27,7 @@ impl Run<'_> {
         match self.capture(&service.run) {
             Ok(_) => {
                 if self.plan.debug_services {
-                    followers.spawn(|| self.follow_service(service));
+                    followers.spawn(carried(|| self.follow_service(service)));
                 }
                 Ok(true)
             }

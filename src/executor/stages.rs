@@ -8,6 +8,7 @@ use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::DockerCommand;
 use crate::docker::client::{Session, Status};
+use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::Stage;
 
@@ -35,11 +36,11 @@ impl Run<'_> {
         // Triggered, it ends the client; finished, it says that the client has ended.
         let client = Cancel::new();
         let sent = thread::scope(|scope| {
-            scope.spawn(|| {
+            scope.spawn(carried(|| {
                 if limited.wait_for_it().is_some() {
                     self.end_build(&client);
                 }
-            });
+            }));
             let sent = self.send(stage, session, &client);
             client.finish();
             limited.finish();

@@ -65,6 +65,25 @@ pub struct Job {
     pub secrets: Vec<Secret>,
 }
 
+impl Job {
+    /// All that must not be shown of it, values unexpanded.
+    #[must_use]
+    pub fn every_secret(&self) -> Vec<Secret> {
+        let variables = self.variables.iter().filter(|variable| !variable.public);
+        let login = match &self.sources.origin {
+            Origin::Remote { remote, .. } => remote.login.as_ref(),
+            Origin::Checkout { .. } => None,
+        };
+        self.secrets
+            .iter()
+            .chain(variables.map(|variable| &variable.value))
+            .chain(self.credentials.iter().map(|of| &of.password))
+            .chain(login.map(|(_, password)| password))
+            .cloned()
+            .collect()
+    }
+}
+
 /// The user of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {

@@ -123,7 +123,9 @@ pub fn now() -> i64 {
     i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
-fn hostname() -> String {
+/// The host's name.
+#[must_use]
+pub fn hostname() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }

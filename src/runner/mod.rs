@@ -1,7 +1,16 @@
 //! Gets jobs and sees them through.
 
+pub mod config_file;
 pub mod host;
+pub mod job_log;
 pub mod local;
+pub mod metrics;
+mod pace;
 pub mod prune;
+pub mod registration;
+mod roster;
+pub mod scheduler;
+pub mod serving;
 pub mod signals;
+pub mod upload;
 pub mod worker;

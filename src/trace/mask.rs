@@ -68,6 +68,22 @@ impl Masker {
         }
     }
 
+    /// A whole text, masked.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
+        let Some(search) = &self.search else {
+            return text.to_owned();
+        };
+        let mut masked = String::with_capacity(text.len());
+        let mut copied = 0;
+        for found in search.find_iter(text) {
+            masked.push_str(&text[copied..found.start()]);
+            masked.push_str(MASK);
+            copied = found.end();
+        }
+        masked + &text[copied..]
+    }
+
     /// Takes the next bytes and writes what is sure.
     ///
     /// # Errors

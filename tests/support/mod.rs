@@ -1,6 +1,9 @@
 //! The test builder: a checkout of its own, the real executable, the real engine.
 #![allow(dead_code, reason = "every test file uses its part")]
 
+pub mod coordinator;
+pub mod git_server;
+pub mod http;
 pub mod second_engine;
 
 use std::fmt::Write as _;
@@ -92,19 +95,8 @@ impl Project {
 
     /// The executable in the checkout, with a state directory of this test's own.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(RUNNER);
+        let mut command = runner_command(self.root.path());
         command.args(arguments).current_dir(&self.directory);
-        command.env("ALLOY_RUNNER_STATE_DIR", self.root.path().join("state"));
-        for name in [
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "NO_PROXY",
-            "NO_COLOR",
-            "LOG_LEVEL",
-        ] {
-            command.env_remove(name).env_remove(name.to_lowercase());
-        }
-        command.stdin(Stdio::null());
         command
     }
 
@@ -164,6 +156,23 @@ impl Project {
     }
 }
 
+/// The executable, with a state directory below `root` and without what this machine's environment would tell it.
+pub fn runner_command(root: &Path) -> Command {
+    let mut command = Command::new(RUNNER);
+    command.env("ALLOY_RUNNER_STATE_DIR", root.join("state"));
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "NO_COLOR",
+        "LOG_LEVEL",
+    ] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 impl Drop for Project {
     fn drop(&mut self) {
         if std::thread::panicking() || !self.directory.join(".alloy-ci.json").exists() {
@@ -182,7 +191,7 @@ impl Drop for Project {
 }
 
 /// What is on the engine of a project's jobs, a line each.
-fn leftovers(id: &str, caches: bool) -> String {
+pub fn leftovers(id: &str, caches: bool) -> String {
     let mut found = String::new();
     let name = format!("-project-{id}-");
     for (kind, arguments) in [

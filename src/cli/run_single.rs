@@ -1,0 +1,87 @@
+//! `alloy-runner run-single`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Globals;
+use super::runner_flags::RunnerFlags;
+use crate::logging::Format;
+use crate::outcome::InputError;
+use crate::runner::config_file::Settings;
+use crate::runner::scheduler::{Until, serve_one};
+use crate::state::{self, State};
+
+/// Ask for one job, run it if there is one, and end: the line for cron
+#[derive(Args)]
+#[command(after_help = "Examples:
+  * * * * *  CI_SERVER_TOKEN_FILE=/etc/alloy-runner/token alloy-runner run-single --url https://alloy-ci.example.org --limit 1
+  alloy-runner run-single --runner docker-1                      a runner of the configuration
+  alloy-runner run-single --runner docker-1 --wait-timeout 600   wait ten minutes for a job
+  alloy-runner run-single --runner docker-1 --max-builds 5       end after five jobs")]
+pub(super) struct RunSingle {
+    /// A runner of the configuration
+    #[arg(long, value_name = "NAME")]
+    runner: Option<String>,
+    /// How long to wait for a job
+    #[arg(long, env = "RUNNER_WAIT_TIMEOUT", value_name = "SECONDS")]
+    wait_timeout: Option<u64>,
+    /// Go on until so many jobs are done
+    #[arg(long, env = "RUNNER_MAX_BUILDS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    max_builds: Option<u32>,
+    /// Go on until a signal ends it
+    #[arg(long, conflicts_with_all = ["wait_timeout", "max_builds"])]
+    forever: bool,
+    /// How lines on stderr look: text or json
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+    #[command(flatten)]
+    flags: RunnerFlags,
+}
+
+impl RunSingle {
+    pub fn run(self, globals: &Globals) -> Result<u8> {
+        let until = self.until();
+        let (config, settings) = match &self.runner {
+            Some(name) => {
+                let file = globals.configuration()?;
+                let config = self.flags.over(file.runner(name)?.clone())?;
+                (config, Settings::from(&file))
+            }
+            None if self.flags.name_a_runner() => {
+                // A configuration that is there says how many jobs this host can take.
+                let settings = match globals.config_file()? {
+                    file if file.exists() => Settings::from(&globals.configuration()?),
+                    _ => Settings::without_file(),
+                };
+                (self.flags.new_runner()?, settings)
+            }
+            None => {
+                return Err(InputError::new(
+                    "which runner? Say --url (CI_SERVER_URL) and its token (CI_SERVER_TOKEN, --token-file), or \
+                     --runner NAME for one of the configuration",
+                )
+                .into());
+            }
+        };
+        let state = State::open(state::directory()?)?;
+        serve_one(config, settings, until, state, globals.given)
+    }
+
+    fn until(&self) -> Until {
+        let wait = self.wait_timeout.map(Duration::from_secs);
+        match (self.forever, wait, self.max_builds) {
+            (true, ..) => Until::default(),
+            // By itself it asks once.
+            (false, None, None) => Until {
+                builds: Some(1),
+                wait: Some(Duration::ZERO),
+            },
+            (false, wait, builds) => Until {
+                builds: builds.or(Some(1)),
+                wait,
+            },
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Changing `config.toml` by program: comments and order stay, and nobody ever sees half of a change.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+
+use super::RunnerConfig;
+use crate::outcome::InputError;
+
+/// What a configuration begins with that was not there before.
+const BEGIN: &str = "concurrent = 1\n";
+
+/// Checks that a change could be written.
+///
+/// # Errors
+/// If the directory is not there and cannot be made, or cannot be written to.
+pub fn check(file: &Path) -> Result<()> {
+    let (directory, _) = place(file)?;
+    tempfile::tempfile_in(&directory)
+        .map(drop)
+        .with_context(|| format!("cannot write to {}", directory.display()))
+}
+
+/// Changes a file: one process at a time, in one step, with mode 0600.
+///
+/// # Errors
+/// [`InputError`] for a file that is no TOML, or those of `change`, or if it cannot be written.
+pub fn change(file: &Path, change: impl FnOnce(&mut DocumentMut) -> Result<()>) -> Result<()> {
+    let (directory, path) = place(file)?;
+    let failed = || format!("cannot write {}", path.display());
+    let lock = File::open(&directory).with_context(failed)?;
+    lock.lock().with_context(failed)?;
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => BEGIN.to_owned(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        let message = error.message().replace('\n', "; ");
+        InputError::new(format!("{}: {message}", path.display()))
+    })?;
+    change(&mut document)?;
+    let mut new = NamedTempFile::new_in(&directory).with_context(failed)?;
+    new.write_all(document.to_string().as_bytes())
+        .with_context(failed)?;
+    new.as_file()
+        .set_permissions(Permissions::from_mode(0o600))
+        .with_context(failed)?;
+    new.as_file().sync_all().with_context(failed)?;
+    new.persist(&path)
+        .map_err(|error| error.error)
+        .with_context(failed)?;
+    Ok(())
+}
+
+/// The file's directory, which is made if need be, and where the file really is.
+fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
+    let path = file.canonicalize().or_else(|_| std::path::absolute(file));
+    let path = path.with_context(|| format!("cannot find {}", file.display()))?;
+    let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    Ok((directory, path))
+}
+
+/// Appends a runner: what it says that goes without saying is left out.
+///
+/// # Errors
+/// Where the runners stand in another form than `[[runners]]`.
+pub fn append(document: &mut DocumentMut, config: &RunnerConfig) -> Result<()> {
+    let mut table = toml_edit::ser::to_document(config)?.as_table().clone();
+    let default = toml_edit::ser::to_document(&RunnerConfig::default())?;
+    leave_out(&mut table, default.as_table());
+    table.set_position(None);
+    let runners = document
+        .entry("runners")
+        .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    let Some(runners) = runners.as_array_of_tables_mut() else {
+        bail!("the runners of the configuration must stand as [[runners]] each");
+    };
+    runners.push(table);
+    Ok(())
+}
+
+/// Takes out what is as in `default`, and makes tables of what is left of the inner ones.
+fn leave_out(table: &mut Table, default: &Table) {
+    table.retain(|key, item| {
+        let inner = std::mem::take(item).into_table();
+        match inner {
+            Ok(mut inner) => {
+                let none = Table::new();
+                leave_out(
+                    &mut inner,
+                    default.get(key).and_then(Item::as_table).unwrap_or(&none),
+                );
+                let keep = !inner.is_empty();
+                *item = Item::Table(inner);
+                keep
+            }
+            Err(value) => {
+                let same = default.get(key).map(ToString::to_string) == Some(value.to_string());
+                *item = value;
+                !same
+            }
+        }
+    });
+}
+
+/// Takes the runners out that have this identity, see [`RunnerConfig::identity`].
+///
+/// # Errors
+/// Never, for a configuration that could be read.
+pub fn remove(document: &mut DocumentMut, identity: &str) -> Result<()> {
+    let Some(runners) = document
+        .get_mut("runners")
+        .and_then(Item::as_array_of_tables_mut)
+    else {
+        return Ok(());
+    };
+    let text = |table: &Table, key| {
+        let text = table.get(key).and_then(Item::as_str).unwrap_or_default();
+        text.to_owned()
+    };
+    runners.retain(|table| {
+        let config = RunnerConfig {
+            url: text(table, "url"),
+            token: text(table, "token"),
+            ..RunnerConfig::default()
+        };
+        config.identity() != identity
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{append, change, remove};
+    use crate::config::{DockerConfig, RunnerConfig, load};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn runner(name: &str) -> RunnerConfig {
+        RunnerConfig {
+            name: name.to_owned(),
+            url: "https://c".to_owned(),
+            token: format!("token of {name}"),
+            executor: Some("docker".to_owned()),
+            docker: DockerConfig {
+                image: Some("ruby:2.1".to_owned()),
+                volumes: Some(vec!["/cache".to_owned()]),
+                ..DockerConfig::default()
+            },
+            ..RunnerConfig::default()
+        }
+    }
+
+    #[test]
+    fn comments_and_order_stay_and_what_goes_without_saying_is_left_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("new/config.toml");
+        change(&file, |document| append(document, &runner("a"))).expect("written");
+        let text = std::fs::read_to_string(&file).expect("there");
+        let want = "concurrent = 1\n\n[[runners]]\nname = \"a\"\nurl = \"https://c\"\ntoken = \"token of a\"\n\
+                    executor = \"docker\"\n\n[runners.docker]\nimage = \"ruby:2.1\"\nvolumes = [\"/cache\"]\n";
+        assert_eq!(text, want);
+        let mode = std::fs::metadata(&file)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let commented = format!("# mine\n{text}# the end\n");
+        std::fs::write(&file, &commented).expect("written");
+        change(&file, |document| append(document, &runner("b"))).expect("written");
+        let both = load(&file).expect("good").config.runners;
+        assert_eq!(both, [runner("a"), runner("b")]);
+        change(&file, |document| remove(document, &runner("b").identity())).expect("written");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), commented);
+    }
+
+    #[test]
+    fn those_who_register_at_once_lose_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("config.toml");
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let file = &file;
+                scope.spawn(move || {
+                    let runner = runner(&number.to_string());
+                    change(file, |document| append(document, &runner)).expect("written");
+                });
+            }
+        });
+        assert_eq!(load(&file).expect("good").config.runners.len(), 16);
+        let left = std::fs::read_dir(directory.path()).expect("there").count();
+        assert_eq!(left, 1, "nothing but the file");
+    }
+}

@@ -1,0 +1,151 @@
+//! The runner's own log, on stderr: which runner and which job a line is about, as text or as JSON.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use env_logger::fmt::Formatter;
+use log::{LevelFilter, Record};
+use serde_json::{Map, Value, json};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: an object a line, with `time`, `level`, `runner`, `job` and `message`.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!(
+                "`{text}` is no log format; there are text and json"
+            )),
+        }
+    }
+}
+
+/// What the lines of a thread are about.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// The runner's name; empty: none.
+    pub runner: String,
+    /// The coordinator's number of the job.
+    pub job: Option<u64>,
+    /// Takes the secrets of the job out of a line.
+    pub mask: Option<Arc<Mask>>,
+}
+
+/// Takes secrets out of a text.
+pub type Mask = dyn Fn(&str) -> String + Send + Sync;
+
+thread_local! {
+    static CONTEXT: RefCell<Context> = RefCell::default();
+}
+
+impl Context {
+    /// Makes it this thread's until the guard is dropped.
+    #[must_use]
+    pub fn enter(self) -> Entered {
+        Entered(CONTEXT.with_borrow_mut(|current| std::mem::replace(current, self)))
+    }
+}
+
+/// Brings back the context of before.
+pub struct Entered(Context);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CONTEXT.set(std::mem::take(&mut self.0));
+    }
+}
+
+/// Work for another thread, which takes this thread's context along.
+pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let context = CONTEXT.with_borrow(Clone::clone);
+    move || {
+        let _entered = context.enter();
+        work()
+    }
+}
+
+/// Begins to log. Of the libraries nothing is logged: what they know of requests is not for logs.
+pub fn start(level: LevelFilter, format: Format) {
+    env_logger::Builder::new()
+        .filter_module(env!("CARGO_CRATE_NAME"), LevelFilter::Trace)
+        .format(move |to, record| {
+            CONTEXT.with_borrow(|context| match format {
+                Format::Text => text(to, record, context),
+                Format::Json => json_line(to, record, context),
+            })
+        })
+        .init();
+    log::set_max_level(level);
+}
+
+fn message(record: &Record, context: &Context) -> String {
+    let message = record.args().to_string();
+    context
+        .mask
+        .as_ref()
+        .map_or(message.clone(), |mask| mask(&message))
+}
+
+fn text(to: &mut Formatter, record: &Record, context: &Context) -> io::Result<()> {
+    let style = to.default_level_style(record.level());
+    write!(to, "[{} ", to.timestamp())?;
+    write!(to, "{style}{:<5}{style:#}", record.level())?;
+    if !context.runner.is_empty() {
+        write!(to, " {}", context.runner)?;
+    }
+    if let Some(job) = context.job {
+        write!(to, " job {job}")?;
+    }
+    writeln!(to, "] {}", message(record, context))
+}
+
+fn json_line(to: &mut Formatter, record: &Record, context: &Context) -> io::Result<()> {
+    let mut line = Map::new();
+    line.insert("time".to_owned(), json!(to.timestamp_millis().to_string()));
+    let level = record.level().as_str().to_lowercase();
+    line.insert("level".to_owned(), json!(level));
+    if !context.runner.is_empty() {
+        line.insert("runner".to_owned(), json!(context.runner));
+    }
+    if let Some(job) = context.job {
+        line.insert("job".to_owned(), json!(job));
+    }
+    line.insert("message".to_owned(), json!(message(record, context)));
+    writeln!(to, "{}", Value::Object(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CONTEXT, Context, carried};
+
+    #[test]
+    fn a_context_is_a_threads_own_and_can_be_carried_to_another() {
+        let runner = || CONTEXT.with_borrow(|context| context.runner.clone());
+        let context = |name: &str| Context {
+            runner: name.to_owned(),
+            ..Context::default()
+        };
+        let entered = context("a").enter();
+        let inner = context("b").enter();
+        assert_eq!(runner(), "b");
+        drop(inner);
+        assert_eq!(runner(), "a");
+        assert_eq!(std::thread::spawn(runner).join().expect("no panic"), "");
+        let work = carried(runner);
+        assert_eq!(std::thread::spawn(work).join().expect("no panic"), "a");
+        drop(entered);
+        assert_eq!(runner(), "");
+    }
+}

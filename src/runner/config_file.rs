@@ -1,0 +1,118 @@
+//! The configuration of a runner that serves for long: read, and watched for changes.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::{Config, Loaded, RunnerConfig, load};
+use crate::outcome::InputError;
+
+/// How long jobs have to end in unless the configuration says so.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What counts for all runners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many jobs may run at once on this host; `None`: any number.
+    pub concurrent: Option<u32>,
+    /// The pause between two questions of a runner.
+    pub check_interval: Duration,
+    /// How long jobs have to end in when the runner is stopped.
+    pub shutdown_timeout: Duration,
+    /// Where metrics are shown.
+    pub metrics_server: Option<String>,
+    /// How much the runner says of itself.
+    pub log_level: Option<LevelFilter>,
+}
+
+impl Settings {
+    /// Where there is no configuration, nobody has said how many jobs may run at once.
+    #[must_use]
+    pub fn without_file() -> Self {
+        Self {
+            concurrent: None,
+            ..Self::from(&Config::default())
+        }
+    }
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            concurrent: Some(config.concurrent.max(1)),
+            check_interval: Duration::from_secs(config.check_interval.clamp(1, 3600)),
+            shutdown_timeout: config
+                .shutdown_timeout
+                .filter(|seconds| *seconds > 0)
+                .map_or(SHUTDOWN_TIMEOUT, Duration::from_secs),
+            metrics_server: config.metrics_server.clone(),
+            log_level: config.log_level,
+        }
+    }
+}
+
+/// A configuration, as the scheduler wants it.
+pub struct Contents {
+    /// What counts for all runners.
+    pub settings: Settings,
+    /// The runners.
+    pub runners: Vec<RunnerConfig>,
+}
+
+/// A configuration file.
+pub struct ConfigFile {
+    path: PathBuf,
+    /// Tells one state of the file from another.
+    seen: Option<(u64, u64, i64, i64)>,
+    warned: Vec<String>,
+}
+
+impl ConfigFile {
+    /// Reads a file for the first time.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn open(path: PathBuf) -> Result<(Self, Contents), InputError> {
+        let mut file = Self {
+            path,
+            seen: None,
+            warned: Vec::new(),
+        };
+        let contents = file.read()?;
+        Ok((file, contents))
+    }
+
+    /// Whether it is another file than when it was read.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.look() != self.seen
+    }
+
+    /// Reads it. Keys that mean nothing here are warned of once.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn read(&mut self) -> Result<Contents, InputError> {
+        // Whatever comes of it: what cannot be read now is not tried again until it changes.
+        self.seen = self.look();
+        let Loaded { config, unknown } = load(&self.path)?;
+        for key in unknown {
+            if !self.warned.contains(&key) {
+                log::warn!("{}: the key {key} means nothing here", self.path.display());
+                self.warned.push(key);
+            }
+        }
+        Ok(Contents {
+            settings: Settings::from(&config),
+            runners: config.runners,
+        })
+    }
+
+    fn look(&self) -> Option<(u64, u64, i64, i64)> {
+        let data = fs::metadata(&self.path).ok()?;
+        Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
+    }
+}

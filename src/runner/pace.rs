@@ -1,0 +1,139 @@
+//! When a runner asks its coordinator again.
+
+use std::time::{Duration, Instant};
+
+use crate::coordinator::{ApiError, Backoff};
+
+/// The longest pause after a question that failed.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+/// How long a runner whose token is refused rests, at first and at most.
+const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+
+/// The pace of one runner.
+pub(super) struct Pace {
+    /// When it may ask again.
+    pub due: Instant,
+    /// How many of its questions are not answered yet.
+    pub asking: u32,
+    /// What the last answer said, for the next question.
+    pub last_update: Option<String>,
+    backoff: Backoff,
+    rest: Backoff,
+}
+
+impl Pace {
+    pub fn new(due: Instant) -> Self {
+        Self {
+            due,
+            asking: 0,
+            last_update: None,
+            backoff: Backoff::new(MAX_PAUSE),
+            rest: Backoff::between(REST.0, REST.1),
+        }
+    }
+
+    /// Whether the coordinator answered the last time.
+    pub fn is_well(&self) -> bool {
+        self.backoff.is_fresh() && self.rest.is_fresh()
+    }
+
+    fn well(&mut self) {
+        if !self.is_well() {
+            log::info!("the coordinator answers again");
+        }
+        self.backoff.reset();
+        self.rest.reset();
+    }
+
+    /// There was a job, and where there is one, there are more.
+    pub fn got_a_job(&mut self, now: Instant) {
+        self.well();
+        self.due = now;
+    }
+
+    /// There was none. The time of the next question stands.
+    pub fn got_nothing(&mut self, last_update: Option<String>) {
+        self.well();
+        self.last_update = last_update;
+    }
+
+    /// The question failed.
+    pub fn failed(&mut self, error: &ApiError, now: Instant, interval: Duration) {
+        if error.is_refused() {
+            let rest = self.rest.pause(None);
+            log::error!(
+                "{error}; this runner rests for {} s, or until the configuration changes",
+                rest.as_secs()
+            );
+            self.due = now + rest;
+        } else {
+            let pause = self.backoff.pause(error.retry_after());
+            let pause = pause.max(interval.min(MAX_PAUSE));
+            log::warn!("{error}; asks again in {} s", pause.as_secs());
+            self.due = now + pause;
+        }
+    }
+
+    /// A place for a job is free again.
+    pub fn place_is_free(&mut self, now: Instant) {
+        if self.is_well() {
+            self.due = self.due.min(now);
+        }
+    }
+
+    /// The configuration was read again: its token may be known by now.
+    pub fn configuration_changed(&mut self, now: Instant) {
+        if !self.rest.is_fresh() {
+            self.due = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+    use crate::coordinator::ApiError;
+    use crate::coordinator::error::Answer;
+    use std::time::{Duration, Instant};
+
+    fn error(answer: Answer) -> ApiError {
+        ApiError {
+            tried: String::new(),
+            answer,
+        }
+    }
+
+    #[test]
+    fn jobs_hasten_and_failures_slow_down() {
+        let now = Instant::now();
+        let interval = Duration::from_secs(3);
+        let mut pace = Pace::new(now + interval);
+        pace.got_a_job(now);
+        assert_eq!(pace.due, now);
+        pace.due = now + interval;
+        pace.place_is_free(now);
+        assert_eq!(pace.due, now);
+        for _ in 0..8 {
+            pace.failed(&error(Answer::Status(502, None)), now, interval);
+        }
+        let pause = pace.due - now;
+        assert!(pause >= Duration::from_secs(30) && pause <= Duration::from_mins(1));
+        pace.place_is_free(now);
+        assert_eq!(pace.due - now, pause, "trouble is no matter of places");
+        let busy = Answer::Busy(429, Some(Duration::from_secs(90)));
+        pace.failed(&error(busy), now, interval);
+        assert_eq!(pace.due - now, Duration::from_secs(90));
+        pace.got_nothing(None);
+        assert!(pace.is_well());
+    }
+
+    #[test]
+    fn who_is_refused_rests_until_the_configuration_changes() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.failed(&error(Answer::Refused(403)), now, Duration::from_secs(1));
+        assert!(pace.due - now >= Duration::from_secs(30));
+        pace.configuration_changed(now);
+        assert_eq!(pace.due, now);
+    }
+}

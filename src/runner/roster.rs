@@ -1,0 +1,185 @@
+//! The runners that are served: where they come from, and the places that their jobs may take on this host.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use log::LevelFilter;
+
+use super::config_file::{ConfigFile, Contents, Settings};
+use super::metrics::{Metrics, Page};
+use super::pace::Pace;
+use super::serving::Serving;
+use crate::config::RunnerConfig;
+use crate::outcome::InputError;
+use crate::state::{Slot, State};
+
+/// Slots by this name are for the jobs of all runners.
+const ALL: &str = "all";
+
+/// A runner, and when it asks again.
+pub(super) struct Runner {
+    /// Stays the same as long as coordinator and token do.
+    pub number: u64,
+    pub serving: Arc<Serving>,
+    pub pace: Pace,
+}
+
+/// The runners there are.
+pub(super) struct Roster {
+    pub settings: Settings,
+    pub runners: Vec<Runner>,
+    state: State,
+    file: Option<ConfigFile>,
+    last_number: u64,
+    metrics: Arc<Metrics>,
+    /// Shows the metrics.
+    page: Option<Page>,
+    given: Given,
+}
+
+/// What the command line says of all runners.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// Print docker commands before they run.
+    pub print_commands: bool,
+    /// How much the runner says of itself, whatever a configuration says.
+    pub log_level: Option<LevelFilter>,
+}
+
+impl Roster {
+    /// Nobody, yet.
+    pub fn new(settings: Settings, state: State, given: Given) -> Self {
+        Self {
+            settings,
+            runners: Vec::new(),
+            state,
+            file: None,
+            last_number: 0,
+            metrics: Arc::default(),
+            page: None,
+            given,
+        }
+    }
+
+    /// Takes the runners of a configuration, and watches it from now on.
+    pub fn follow(&mut self, file: ConfigFile, contents: Contents) {
+        self.file = Some(file);
+        self.take_over(contents);
+    }
+
+    /// Adds a runner.
+    ///
+    /// # Errors
+    /// As [`Serving::new`].
+    pub fn add(&mut self, config: RunnerConfig, due: Instant) -> Result<(), InputError> {
+        let serving = Serving::new(config, self.metrics.clone(), self.given.print_commands)?;
+        self.last_number += 1;
+        self.runners.push(Runner {
+            number: self.last_number,
+            serving: Arc::new(serving),
+            pace: Pace::new(due),
+        });
+        Ok(())
+    }
+
+    /// Reads the configuration again if it has changed, or if somebody asks for it.
+    pub fn reload(&mut self, asked: bool) {
+        let Some(file) = &mut self.file else { return };
+        if !(file.has_changed() || asked) {
+            return;
+        }
+        match file.read() {
+            Ok(contents) => {
+                log::info!("the configuration was read again");
+                self.take_over(contents);
+            }
+            Err(error) => log::error!("{error}; goes on with the configuration of before"),
+        }
+    }
+
+    /// Runners that stay keep their pace; jobs that run go on with the settings they have.
+    fn take_over(&mut self, contents: Contents) {
+        let Contents { settings, runners } = contents;
+        let now = Instant::now();
+        if self.page.is_none() || settings.metrics_server != self.settings.metrics_server {
+            self.show_metrics(settings.metrics_server.as_deref());
+        }
+        self.settings = settings;
+        if let (None, Some(level)) = (self.given.log_level, self.settings.log_level) {
+            log::set_max_level(level);
+        }
+        let mut before = std::mem::take(&mut self.runners);
+        let count = u32::try_from(runners.len()).unwrap_or(u32::MAX).max(1);
+        for (position, config) in (0..).zip(runners) {
+            let same = |runner: &Runner| runner.serving.config.identity() == config.identity();
+            let known = before.iter().position(same);
+            let known = known.map(|index| before.swap_remove(index));
+            if let Some(mut runner) = known {
+                if runner.serving.config == config {
+                    runner.pace.configuration_changed(now);
+                    self.runners.push(runner);
+                    continue;
+                }
+                let added = self.add(config, now);
+                match (added, self.runners.last_mut()) {
+                    (Ok(()), Some(new)) => {
+                        // Answers to its questions are still on their way.
+                        new.number = runner.number;
+                        new.pace.asking = runner.pace.asking;
+                    }
+                    (Err(error), _) => log::error!("{error}"),
+                    (Ok(()), None) => {}
+                }
+                continue;
+            }
+            // Spread over the interval, so that the coordinator is asked evenly.
+            let due = now + self.settings.check_interval * position / count;
+            if let Err(error) = self.add(config, due) {
+                log::error!("{error}");
+            }
+        }
+        if self.runners.is_empty() {
+            log::warn!("the configuration has no runner that can serve");
+        }
+    }
+
+    fn show_metrics(&mut self, address: Option<&str>) {
+        self.page = None;
+        if let Some(address) = address {
+            match Page::serve(address, self.metrics.clone()) {
+                Ok(page) => self.page = Some(page),
+                Err(error) => log::error!("{error:#}"),
+            }
+        }
+    }
+
+    /// A place for one job more of a runner, under `concurrent` and its `limit`. They count over all
+    /// processes of this host.
+    pub fn places(&self, runner: &Serving) -> Result<Option<Vec<Slot>>> {
+        let config = &runner.config;
+        let own = (config.limit > 0).then(|| (config.identity(), config.limit));
+        let all = self
+            .settings
+            .concurrent
+            .map(|count| (ALL.to_owned(), count));
+        let mut places = Vec::new();
+        for (name, count) in own.into_iter().chain(all) {
+            match self.state.slot(&name, count)? {
+                Some(slot) => places.push(slot),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(places))
+    }
+
+    /// Removes what runners that were killed have left on the engines.
+    pub fn clean_up(&self) {
+        for runner in &self.runners {
+            let _entered = runner.serving.context().enter();
+            if let Err(error) = runner.serving.worker() {
+                log::error!("cannot run jobs yet: {error:#}");
+            }
+        }
+    }
+}

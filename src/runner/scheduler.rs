@@ -1,0 +1,370 @@
+//! Who asks for a job when, and when to end.
+//!
+//! One thread decides; it sleeps until something is due or somebody tells it something. Each question is asked
+//! by a thread of its own, which becomes the job's if there is one.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::config_file::{ConfigFile, Settings};
+pub use super::roster::Given;
+use super::roster::{Roster, Runner};
+use super::signals::{Signal, tell_of_signals};
+use crate::cancel::{Cancel, Reason};
+use crate::config::RunnerConfig;
+use crate::coordinator::{ApiError, Asked};
+use crate::state::{Slot, State};
+
+/// How long a question that is under way is waited for by somebody who wants to end. GitLab holds questions
+/// open until there is a job, and gives none to whoever has gone.
+const QUESTION: Duration = Duration::from_secs(5);
+/// How long before patience ends a job has for its last word to a coordinator in trouble.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// When to end, unless somebody ends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until {
+    /// After so many jobs; `None`: any number.
+    pub builds: Option<u32>,
+    /// When there was no job for so long; `None`: it waits.
+    pub wait: Option<Duration>,
+}
+
+impl Until {
+    fn is_forever(self) -> bool {
+        self.builds.is_none() && self.wait.is_none()
+    }
+}
+
+/// What the deciding thread is told.
+enum Event {
+    /// A question of the runner with this number was answered.
+    Answered(u64, Answer),
+    /// A job has ended.
+    Ended,
+    Signal(Signal),
+}
+
+enum Answer {
+    Job,
+    Nothing(Option<String>),
+    Failed(ApiError),
+}
+
+/// Somebody wants it to end at once.
+#[derive(Clone, Copy)]
+struct Aborted {
+    status: u8,
+    since: Instant,
+}
+
+struct Scheduler {
+    roster: Roster,
+    until: Until,
+    /// The places of the one runner that this process serves, a job at a time. `None`: places are taken for
+    /// each job.
+    single: Option<Vec<Slot>>,
+    /// Since when there was no job.
+    idle_since: Instant,
+    builds: u32,
+    asking: u32,
+    running: u32,
+    /// No more questions are asked.
+    draining: bool,
+    aborted: Option<Aborted>,
+    last_error: Option<ApiError>,
+    stop: Cancel,
+    hurry: Cancel,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+}
+
+/// Serves all runners of a configuration, which is read again when it changes, until a signal ends it.
+/// Returns the exit status.
+///
+/// # Errors
+/// [`crate::outcome::InputError`] for a configuration that cannot be read.
+pub fn serve_all(file: PathBuf, state: State, given: Given) -> Result<u8> {
+    let (file, contents) = ConfigFile::open(file)?;
+    let roster = Roster::new(Settings::without_file(), state, given);
+    let mut scheduler = Scheduler::new(roster, Until::default())?;
+    scheduler.roster.follow(file, contents);
+    scheduler.roster.clean_up();
+    scheduler.run()
+}
+
+/// Serves one runner, a job at a time, and returns the exit status. Where `settings` or the runner's limit allow
+/// no more jobs on this host, nobody is asked.
+///
+/// # Errors
+/// [`crate::outcome::InputError`] for settings that are wrong, [`ApiError`] where there was no job because the
+/// coordinator did not answer, or refused the token.
+pub fn serve_one(
+    config: RunnerConfig,
+    settings: Settings,
+    until: Until,
+    state: State,
+    given: Given,
+) -> Result<u8> {
+    let roster = Roster::new(settings, state, given);
+    let mut scheduler = Scheduler::new(roster, until)?;
+    scheduler.roster.add(config, Instant::now())?;
+    if let Some(status) = scheduler.take_places()? {
+        return Ok(status);
+    }
+    scheduler.run()
+}
+
+impl Scheduler {
+    fn new(roster: Roster, until: Until) -> Result<Self> {
+        let (sender, events) = mpsc::channel();
+        let told = sender.clone();
+        tell_of_signals(move |signal| told.send(Event::Signal(signal)).is_ok())
+            .context("cannot watch for signals")?;
+        Ok(Self {
+            roster,
+            until,
+            single: None,
+            idle_since: Instant::now(),
+            builds: 0,
+            asking: 0,
+            running: 0,
+            draining: false,
+            aborted: None,
+            last_error: None,
+            stop: Cancel::new(),
+            hurry: Cancel::new(),
+            sender,
+            events,
+        })
+    }
+
+    /// Takes this host's places for the one runner, for as long as this process lives. Returns the exit status
+    /// where there are none to be had.
+    fn take_places(&mut self) -> Result<Option<u8>> {
+        while self.single.is_none() {
+            let runner = self.roster.runners.first();
+            self.single = match runner {
+                Some(runner) => self.roster.places(&runner.serving)?,
+                None => Some(Vec::new()),
+            };
+            if self.single.is_some() {
+                break;
+            }
+            log::info!("as many jobs run on this host as may");
+            if !self.until.is_forever() {
+                return Ok(Some(0));
+            }
+            let pause = self.roster.settings.check_interval;
+            match self.events.recv_timeout(pause) {
+                Ok(Event::Signal(Signal::Abort(status))) => return Ok(Some(status)),
+                Ok(Event::Signal(Signal::Drain)) => return Ok(Some(0)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn run(&mut self) -> Result<u8> {
+        loop {
+            self.dispatch();
+            if let Some(status) = self.over() {
+                return status;
+            }
+            let wake = self.next_wake().saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(wake) {
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // A sender is in this very struct.
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.handle(event);
+            }
+            if self.aborted.is_none() {
+                self.roster.reload(false);
+            }
+        }
+    }
+
+    /// The exit status, if all is done.
+    fn over(&mut self) -> Option<Result<u8>> {
+        let now = Instant::now();
+        let idle = self.running + self.asking == 0;
+        if let Some(Aborted { status, since }) = self.aborted {
+            let deadline = since + self.roster.settings.shutdown_timeout;
+            if now + LAST_WORD >= deadline {
+                self.hurry.trigger(Reason::Stopped);
+            }
+            if now >= deadline && self.running > 0 {
+                log::error!(
+                    "{} jobs have not ended in time; what is left of them the next start or `alloy-runner prune` removes",
+                    self.running
+                );
+            }
+            let silent = self.running == 0 && now >= since + QUESTION;
+            return (idle || silent || now >= deadline).then_some(Ok(status));
+        }
+        let waited = |wait| self.idle_since + wait <= now;
+        self.draining |= idle && self.until.wait.is_some_and(waited);
+        if !(self.draining && idle) {
+            return None;
+        }
+        let failed = self.last_error.take().filter(|_| self.builds == 0);
+        Some(failed.map_or(Ok(0), |error| Err(error.into())))
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        // Also when nobody asks, a changed configuration is noticed.
+        let mut wakes = vec![now + self.roster.settings.check_interval];
+        if !self.draining {
+            let asking = self.roster.runners.iter().filter(|it| self.may_ask(it));
+            wakes.extend(asking.map(|runner| runner.pace.due));
+            wakes.extend(
+                self.until
+                    .wait
+                    .map(|wait| self.idle_since + wait)
+                    .filter(|at| *at > now),
+            );
+        }
+        if let Some(Aborted { since, .. }) = self.aborted {
+            let deadline = since + self.roster.settings.shutdown_timeout;
+            let last_word = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
+            let times = [since + QUESTION, last_word, deadline];
+            wakes.extend(times.into_iter().filter(|at| *at > now));
+        }
+        wakes.into_iter().min().unwrap_or(now)
+    }
+
+    /// Whether it is only a matter of time that a runner asks.
+    fn may_ask(&self, runner: &Runner) -> bool {
+        let at_once = runner.serving.config.request_concurrency.unwrap_or(1);
+        let busy = self.single.is_some() && self.running + self.asking > 0;
+        runner.pace.asking < at_once.max(1) && !busy
+    }
+
+    /// Lets those ask who are due, the longest due first.
+    fn dispatch(&mut self) {
+        let now = Instant::now();
+        while !self.draining {
+            let due = |runner: &&Runner| runner.pace.due <= now && self.may_ask(runner);
+            let runners = self.roster.runners.iter().enumerate();
+            let next = runners
+                .filter(|(_, runner)| due(runner))
+                .min_by_key(|(_, runner)| runner.pace.due);
+            let Some((index, runner)) = next else { return };
+            let places = match self.single {
+                Some(_) => Ok(Some(Vec::new())),
+                None => self.roster.places(&runner.serving),
+            };
+            let interval = self.roster.settings.check_interval;
+            self.roster.runners[index].pace.due = now + interval;
+            match places {
+                Ok(Some(places)) => self.ask(index, places),
+                // The end of a job of ours makes it due again; of others' jobs nobody tells.
+                Ok(None) => {}
+                Err(error) => log::error!("{error:#}"),
+            }
+        }
+    }
+
+    fn ask(&mut self, index: usize, places: Vec<Slot>) {
+        let runner = &mut self.roster.runners[index];
+        let (number, serving) = (runner.number, runner.serving.clone());
+        let last_update = runner.pace.last_update.clone();
+        let (sender, stop, hurry) = (self.sender.clone(), self.stop.clone(), self.hurry.clone());
+        let work = move || {
+            let _entered = serving.context().enter();
+            // The channel lives as long as the deciding thread; without that nobody cares.
+            let tell = |event| drop(sender.send(event));
+            let (answer, job) = match serving.ask(last_update.as_deref()) {
+                Ok(Asked::Job(out)) => (Answer::Job, Some(out)),
+                Ok(Asked::Nothing(last_update)) => (Answer::Nothing(last_update), None),
+                Ok(Asked::Lost(error)) => {
+                    log::error!("a job was handed out, and was lost on its way: {error}");
+                    (Answer::Failed(error), None)
+                }
+                Err(error) => (Answer::Failed(error), None),
+            };
+            tell(Event::Answered(number, answer));
+            if let Some(out) = job {
+                serving.run(*out, &stop, &hurry);
+                drop(places);
+                tell(Event::Ended);
+            }
+        };
+        match thread::Builder::new().name("job".to_owned()).spawn(work) {
+            Ok(_) => {
+                runner.pace.asking += 1;
+                self.asking += 1;
+            }
+            Err(error) => log::error!("cannot start a thread: {error}"),
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Answered(number, answer) => self.answered(number, answer),
+            Event::Ended => {
+                self.running -= 1;
+                self.idle_since = Instant::now();
+                for runner in &mut self.roster.runners {
+                    runner.pace.place_is_free(self.idle_since);
+                }
+            }
+            Event::Signal(Signal::Reload) => self.roster.reload(true),
+            Event::Signal(Signal::Drain) => {
+                log::info!(
+                    "takes no new jobs, and ends with those that run: {}",
+                    self.running
+                );
+                self.draining = true;
+            }
+            Event::Signal(Signal::Abort(status)) => {
+                self.draining = true;
+                self.aborted = Some(Aborted {
+                    status,
+                    since: Instant::now(),
+                });
+                self.stop.trigger(Reason::Stopped);
+            }
+        }
+    }
+
+    fn answered(&mut self, number: u64, answer: Answer) {
+        let now = Instant::now();
+        self.asking -= 1;
+        if matches!(answer, Answer::Job) {
+            self.running += 1;
+            self.builds += 1;
+            let enough = |most| self.builds >= most;
+            self.draining |= self.until.builds.is_some_and(enough);
+        }
+        let interval = self.roster.settings.check_interval;
+        let mut runners = self.roster.runners.iter_mut();
+        // One that a new configuration has not any more may still have asked.
+        let Some(runner) = runners.find(|runner| runner.number == number) else {
+            return;
+        };
+        let _entered = runner.serving.context().enter();
+        let pace = &mut runner.pace;
+        pace.asking -= 1;
+        self.last_error = None;
+        match answer {
+            Answer::Job => pace.got_a_job(now),
+            Answer::Nothing(last_update) => pace.got_nothing(last_update),
+            Answer::Failed(error) => {
+                pace.failed(&error, now, interval);
+                // Who serves one runner that is not known serves nobody.
+                let one = self.single.is_some() && !self.until.is_forever();
+                self.draining |= one && error.is_refused();
+                self.last_error = Some(error);
+            }
+        }
+    }
+}

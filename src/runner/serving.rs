@@ -1,0 +1,230 @@
+//! One runner of a coordinator: it asks for jobs and sees each through, up to what the coordinator hears.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::Result;
+
+use super::host::{REVISION, VERSION};
+use super::job_log::{JobLog, Writer};
+use super::metrics::{JobMeter, Metrics};
+use super::upload::{Delivered, Upload};
+use super::worker::{Run, Worker};
+use crate::cancel::Cancel;
+use crate::config::RunnerConfig;
+use crate::coordinator::{ApiError, Asked, Client, Features, Info, Observer};
+use crate::executor::Span;
+use crate::http::Tls;
+use crate::job::payload::HandOut;
+use crate::job::{Job, Origin};
+use crate::logging::{Context, carried};
+use crate::outcome::{InputError, Outcome};
+use crate::plan::helper_image::architecture;
+use crate::secret::Secret;
+use crate::trace::Trace;
+use crate::trace::mask::Masker;
+
+/// How much of a log is kept unless the configuration says so, in kilobytes.
+const OUTPUT_LIMIT: u64 = 4096;
+
+/// A runner of a coordinator.
+pub struct Serving {
+    /// Its settings.
+    pub config: RunnerConfig,
+    token: Secret,
+    client: Client,
+    /// Made for the first job.
+    worker: Mutex<Option<Arc<Worker>>>,
+    metrics: Arc<Metrics>,
+    print_commands: bool,
+}
+
+/// A client of a runner's coordinator, which tells `observer` of its requests.
+///
+/// # Errors
+/// [`InputError`] for an address that is none, or files that cannot be read.
+pub fn client(config: &RunnerConfig, observer: Observer) -> Result<Client, InputError> {
+    let tls = Tls {
+        authorities: config.tls_ca_file.as_deref(),
+        certificate: config.tls_cert_file.as_deref(),
+        key: config.tls_key_file.as_deref(),
+    };
+    let info = Info {
+        name: "alloy-runner",
+        version: VERSION,
+        revision: REVISION,
+        platform: std::env::consts::OS,
+        architecture: architecture(),
+        executor: "docker",
+        features: Features::default(),
+    };
+    Client::new(&config.url, &tls, info, observer)
+}
+
+impl Serving {
+    /// A runner with these settings.
+    ///
+    /// # Errors
+    /// [`InputError`] for what is missing or wrong in them.
+    pub fn new(
+        config: RunnerConfig,
+        metrics: Arc<Metrics>,
+        print_commands: bool,
+    ) -> Result<Self, InputError> {
+        config.check_executor()?;
+        if config.token.trim().is_empty() {
+            return Err(InputError::new(format!(
+                "the runner `{}` has no token: `alloy-runner register` gets one",
+                config.name
+            )));
+        }
+        let (counted, name) = (metrics.clone(), config.name.clone());
+        let observer: Observer =
+            Arc::new(move |endpoint, status| counted.request(&name, endpoint, status));
+        Ok(Self {
+            client: client(&config, observer)?,
+            token: Secret::new(config.token.trim()),
+            config,
+            worker: Mutex::default(),
+            metrics,
+            print_commands,
+        })
+    }
+
+    /// Asks the coordinator for a job.
+    ///
+    /// # Errors
+    /// [`ApiError`], and there is no job.
+    pub fn ask(&self, last_update: Option<&str>) -> Result<Asked, ApiError> {
+        self.client.request_job(&self.token, last_update)
+    }
+
+    /// What runs its jobs, made on first use.
+    ///
+    /// # Errors
+    /// As [`Worker::open`].
+    pub fn worker(&self) -> Result<Arc<Worker>> {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = &*worker {
+            return Ok(worker.clone());
+        }
+        let short_token = self.config.short_token();
+        let opened = Worker::open(&self.config, &short_token, self.print_commands, true)?;
+        Ok(worker.insert(Arc::new(opened)).clone())
+    }
+
+    /// What its lines in the runner's log begin with.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context {
+            runner: self.config.name.clone(),
+            ..Context::default()
+        }
+    }
+
+    /// Runs a job that was handed out. However it ends, the coordinator hears of it. `stop` stops it; `hurry`
+    /// is triggered by somebody who cannot wait for a coordinator in trouble.
+    pub fn run(&self, out: HandOut, stop: &Cancel, hurry: &Cancel) {
+        let HandOut { id, token, job } = out;
+        let mut secrets = job
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |job| job.every_secret());
+        secrets.extend([self.token.clone(), token.clone()]);
+        let masker = Masker::new(&secrets);
+        let context = Context {
+            job: Some(id),
+            mask: Some(Arc::new(move |text| masker.masked(text))),
+            ..self.context()
+        };
+        let _entered = context.enter();
+        log::info!("begins");
+        let meter = self.metrics.job(&self.config.name);
+        let log = Arc::new(JobLog::default());
+        let cancel = stop.child(None);
+        let (outcome, spans, delivered) = thread::scope(|scope| {
+            let upload = Upload {
+                client: &self.client,
+                id,
+                token: &token,
+                log: &log,
+                cancel: &cancel,
+                hurry,
+            };
+            let upload = scope.spawn(carried(move || upload.run()));
+            let (outcome, spans) = match job {
+                Ok(job) => self.run_job(*job, &log, &cancel, &meter, &secrets),
+                Err(error) => {
+                    let outcome = Outcome::SystemFailure(error.to_string());
+                    (self.give_up(outcome, &log, &secrets), Vec::new())
+                }
+            };
+            log.close(&outcome);
+            let delivered = upload.join();
+            let delivered = delivered.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (outcome, spans, delivered)
+        });
+        meter.ended(&outcome, &spans);
+        match delivered {
+            Delivered::Yes => log::info!("ended: {outcome}"),
+            Delivered::Gone => {
+                log::warn!("ended, and the coordinator knows nothing of it: {outcome}");
+            }
+            Delivered::No(error) => {
+                log::error!("ended, and the coordinator could not be told: {outcome}; {error}");
+            }
+        }
+    }
+
+    fn run_job(
+        &self,
+        mut job: Job,
+        log: &Arc<JobLog>,
+        cancel: &Cancel,
+        meter: &JobMeter,
+        secrets: &[Secret],
+    ) -> (Outcome, Vec<Span>) {
+        let mut run = || {
+            if let (Some(base), Origin::Remote { remote, .. }) =
+                (&self.config.clone_url, &mut job.sources.origin)
+            {
+                *remote = remote.moved_to(base)?;
+            }
+            self.worker()?.run(
+                &job,
+                &Run {
+                    log: &|| Box::new(Writer(log.clone())),
+                    output_limit: Some(self.config.output_limit.unwrap_or(OUTPUT_LIMIT)),
+                    beside: &|_| {},
+                    ended: &|outcome| log.close(outcome),
+                    began: &|stage| meter.at(stage),
+                    cancel,
+                },
+            )
+        };
+        match run() {
+            Ok(report) => (report.outcome, report.spans),
+            Err(error) => {
+                let outcome = match error.downcast_ref::<InputError>() {
+                    Some(error) => Outcome::BuildError(error.to_string()),
+                    None => Outcome::SystemFailure(format!("{error:#}")),
+                };
+                (self.give_up(outcome, log, secrets), Vec::new())
+            }
+        }
+    }
+
+    /// Writes why a job could not begin where people look for it.
+    fn give_up(&self, outcome: Outcome, log: &Arc<JobLog>, secrets: &[Secret]) -> Outcome {
+        let trace = Trace::new(Box::new(Writer(log.clone())), Masker::new(secrets), true);
+        let head = format!("Running with alloy-runner {VERSION} ({REVISION})");
+        let on = format!("  on {} {}", self.config.name, self.config.short_token());
+        let written = [head, on]
+            .iter()
+            .try_for_each(|line| trace.line(line))
+            .and_then(|()| trace.end(&trace.coloured("31;1", &outcome.to_string())));
+        if let Err(error) = written {
+            log::error!("cannot write the job's log: {error}");
+        }
+        outcome
+    }
+}

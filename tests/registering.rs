@@ -1,0 +1,315 @@
+//! `register`, `unregister`, `verify` and `list`, and TLS to the coordinator.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use support::coordinator::{Coordinator, Fault, Kind, REGISTRATION_TOKEN, RUNNER_TOKEN};
+use support::http::Response;
+use support::{BUSYBOX, Ran, run};
+
+fn register(coordinator: &Coordinator, arguments: &[&str]) -> Command {
+    let url = coordinator.url();
+    let flags = ["register", "--non-interactive", "--url", &url];
+    let mut command = coordinator.command(&[&flags, arguments].concat());
+    command.env("REGISTRATION_TOKEN", REGISTRATION_TOKEN);
+    command
+}
+
+#[test]
+fn who_registers_can_serve_and_is_forgotten_again() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let config = coordinator.beside("config.toml");
+    fs::write(&config, "# mine\nconcurrent = 2 # two\n\n[[runners]]\nname = \"old\" # stays\nurl = \"https://x\"\ntoken = \"t\"\n").expect("written");
+    let flags = [
+        "--name",
+        "docker-1",
+        "--tag-list",
+        "a, b ,c",
+        "--docker-image",
+        BUSYBOX,
+        "--docker-pull-policy",
+        "never",
+    ];
+    let ran = run(&mut register(&coordinator, &flags));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    let text = fs::read_to_string(&config).expect("there");
+    assert!(
+        text.starts_with("# mine\nconcurrent = 2 # two\n\n[[runners]]\nname = \"old\" # stays\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("token = \"registered-1-token\"\nexecutor = \"docker\"\n"),
+        "{text}"
+    );
+    assert!(text.contains("volumes = [\"/cache\"]\n"), "{text}");
+    assert_eq!(
+        fs::metadata(&config).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
+    let said = &coordinator.registrations()[0];
+    assert_eq!(said["description"], "docker-1");
+    assert_eq!(said["tag_list"], "a,b,c");
+    assert_eq!(said["run_untagged"], false);
+    assert_eq!(said["info"]["features"]["shared"], true);
+
+    let id = coordinator.queue_script(BUSYBOX, &["true"]);
+    let ran = coordinator.run(&["run-single", "--runner", "docker-1"]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert_eq!(coordinator.heard(id).state.as_deref(), Some("success"));
+
+    let list = coordinator.run(&["list"]);
+    assert_eq!(
+        list.stdout,
+        format!(
+            "old       t         docker  https://x\ndocker-1  register  docker  {}\n",
+            coordinator.url()
+        )
+    );
+    let alive = coordinator.run(&["verify", "--name", "docker-1"]);
+    assert_eq!(
+        (alive.status, alive.stdout.as_str()),
+        (Some(0), "docker-1: is alive\n"),
+        "{alive}"
+    );
+
+    let gone = coordinator.run(&["unregister", "--name", "docker-1"]);
+    assert_eq!(gone.status, Some(0), "{gone}");
+    assert!(!coordinator.knows_runner("registered-1-token"));
+    let text = fs::read_to_string(&config).expect("there");
+    assert!(
+        text.contains("name = \"old\" # stays\n") && !text.contains("docker-1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn verify_takes_out_only_who_is_refused() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    coordinator.configure("", &["", "token = \"removed-over-there\""]);
+    let ran = coordinator.run(&["verify"]);
+    assert_eq!(ran.status, Some(3), "{ran}");
+    assert!(
+        ran.stdout
+            .contains("docker-0: is alive\ndocker-1: is not known any more"),
+        "{ran}"
+    );
+    let ran = coordinator.run(&["verify", "--delete"]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.misbehave(|_| Some(Fault::Before(Response::status(500))));
+    let ran = coordinator.run(&["verify", "--delete"]);
+    assert_eq!(ran.status, Some(3), "{ran}");
+    let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
+    assert!(
+        text.contains(RUNNER_TOKEN) && !text.contains("removed-over-there"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_written() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let config = coordinator.beside("config.toml");
+    let wrong = run(register(&coordinator, &["--name", "x"]).env("REGISTRATION_TOKEN", "wrong"));
+    assert_eq!(wrong.status, Some(3), "{wrong}");
+    assert!(wrong.stderr.contains("the token is refused"), "{wrong}");
+    let missing = run(register(&coordinator, &["--name", "x"]).env_remove("REGISTRATION_TOKEN"));
+    assert_eq!(missing.status, Some(2), "{missing}");
+    assert!(missing.stderr.contains("REGISTRATION_TOKEN"), "{missing}");
+    let executor = run(&mut register(
+        &coordinator,
+        &["--name", "x", "--executor", "shell"],
+    ));
+    assert_eq!(executor.status, Some(2), "{executor}");
+    assert!(!config.exists());
+    assert_eq!(coordinator.registrations().len(), 0);
+    fs::write(&config, "runners = 3\n").expect("written");
+    let form = run(&mut register(&coordinator, &["--name", "x"]));
+    assert_eq!(form.status, Some(3), "{form}");
+    assert!(
+        !coordinator.knows_runner("registered-1-token"),
+        "it is not left behind there: {form}"
+    );
+}
+
+#[test]
+fn those_who_register_at_once_are_all_written_down() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let children: Vec<_> = (0..6)
+        .map(|number| {
+            let name = format!("runner-{number}");
+            let mut command = register(&coordinator, &["--name", &name]);
+            command.stdout(Stdio::null()).spawn().expect("started")
+        })
+        .collect();
+    for mut child in children {
+        assert_eq!(child.wait().expect("ended").code(), Some(0));
+    }
+    assert_eq!(coordinator.run(&["list"]).stdout.lines().count(), 6);
+}
+
+#[test]
+fn on_a_terminal_it_asks_with_defaults() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let runner = format!(
+        "{} --config {} register",
+        support::RUNNER,
+        coordinator.beside("config.toml").display()
+    );
+    // `script` of util-linux gives it a terminal.
+    let mut asking = Command::new("script");
+    asking
+        .args(["-qec", &runner, "/dev/null"])
+        .env_remove("REGISTRATION_TOKEN");
+    let mut asking = asking
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script");
+    let answers = format!("{}\n{REGISTRATION_TOKEN}\nmine\na,b\n\n", coordinator.url());
+    let mut stdin = asking.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut stdin, answers.as_bytes()).expect("written");
+    let ran = Ran::from(asking.wait_with_output().expect("ended"));
+    drop(stdin);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert!(ran.stdout.contains("The coordinator's address: "), "{ran}");
+    assert!(
+        ran.stdout
+            .contains("The image of jobs that name none [alpine:latest]: "),
+        "{ran}"
+    );
+    let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
+    assert!(
+        text.contains("name = \"mine\"") && text.contains("image = \"alpine:latest\""),
+        "{text}"
+    );
+}
+
+/// An authority, and certificates by it for a server at this address and for a client.
+fn certificates(directory: &Path, address: &str) {
+    let script = format!(
+        "set -e; cd '{}'
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+          -keyout ca-key.pem -out ca.pem
+        for side in client server; do
+          printf 'subjectAltName=IP:{address}\\nextendedKeyUsage=%sAuth\\n' $side >extensions
+          openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$side -keyout $side-key.pem -out request.pem
+          openssl x509 -req -days 2 -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -extfile extensions \
+            -out $side.pem
+        done",
+        directory.display()
+    );
+    let ran = run(&mut support::shell("sh", &script));
+    assert_eq!(ran.status, Some(0), "{ran}");
+}
+
+/// A server's side that asks for certificates by the authority.
+fn server_config(directory: &Path) -> ServerConfig {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let certificate =
+        |name: &str| CertificateDer::from_pem_file(directory.join(name)).expect("PEM");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate("ca.pem")).expect("an authority");
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let key = PrivateKeyDer::from_pem_file(directory.join("server-key.pem")).expect("PEM");
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(vec![certificate("server.pem")], key)
+        .expect("a certificate")
+}
+
+#[test]
+fn tls_knows_an_authority_of_ones_own_and_shows_a_certificate() {
+    let directory = tempfile::tempdir().expect("a directory");
+    certificates(directory.path(), &support::coordinator::gateway());
+    let coordinator = Coordinator::with_tls(server_config(directory.path()));
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (authority, certificate, key) =
+        (file("ca.pem"), file("client.pem"), file("client-key.pem"));
+    for (arguments, want) in [
+        (&[][..], "UnknownIssuer"),
+        // Whether it hears why depends on who is faster.
+        (&["--tls-ca-file", &authority], "POST https://"),
+        (&["--tls-cert-file", &certificate], "tls-key-file"),
+        (&["--tls-ca-file", &key], "no certificate"),
+    ] {
+        let ran = run(&mut coordinator.single(arguments));
+        assert!(matches!(ran.status, Some(2 | 3)), "{ran}");
+        assert!(ran.stderr.contains(want), "{want}: {ran}");
+    }
+    let all = [
+        "--tls-ca-file",
+        &authority,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+    ];
+    let ran = run(&mut coordinator.single(&all));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    // The system's own authorities count too.
+    let system = [
+        "--tls-cert-file",
+        certificate.as_str(),
+        "--tls-key-file",
+        &key,
+    ];
+    let ran = run(coordinator.single(&system).env("SSL_CERT_FILE", &authority));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert_eq!(coordinator.requests("POST /api/v4/jobs/request").len(), 2);
+}
+
+#[test]
+fn exit_statuses_are_those_of_the_command_line() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let status = |command: &mut Command| run(command).status;
+    assert_eq!(
+        status(&mut coordinator.single(&[])),
+        Some(0),
+        "there is nothing to do"
+    );
+    let failing = coordinator.queue_script(BUSYBOX, &["false"]);
+    assert_eq!(
+        status(&mut coordinator.single(&[])),
+        Some(0),
+        "it served, whatever became of the job"
+    );
+    assert_eq!(coordinator.heard(failing).state.as_deref(), Some("failed"));
+    assert_eq!(
+        status(&mut coordinator.command(&["run-single"])),
+        Some(2),
+        "which runner?"
+    );
+    assert_eq!(
+        status(&mut coordinator.single(&["--no-such-flag"])),
+        Some(2)
+    );
+    assert_eq!(
+        status(&mut coordinator.command(&["run"])),
+        Some(2),
+        "no configuration"
+    );
+    fs::write(coordinator.beside("config.toml"), "concurrent = \"x\"\n").expect("written");
+    let ran = coordinator.run(&["run"]);
+    assert_eq!(ran.status, Some(2), "{ran}");
+    assert!(ran.stderr.contains("config.toml:1: concurrent: "), "{ran}");
+    fs::remove_file(coordinator.beside("config.toml")).expect("removed");
+    let refused = run(coordinator.single(&[]).env("CI_SERVER_TOKEN", "nobody"));
+    assert_eq!(refused.status, Some(3), "{refused}");
+    assert!(refused.stderr.contains("the token is refused"), "{refused}");
+    coordinator.misbehave(|_| Some(Fault::Before(Response::silence(std::time::Duration::ZERO))));
+    assert_eq!(
+        status(&mut coordinator.single(&[])),
+        Some(3),
+        "out of reach"
+    );
+}

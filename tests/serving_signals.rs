@@ -1,0 +1,263 @@
+//! How jobs of a coordinator end before their time, what it hears of that, and that nothing is left.
+
+mod support;
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::coordinator::{Coordinator, Kind};
+use support::{BUSYBOX, DEBIAN, REDIS, Ran, eventually, run, signal};
+
+fn serve(coordinator: &Coordinator) -> Child {
+    let mut command = coordinator.command(&["run"]);
+    command.stderr(Stdio::piped()).spawn().expect("started")
+}
+
+/// A job that goes on for long, and has begun.
+fn running_job(coordinator: &Coordinator, image: &str, script: &[&str]) -> u64 {
+    let mut job = coordinator.job(image, &[&["echo begun"], script].concat());
+    job["services"] = json!([{"name": REDIS, "alias": "redis"}]);
+    let steps = job["steps"].as_array_mut().expect("a list");
+    steps.push(json!({"name": "after_script", "script": ["echo after"], "timeout": 3600, "when": "always", "allow_failure": true}));
+    coordinator.queue(job)
+}
+
+#[test]
+fn a_cancel_reaches_a_silent_job_and_lets_it_clean_up() {
+    for kind in [Kind::AlloyCi, Kind::GitLab] {
+        let coordinator = Coordinator::new(kind);
+        coordinator.configure("", &[""]);
+        let trap = "bash -c 'trap \"echo cleaned up; exit 1\" TERM; sleep 600 & wait'";
+        let id = running_job(&coordinator, DEBIAN, &[trap]);
+        let runner = serve(&coordinator);
+        coordinator.wait_for_text(id, "\nbegun\n");
+        coordinator.cancel(id);
+        let begin = Instant::now();
+        let heard = &coordinator.wait_for_end(&[id])[0];
+        assert!(
+            begin.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert_eq!(heard.state.as_deref(), Some("failed"));
+        assert!(heard.log.contains("\ncleaned up\n"), "{}", heard.log);
+        assert!(
+            heard
+                .log
+                .ends_with("ERROR: Build failed: canceled\u{1b}[0;m\n"),
+            "{}",
+            heard.log
+        );
+        assert!(!heard.log.contains("\nafter\n"), "{}", heard.log);
+        eventually(Duration::from_secs(10), "a clean engine", || {
+            coordinator.leftovers().is_empty()
+        });
+        signal(&runner, "QUIT");
+        assert_eq!(
+            runner.wait_with_output().expect("ended").status.code(),
+            Some(0)
+        );
+    }
+}
+
+#[test]
+fn who_does_not_hear_term_is_killed() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let id = running_job(
+        &coordinator,
+        DEBIAN,
+        &["trap '' TERM; while :; do sleep 1; done"],
+    );
+    let mut runner = coordinator.single(&[]);
+    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    coordinator.wait_for_text(id, "\nbegun\n");
+    coordinator.cancel(id);
+    let begin = Instant::now();
+    coordinator.wait_for_end(&[id]);
+    let took = begin.elapsed();
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(25)).contains(&took),
+        "{took:?}"
+    );
+    assert_eq!(
+        runner.wait_with_output().expect("ended").status.code(),
+        Some(0)
+    );
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
+fn a_job_that_the_coordinator_has_forgotten_is_stopped() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let id = running_job(&coordinator, BUSYBOX, &["sleep 600"]);
+    let mut runner = coordinator.single(&[]);
+    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    coordinator.wait_for_text(id, "\nbegun\n");
+    coordinator.forget(id);
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert!(
+        ran.stderr.contains("the coordinator knows nothing of it"),
+        "{ran}"
+    );
+    assert_eq!(coordinator.heard(id).state, None);
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
+fn time_limits_of_the_job_and_of_a_step_are_kept() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let begin = Instant::now();
+    let mut ids = Vec::new();
+    for (job_limit, step_limit) in [(3, 3600), (3600, 4)] {
+        let mut job = coordinator.job(BUSYBOX, &["sleep 600"]);
+        job["runner_info"]["timeout"] = json!(job_limit);
+        job["steps"][0]["timeout"] = json!(step_limit);
+        ids.push(coordinator.queue(job));
+    }
+    let ran = run(&mut coordinator.single(&["--max-builds", "2"]));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        begin.elapsed()
+    );
+    for (heard, seconds) in coordinator.wait_for_end(&ids).iter().zip([3, 4]) {
+        assert_eq!(heard.state.as_deref(), Some("failed"));
+        assert_eq!(heard.failure_reason.as_deref(), Some("script_failure"));
+        let end =
+            format!("ERROR: Build failed: execution took longer than {seconds} s\u{1b}[0;m\n");
+        assert!(heard.log.ends_with(&end), "{}", heard.log);
+    }
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
+fn sigterm_and_sigint_stop_the_jobs_and_report_them() {
+    for (name, status) in [("TERM", 143), ("INT", 130)] {
+        let coordinator = Coordinator::new(Kind::AlloyCi);
+        coordinator.configure("concurrent = 2", &[""]);
+        let ids = [
+            running_job(&coordinator, BUSYBOX, &["sleep 600"]),
+            running_job(&coordinator, BUSYBOX, &["sleep 600"]),
+        ];
+        let runner = serve(&coordinator);
+        for id in ids {
+            coordinator.wait_for_text(id, "\nbegun\n");
+        }
+        let begin = Instant::now();
+        signal(&runner, name);
+        let ran = Ran::from(runner.wait_with_output().expect("ended"));
+        assert!(
+            begin.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert_eq!(ran.status, Some(status), "{ran}");
+        for id in ids {
+            let heard = coordinator.heard(id);
+            assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+            assert_eq!(
+                heard.failure_reason.as_deref(),
+                Some("runner_system_failure")
+            );
+            let end = "ERROR: Build failed (system failure): the runner was stopped\u{1b}[0;m\n";
+            assert!(heard.log.ends_with(end), "{}", heard.log);
+        }
+        assert_eq!(coordinator.leftovers(), "");
+    }
+}
+
+#[test]
+fn sigquit_waits_for_the_jobs_and_takes_no_others() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("", &[""]);
+    let running = running_job(&coordinator, BUSYBOX, &["sleep 4", "echo all of it"]);
+    let runner = serve(&coordinator);
+    coordinator.wait_for_text(running, "\nbegun\n");
+    signal(&runner, "QUIT");
+    let waiting = coordinator.queue_script(BUSYBOX, &["true"]);
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    assert_eq!(ran.status, Some(0), "{ran}");
+    let heard = coordinator.heard(running);
+    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+    assert!(
+        heard.log.contains("\nall of it\n") && heard.log.contains("\nafter\n"),
+        "{}",
+        heard.log
+    );
+    assert_eq!(coordinator.heard(waiting).state, None);
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
+fn sighup_and_a_changed_file_reload_and_drop_no_job() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("", &["environment = [\"WHO=first\"]"]);
+    let running = running_job(&coordinator, BUSYBOX, &["sleep 5", "echo \"<$WHO>\""]);
+    let mut runner = serve(&coordinator);
+    coordinator.wait_for_text(running, "\nbegun\n");
+    // A configuration that is none leaves everything as it was.
+    std::fs::write(coordinator.beside("config.toml"), "concurrent = [").expect("written");
+    signal(&runner, "HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    coordinator.configure("concurrent = 2", &["environment = [\"WHO=second\"]"]);
+    signal(&runner, "HUP");
+    let second = coordinator.queue_script(BUSYBOX, &["echo \"<$WHO>\""]);
+    let heard = coordinator.wait_for_end(&[running, second]);
+    assert!(heard[0].log.contains("\n<first>\n"), "{}", heard[0].log);
+    assert!(heard[1].log.contains("\n<second>\n"), "{}", heard[1].log);
+    // Without any signal, too.
+    coordinator.configure("concurrent = 2", &["environment = [\"WHO=third\"]"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    let third = coordinator.queue_script(BUSYBOX, &["echo \"<$WHO>\""]);
+    let heard = &coordinator.wait_for_end(&[third])[0];
+    assert!(heard.log.contains("\n<third>\n"), "{}", heard.log);
+    assert!(runner.try_wait().expect("asked").is_none());
+    signal(&runner, "QUIT");
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    assert!(
+        ran.stderr
+            .contains("goes on with the configuration of before"),
+        "{ran}"
+    );
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_the_next_start_cleans_up() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("", &[""]);
+    let id = running_job(
+        &coordinator,
+        DEBIAN,
+        &["trap '' TERM; while :; do sleep 1; done"],
+    );
+    let runner = serve(&coordinator);
+    coordinator.wait_for_text(id, "\nbegun\n");
+    signal(&runner, "TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    let begin = Instant::now();
+    signal(&runner, "TERM");
+    let ended = runner.wait_with_output().expect("ended");
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!(ended.status.code(), Some(143));
+    assert!(
+        !coordinator.leftovers().is_empty(),
+        "there was no time to clean up"
+    );
+    let next = serve(&coordinator);
+    eventually(Duration::from_secs(20), "a clean engine", || {
+        coordinator.leftovers().is_empty()
+    });
+    signal(&next, "TERM");
+    assert_eq!(
+        next.wait_with_output().expect("ended").status.code(),
+        Some(143)
+    );
+}

@@ -1,0 +1,581 @@
+//! A coordinator as the API text has it, surprises included, that can be told to misbehave; with it a git
+//! server that has the project's sources.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::{Request, Response, Server};
+use super::{Ran, docker, git, git_server, leftovers, run, runner_command};
+
+/// Whose habits it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Appends each patch behind a newline, answers `Range: 0-100`, and takes the final log for all of it.
+    AlloyCi,
+    /// Wants patches that fit together, and ignores the log of the final word.
+    GitLab,
+}
+
+/// The password of the sources.
+pub const GIT_PASSWORD: &str = "git-password-7391";
+/// The runner's token.
+pub const RUNNER_TOKEN: &str = "runner-token-4711";
+/// What allows registering.
+pub const REGISTRATION_TOKEN: &str = "registration-token-815";
+
+/// What a coordinator has heard of a job.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// The log by patches, as this kind of coordinator has it.
+    pub trace: Vec<u8>,
+    /// Each patch that was taken: its first byte, its content, and when.
+    pub patches: Vec<(usize, Vec<u8>, Option<Instant>)>,
+    /// `success` or `failed`, from the first final word.
+    pub state: Option<String>,
+    pub failure_reason: Option<String>,
+    /// The log of the final word.
+    pub log: String,
+    /// How often a final word came.
+    pub finals: u32,
+}
+
+/// An answer that goes wrong.
+pub enum Fault {
+    /// The request has no effect.
+    Before(Response),
+    /// The request has its effect, only the answer is another one.
+    After(Response),
+    /// The request has its effect, and of the answer only so many bytes come through.
+    Torn(usize),
+    /// Of the log only so many bytes are left, which a patch behind them is told.
+    Rewind(usize),
+}
+
+/// Decides which answers go wrong.
+type Faults = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Value>,
+    tokens: BTreeMap<u64, String>,
+    heard: BTreeMap<u64, Heard>,
+    job_status: BTreeMap<u64, String>,
+    /// Jobs that are answered for with 404.
+    gone: Vec<u64>,
+    runners: Vec<String>,
+    /// Method and path of each request, and when.
+    requests: Vec<(String, Instant)>,
+    registrations: Vec<Value>,
+    faults: Option<Faults>,
+    running: u32,
+    most_running: u32,
+    next_id: u64,
+    last_updates: Vec<Option<String>>,
+}
+
+struct Shared {
+    kind: Kind,
+    root: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Where containers find this host: its own address on the default bridge, the subnet's first.
+pub fn gateway() -> String {
+    let format = "{{(index .IPAM.Config 0).Subnet}}";
+    let subnet = docker(&["network", "inspect", "--format", format, "bridge"]);
+    let (network, _) = subnet.trim().split_once(".0/").expect("a subnet");
+    format!("{network}.1")
+}
+
+/// A running coordinator with a project of its own.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    server: Server,
+    scheme: &'static str,
+    root: TempDir,
+    pub project: u64,
+}
+
+impl Coordinator {
+    pub fn new(kind: Kind) -> Self {
+        Self::start(kind, None)
+    }
+
+    pub fn with_tls(config: ServerConfig) -> Self {
+        Self::start(Kind::AlloyCi, Some(Arc::new(config)))
+    }
+
+    fn start(kind: Kind, tls: Option<Arc<ServerConfig>>) -> Self {
+        let root = TempDir::with_prefix("alloy-test-").expect("a directory");
+        let bare = root.path().join("acme/site.git");
+        fs::create_dir_all(&bare).expect("created");
+        git(&bare, &["init", "-q", "--bare", "-b", "master"]);
+        git(&bare, &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+        let work = root.path().join("work");
+        git(
+            root.path(),
+            &["clone", "-q", bare.to_str().expect("UTF-8"), "work"],
+        );
+        fs::write(work.join("README"), "a site\n").expect("written");
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-qm", "a commit"]);
+        git(&work, &["push", "-q", "origin", "HEAD:refs/heads/master"]);
+        let shared = Arc::new(Shared {
+            kind,
+            root: root.path().to_owned(),
+            state: Mutex::new(State {
+                next_id: 1,
+                runners: vec![RUNNER_TOKEN.to_owned()],
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let answering = shared.clone();
+        let server = Server::start(&gateway(), tls, move |request| answering.answer(request));
+        Self {
+            shared,
+            server,
+            scheme,
+            root,
+            project: u64::from(std::process::id()) * 1000 + u64::from(fastrand_of_time()),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.server.address)
+    }
+
+    /// The working tree whose `origin` the jobs' sources come from.
+    pub fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    /// A place for a test's files.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    pub fn sha(&self) -> String {
+        git(&self.work(), &["rev-parse", "HEAD"])
+    }
+
+    /// A job as AlloyCI would send it, to be changed at will.
+    pub fn job(&self, image: &str, script: &[&str]) -> Value {
+        let mut state = self.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        let token = format!("job-token-{id}-0815");
+        state.tokens.insert(id, token.clone());
+        let login = format!("x-access-token:{GIT_PASSWORD}");
+        json!({
+            "id": id, "token": token, "allow_git_fetch": false,
+            "job_info": {"name": "test", "stage": "test", "project_id": self.project, "project_name": "site"},
+            "git_info": {
+                "repo_url": format!("{}://{login}@{}/git/acme/site.git", self.scheme, self.server.address),
+                "ref": "refs/heads/master", "before_sha": "0".repeat(40), "sha": self.sha(), "ref_type": "branch"},
+            "runner_info": {"timeout": 3600},
+            "variables": [{"key": "CI", "value": "true", "public": true},
+                          {"key": "GIT_SSL_NO_VERIFY", "value": "true", "public": true},
+                          {"key": "CI_COMMIT_PUSHER", "value": null, "public": true}],
+            "steps": [{"name": "script", "script": script, "timeout": 3600, "when": "on_success", "allow_failure": false}],
+            "image": {"name": image}, "services": [],
+            "artifacts": [null], "cache": [null], "dependencies": []
+        })
+    }
+
+    /// Has a job ready for whoever asks next, and returns its number.
+    pub fn queue(&self, job: Value) -> u64 {
+        let id = job["id"].as_u64().expect("an id");
+        self.lock().queue.push_back(job);
+        id
+    }
+
+    /// A simple job, ready.
+    pub fn queue_script(&self, image: &str, script: &[&str]) -> u64 {
+        self.queue(self.job(image, script))
+    }
+
+    /// The job is to be stopped, in this kind of coordinator's word.
+    pub fn cancel(&self, id: u64) {
+        let word = match self.shared.kind {
+            Kind::AlloyCi => "cancelled",
+            Kind::GitLab => "canceled",
+        };
+        self.lock().job_status.insert(id, word.to_owned());
+    }
+
+    /// Nobody knows the job any more.
+    pub fn forget(&self, id: u64) {
+        self.lock().gone.push(id);
+    }
+
+    pub fn forget_runner(&self, token: &str) {
+        self.lock().runners.retain(|known| known != token);
+    }
+
+    pub fn know_runner(&self, token: &str) {
+        self.lock().runners.push(token.to_owned());
+    }
+
+    /// From now on, this decides whether an answer goes wrong.
+    pub fn misbehave(&self, faults: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
+        self.lock().faults = Some(Box::new(faults));
+    }
+
+    pub fn heard(&self, id: u64) -> Heard {
+        self.lock().heard.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Waits until the log by patches holds a text.
+    pub fn wait_for_text(&self, id: u64, text: &str) {
+        let holds = |state: &State| {
+            let heard = state.heard.get(&id);
+            heard.is_some_and(|heard| String::from_utf8_lossy(&heard.trace).contains(text))
+        };
+        self.wait(&format!("`{text}` of job {id}"), holds);
+    }
+
+    /// Waits until jobs have ended, and returns what was heard of them.
+    pub fn wait_for_end(&self, ids: &[u64]) -> Vec<Heard> {
+        let ended = |state: &State| {
+            let state_of = |id| {
+                state
+                    .heard
+                    .get(id)
+                    .and_then(|heard: &Heard| heard.state.clone())
+            };
+            ids.iter().all(|id| state_of(id).is_some())
+        };
+        self.wait(&format!("the end of {ids:?}"), ended);
+        ids.iter().map(|id| self.heard(*id)).collect()
+    }
+
+    /// Waits until somebody has asked for this path so often.
+    pub fn wait_for_requests(&self, request: &str, count: usize) {
+        let asked = |state: &State| {
+            state
+                .requests
+                .iter()
+                .filter(|(seen, _)| seen == request)
+                .count()
+                >= count
+        };
+        self.wait(&format!("{count} times {request}"), asked);
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
+        let limit = Duration::from_secs(150);
+        let (state, waited) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !condition(state))
+            .expect("no panic");
+        assert!(
+            !waited.timed_out(),
+            "not within {limit:?}: {what}; {:#?}",
+            state.heard
+        );
+    }
+
+    /// When requests like `POST /api/v4/jobs/request` came.
+    pub fn requests(&self, request: &str) -> Vec<Instant> {
+        let state = self.lock();
+        let seen = state.requests.iter().filter(|(seen, _)| seen == request);
+        seen.map(|(_, when)| *when).collect()
+    }
+
+    pub fn registrations(&self) -> Vec<Value> {
+        self.lock().registrations.clone()
+    }
+
+    pub fn last_updates(&self) -> Vec<Option<String>> {
+        self.lock().last_updates.clone()
+    }
+
+    pub fn knows_runner(&self, token: &str) -> bool {
+        self.lock().runners.iter().any(|known| known == token)
+    }
+
+    /// The most jobs that ran at once.
+    pub fn most_running(&self) -> u32 {
+        self.lock().most_running
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no panic")
+    }
+
+    /// The executable with this test's state directory and configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = runner_command(self.root.path());
+        command.arg("--config").arg(self.beside("config.toml"));
+        command.args(arguments);
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    /// Writes a configuration: what stands at its top, and a runner for each list of keys.
+    pub fn configure(&self, global: &str, runners: &[&str]) {
+        let mut text = format!("check_interval = 1\n{global}\n");
+        for (number, keys) in runners.iter().enumerate() {
+            let token = if keys.contains("token =") {
+                String::new()
+            } else {
+                format!("token = \"{RUNNER_TOKEN}\"\n")
+            };
+            let _ = write!(
+                text,
+                "[[runners]]\nname = \"docker-{number}\"\nurl = \"{}\"\n{token}{keys}\n\
+                 [runners.docker]\npull_policy = \"never\"\n",
+                self.url()
+            );
+        }
+        // In one step, as editors do it.
+        let new = self.beside("config.toml.new");
+        fs::write(&new, text).expect("written");
+        fs::rename(&new, self.beside("config.toml")).expect("renamed");
+    }
+
+    /// `run-single` for this coordinator, by its flags.
+    pub fn single(&self, arguments: &[&str]) -> Command {
+        let url = self.url();
+        let flags = ["run-single", "--url", &url, "--name", "single"];
+        let mut command = self.command(&[&flags, arguments].concat());
+        command
+            .env("CI_SERVER_TOKEN", RUNNER_TOKEN)
+            .env("DOCKER_PULL_POLICY", "never");
+        command
+    }
+
+    /// What is on the engine of this project's jobs, cache volumes aside.
+    pub fn leftovers(&self) -> String {
+        leftovers(&self.project.to_string(), false)
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let id = self.project.to_string();
+        let left = leftovers(&id, false);
+        for volume in leftovers(&id, true)
+            .lines()
+            .filter_map(|line| line.strip_prefix("volume "))
+        {
+            docker(&["volume", "rm", "--force", volume]);
+        }
+        assert_eq!(left, "", "left on the engine");
+    }
+}
+
+/// A number that another test of this process has not: tests run in processes of their own, or in threads.
+fn fastrand_of_time() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Shared {
+    fn answer(&self, request: &Request) -> Response {
+        if request.path.starts_with("/git/") {
+            let login = STANDARD.encode(format!("x-access-token:{GIT_PASSWORD}"));
+            return git_server::answer(&self.root, &format!("Basic {login}"), request);
+        }
+        let mut state = self.state.lock().expect("no panic");
+        let seen = format!("{} {}", request.method, request.path);
+        state.requests.push((seen, Instant::now()));
+        self.changed.notify_all();
+        let mut faults = state.faults.take();
+        let fault = faults.as_mut().and_then(|faults| faults(request));
+        state.faults = faults;
+        match fault {
+            Some(Fault::Before(response)) => return response,
+            Some(Fault::Rewind(bytes)) => {
+                for heard in state.heard.values_mut() {
+                    heard.trace.truncate(bytes);
+                }
+            }
+            _ => {}
+        }
+        let answer = self.good_answer(&mut state, request);
+        self.changed.notify_all();
+        match fault {
+            Some(Fault::After(response)) => response,
+            Some(Fault::Torn(bytes)) => Response {
+                torn_at: Some(bytes),
+                ..answer
+            },
+            _ => answer,
+        }
+    }
+
+    fn good_answer(&self, state: &mut State, request: &Request) -> Response {
+        let path: Vec<&str> = request
+            .path
+            .trim_start_matches("/api/v4/")
+            .split('/')
+            .collect();
+        match (request.method.as_str(), &path[..]) {
+            ("POST", ["runners"]) => register(state, &request.json()),
+            ("DELETE", ["runners"]) => {
+                let token = request.json()["token"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                let known = state.runners.contains(&token);
+                state.runners.retain(|other| *other != token);
+                Response::status(if known { 204 } else { 403 })
+            }
+            ("POST", ["runners", "verify"]) => {
+                let known = is_known(state, &request.json());
+                Response::status(if known { 200 } else { 403 })
+            }
+            ("POST", ["jobs", "request"]) => self.hand_out(state, &request.json()),
+            ("PATCH", ["jobs", id, "trace"]) => {
+                self.patch(state, id.parse().expect("an id"), request)
+            }
+            ("PUT", ["jobs", id]) => {
+                self.finish(state, id.parse().expect("an id"), &request.json())
+            }
+            _ => Response::status(404),
+        }
+    }
+
+    fn hand_out(&self, state: &mut State, body: &Value) -> Response {
+        if !is_known(state, body) {
+            return Response::status(if self.kind == Kind::AlloyCi { 401 } else { 403 });
+        }
+        assert_eq!(body["info"]["executor"], "docker");
+        state
+            .last_updates
+            .push(body["last_update"].as_str().map(str::to_owned));
+        let Some(job) = state.queue.pop_front() else {
+            return match self.kind {
+                Kind::AlloyCi => Response::status(204),
+                Kind::GitLab => Response::status(204).with("X-GitLab-Last-Update", "update-17"),
+            };
+        };
+        state
+            .heard
+            .insert(job["id"].as_u64().expect("an id"), Heard::default());
+        state.running += 1;
+        state.most_running = state.most_running.max(state.running);
+        Response::json(201, &job)
+    }
+
+    fn patch(&self, state: &mut State, id: u64, request: &Request) -> Response {
+        if state.gone.contains(&id) {
+            return Response::status(404);
+        }
+        if state.tokens.get(&id).map(String::as_str) != Some(request.header("job-token")) {
+            return Response::status(403);
+        }
+        let status = state
+            .job_status
+            .get(&id)
+            .cloned()
+            .unwrap_or_else(|| "running".to_owned());
+        let Some(heard) = state.heard.get_mut(&id) else {
+            return Response::status(404);
+        };
+        let range = request.header("content-range");
+        let (first, last) = range.split_once('-').expect("a range");
+        let first: usize = first.parse().expect("a number");
+        let last: usize = last.parse().expect("a number");
+        assert_eq!(
+            last,
+            first + request.body.len().saturating_sub(1),
+            "{range}"
+        );
+        assert!(
+            request.body.len() <= 1024 * 1024,
+            "a patch of {}",
+            request.body.len()
+        );
+        if self.kind == Kind::GitLab {
+            if first != heard.trace.len() {
+                return Response::status(416).with("Range", format!("0-{}", heard.trace.len()));
+            }
+        } else {
+            heard.trace.push(b'\n');
+        }
+        heard.trace.extend_from_slice(&request.body);
+        heard
+            .patches
+            .push((first, request.body.clone(), Some(Instant::now())));
+        let there = if self.kind == Kind::AlloyCi {
+            100
+        } else {
+            heard.trace.len()
+        };
+        Response::status(202)
+            .with("Job-Status", status)
+            .with("Range", format!("0-{there}"))
+    }
+
+    fn finish(&self, state: &mut State, id: u64, body: &Value) -> Response {
+        if state.gone.contains(&id) {
+            return Response::status(404);
+        }
+        if state.tokens.get(&id).map(String::as_str) != body["token"].as_str() {
+            return Response::status(403);
+        }
+        let Some(heard) = state.heard.get_mut(&id) else {
+            return Response::status(404);
+        };
+        let log = body["trace"].as_str().expect("a log");
+        assert!(!log.contains('\0'), "PostgreSQL refuses NUL");
+        heard.finals += 1;
+        // Once it is final, later states are ignored.
+        if heard.state.is_none() {
+            heard.state = body["state"].as_str().map(str::to_owned);
+            heard.failure_reason = body["failure_reason"].as_str().map(str::to_owned);
+            heard.log = match self.kind {
+                Kind::AlloyCi => log.to_owned(),
+                Kind::GitLab => String::from_utf8_lossy(&heard.trace).into_owned(),
+            };
+            state.running -= 1;
+        }
+        Response::status(200)
+    }
+}
+
+fn is_known(state: &State, body: &Value) -> bool {
+    let token = body["token"].as_str().unwrap_or_default();
+    state.runners.iter().any(|known| known == token)
+}
+
+fn register(state: &mut State, body: &Value) -> Response {
+    let empty = |value: &Value| value.as_str().is_none_or(str::is_empty);
+    if body["token"] != REGISTRATION_TOKEN
+        || empty(&body["description"])
+        || empty(&body["info"]["name"])
+    {
+        return Response::status(403);
+    }
+    state.registrations.push(body.clone());
+    let token = format!("registered-{}-token", state.registrations.len());
+    state.runners.push(token.clone());
+    Response::json(
+        201,
+        &json!({"id": state.registrations.len(), "token": token}),
+    )
+}
