@@ -43,6 +43,17 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Why the job failed, without what every such line begins with.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let text = self.to_string();
+        let text = text.strip_prefix("ERROR: Build failed").unwrap_or(&text);
+        let text = text.strip_prefix(" (system failure)").unwrap_or(text);
+        text.trim_start_matches(": ").to_owned()
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out.
 
+mod archives;
 mod completions;
 mod exec;
 mod health_check;
@@ -66,6 +67,18 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
+    /// Write caches, in the helper container
+    #[command(hide = true)]
+    CacheArchiver,
+    /// Bring caches back, in the helper container
+    #[command(hide = true)]
+    CacheExtractor,
+    /// Hand artifacts on, in the helper container
+    #[command(hide = true)]
+    ArtifactsUploader,
+    /// Fetch artifacts, in the helper container
+    #[command(hide = true)]
+    ArtifactsDownloader,
 }
 
 /// Options that count for all commands.
@@ -152,6 +165,10 @@ pub fn main() -> ExitCode {
         Command::HelperImage(image) => image.run(&globals),
         Command::Completions(completions) => completions.run(),
         Command::HealthCheck(check) => Ok(check.run()),
+        Command::CacheArchiver => archives::archive_caches(),
+        Command::CacheExtractor => archives::restore_caches(),
+        Command::ArtifactsUploader => archives::upload_artifacts(),
+        Command::ArtifactsDownloader => archives::download_artifacts(),
     };
     result.map_or_else(|error| failed(&error), ExitCode::from)
 }

@@ -158,6 +158,23 @@ pub struct CacheConfig {
     pub s3: Option<S3Config>,
 }
 
+impl CacheConfig {
+    /// Where the bucket is: what stands below `s3` counts, then what stands beside `Type`.
+    #[must_use]
+    pub fn bucket(&self) -> S3Config {
+        let below = self.s3.clone().unwrap_or_default();
+        let here = self.here.clone();
+        S3Config {
+            server_address: below.server_address.or(here.server_address),
+            access_key: below.access_key.or(here.access_key),
+            secret_key: below.secret_key.or(here.secret_key),
+            bucket_name: below.bucket_name.or(here.bucket_name),
+            bucket_location: below.bucket_location.or(here.bucket_location),
+            insecure: below.insecure.or(here.insecure),
+        }
+    }
+}
+
 /// An S3 server and a bucket on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]

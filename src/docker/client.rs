@@ -1,8 +1,10 @@
 //! The only place that starts docker.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -155,19 +157,33 @@ impl Docker {
     /// # Errors
     /// [`DockerError`] if it could not be started.
     pub fn start(&self, command: &DockerCommand) -> Result<Session, DockerError> {
+        self.start_into(command, None)
+    }
+
+    /// As [`Docker::start`], with what the command prints to stdout going to a file, which has this path.
+    ///
+    /// # Errors
+    /// As [`Docker::start`].
+    pub fn start_into(
+        &self,
+        command: &DockerCommand,
+        output: Option<(File, &Path)>,
+    ) -> Result<Session, DockerError> {
         let failed = |error: io::Error| self.not_started(command, &error);
         let (process, env_file) = self.process(command, Group::OfItsOwn)?;
         let (stdin, feed) = io::pipe().map_err(failed)?;
-        let process = process
-            .stdin_file(stdin)
-            .stderr_to_stdout()
-            .reader()
-            .map_err(failed)?;
+        let process = process.stdin_file(stdin);
+        let (process, path) = match output {
+            Some((file, path)) => (process.stdout_file(file), Some(path.to_owned())),
+            None => (process, None),
+        };
+        let process = process.stderr_to_stdout().reader().map_err(failed)?;
         Ok(Session {
             docker: self.clone(),
             command: command.clone(),
             process: Arc::new(process),
             feed,
+            output: path,
             _env_file: env_file,
         })
     }
@@ -322,12 +338,14 @@ pub struct Session {
     command: DockerCommand,
     process: Arc<ReaderHandle>,
     feed: PipeWriter,
+    /// Where its stdout goes, if not to whoever reads.
+    output: Option<PathBuf>,
     _env_file: Option<NamedTempFile>,
 }
 
 impl Session {
-    /// Sends `stdin` and its end, and hands what the command prints (both streams) to `output` until it
-    /// ends. `cancel` ends the client; what runs behind it in a container is the caller's to end.
+    /// Sends `stdin` and its end, and hands what the command prints (both streams, unless one goes to a file) to
+    /// `output` until it ends. `cancel` ends the client; what runs behind it in a container is the caller's to end.
     ///
     /// # Errors
     /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
@@ -349,28 +367,62 @@ impl Session {
         cancel: &Cancel,
         held: &Cancel,
     ) -> Result<Status, DockerError> {
-        let Self {
-            docker,
-            command,
-            process,
-            feed,
-            _env_file,
-        } = self;
-        docker.announce(&command, Some(&Word::from(stdin)), "");
-        let writer = write_all(feed, stdin.to_owned(), held.clone());
-        let status = docker.stream(&command, &process, output, cancel);
+        let end = self.output.as_ref().map(|path| redirected(" 2>&1 >", path));
+        let text = Word::from(stdin);
+        self.docker
+            .announce(&self.command, Some(&text), &end.unwrap_or_default());
+        self.feed(io::Cursor::new(stdin.to_owned()), output, cancel, held)
+    }
+
+    /// As [`Session::run`], with the contents of a file, which has this path, for standard input.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_with_file(
+        self,
+        (stdin, path): (File, &Path),
+        output: Output,
+        cancel: &Cancel,
+    ) -> Result<Status, DockerError> {
+        self.docker
+            .announce(&self.command, None, &redirected(" <", path));
+        let held = Cancel::new();
+        held.finish();
+        self.feed(stdin, output, cancel, &held)
+    }
+
+    fn feed(
+        self,
+        stdin: impl Read + Send + 'static,
+        output: Output,
+        cancel: &Cancel,
+        held: &Cancel,
+    ) -> Result<Status, DockerError> {
+        let writer = copy_all(self.feed, stdin, held.clone());
+        let status = self
+            .docker
+            .stream(&self.command, &self.process, output, cancel);
         held.finish();
         drop(writer.join());
         status
     }
 }
 
+/// A redirection as a shell has it.
+fn redirected(sign: &str, path: &Path) -> String {
+    format!("{sign}{}", Word::from(path.display().to_string()))
+}
+
 /// Writes in a thread of its own: the reader at the other end may have much to say first, or may never read.
-fn write_all(mut feed: PipeWriter, text: String, held: Cancel) -> JoinHandle<()> {
+fn copy_all(
+    mut feed: PipeWriter,
+    mut from: impl Read + Send + 'static,
+    held: Cancel,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         // A reader that has gone without reading to the end is no error, an `ENTRYPOINT` may be of that
         // kind. What became of it, its exit status tells.
-        drop(feed.write_all(text.as_bytes()));
+        drop(io::copy(&mut from, &mut feed));
         let _ = held.wait_for_it();
     })
 }

@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod enter;
+mod helper;
 mod helper_image;
 mod images;
 pub mod orphans;
@@ -258,7 +259,11 @@ impl Run<'_> {
             .iter()
             .skip_while(|stage| stage.place == Place::Helper);
         for stage in stages {
-            let wanted = stage.when == When::Always || outcome.is_success();
+            let wanted = match stage.when {
+                When::OnSuccess => outcome.is_success(),
+                When::OnFailure => !outcome.is_success(),
+                When::Always => true,
+            };
             if !wanted || self.canceled.reason().is_some() {
                 continue;
             }
@@ -268,18 +273,12 @@ impl Run<'_> {
                     let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
                     self.build_stage(stage, session, self.cancel)
                 }
-                (Place::Build, When::Always) => {
+                (Place::Build, _) => {
                     let session = self.docker.start(&self.bound(&stage.command))?;
                     self.after_script(stage, session)?;
                     continue;
                 }
-                (Place::Helper, _) => self.helper_stage(stage).map(|status| match status {
-                    0 => Outcome::Success,
-                    status => Outcome::SystemFailure(format!(
-                        "{} failed with status {status}",
-                        words(stage.name)
-                    )),
-                }),
+                (Place::Helper, _) => self.late_helper_stage(stage).map(|_| Outcome::Success),
             };
             let ended = result.unwrap_or_else(|stop| self.outcome_of(stop));
             if outcome.is_success() {

@@ -10,7 +10,6 @@ use crate::docker::error::Kind;
 use crate::docker::{Bindings, DockerCommand};
 use crate::logging::carried;
 use crate::plan::{Place, Resource};
-use crate::script::NO_REPOSITORY;
 
 impl Run<'_> {
     /// Network, volumes and images, side by side.
@@ -165,9 +164,9 @@ impl Run<'_> {
                 .take_while(|stage| stage.place == Place::Helper);
             let mut missing = false;
             for stage in stages {
-                match self.helper_stage(stage)? {
+                match self.helper_stage(stage, self.cancel)? {
                     0 => {}
-                    NO_REPOSITORY if index < last => {
+                    _ if index < last => {
                         missing = true;
                         break;
                     }

@@ -4,14 +4,13 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
-use super::{Run, Stop, outcome_of_reason, system_failure, words};
+use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::DockerCommand;
 use crate::docker::client::{Session, Status};
 use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::Stage;
-use crate::script::NO_REPOSITORY;
 
 /// What is asked about a build container that ended.
 const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.Error}}";
@@ -26,31 +25,6 @@ const KILLED: i32 = 137;
 const NOTICE: &str = "-500ms";
 
 impl Run<'_> {
-    /// Runs a stage in the helper, as often as it may be tried. Returns the last status.
-    pub(super) fn helper_stage(&self, stage: &Stage) -> Result<i32, Stop> {
-        let mut attempt = 1;
-        loop {
-            self.check_canceled()?;
-            let session = self.docker.start(&self.bound(&stage.command))?;
-            let limited = self.cancel.child(stage.timeout);
-            let Some(status) = self.send(stage, session, &limited)?.0 else {
-                return Err(system_failure(format!(
-                    "the docker client died during {}",
-                    words(stage.name)
-                )));
-            };
-            if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
-                return Ok(status);
-            }
-            attempt += 1;
-            self.trace.warning(&format!(
-                "{} failed with status {status}, attempt {attempt} of {} follows",
-                words(stage.name),
-                stage.attempts
-            ))?;
-        }
-    }
-
     /// Runs the job's script in the build container.
     pub(super) fn build_stage(
         &self,
@@ -120,7 +94,13 @@ impl Run<'_> {
         }
     }
 
-    fn send(&self, stage: &Stage, session: Session, cancel: &Cancel) -> Result<Status, Stop> {
+    /// Sends a stage's script, and its output to the log.
+    pub(super) fn send(
+        &self,
+        stage: &Stage,
+        session: Session,
+        cancel: &Cancel,
+    ) -> Result<Status, Stop> {
         let script = self.script(stage)?;
         let status = self.timed(stage.name, "", || {
             session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)

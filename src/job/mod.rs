@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
-use files::{Artifacts, Cache, Coordinator, Dependency};
+use files::{Artifacts, Cache, Coordinator, Dependency, Kept};
 use remote::Remote;
 use variables::Variable;
 
@@ -59,6 +59,8 @@ pub struct Job {
     pub dependencies: Vec<Dependency>,
     /// Whose job it is, for its artifacts. `None`: a local one's.
     pub coordinator: Option<Coordinator>,
+    /// Where its artifacts are kept without a coordinator. `None`: nowhere.
+    pub kept: Option<Kept>,
     /// It fetches into the sources of its last run, unless `GIT_STRATEGY` says otherwise.
     pub fetch: bool,
     /// What must not be shown, beside its variables and credentials.

@@ -219,6 +219,23 @@ impl Pipeline {
         }
         Err(missing("stage", name, &stages))
     }
+
+    /// The jobs whose artifacts a job gets: those that `dependencies` names, else all of the stages before that
+    /// leave any.
+    #[must_use]
+    pub fn artifacts_for<'a>(&'a self, job: &'a JobEntry) -> Vec<&'a str> {
+        if let Some(names) = &job.keywords.dependencies {
+            return names.iter().map(String::as_str).collect();
+        }
+        let order = self.stages_in_order();
+        let before = order.iter().take_while(|stage| **stage != job.stage());
+        let before: Vec<&&str> = before.collect();
+        let leaves = |other: &&JobEntry| {
+            other.keywords.artifacts.is_some() && before.contains(&&other.stage())
+        };
+        let jobs = self.jobs.iter().filter(leaves);
+        jobs.map(|other| other.name.as_str()).collect()
+    }
 }
 
 /// That there is none of this name.

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::containers::Builder;
+use super::variables::number;
 use crate::job::variables::Variables;
 use crate::job::{Job, Origin};
 use crate::outcome::InputError;
@@ -62,18 +63,6 @@ fn one_of(
                     words.join(", ")
                 ))
             }),
-    }
-}
-
-fn number(variables: &Variables, name: &str, default: u32) -> Result<u32, InputError> {
-    match variables.get(name) {
-        None | Some("") => Ok(default),
-        Some(value) => value.trim().parse().map_err(|_| {
-            InputError::new(format!(
-                "the variable {name} is `{}`; it must be a number, 0 or more",
-                value.escape_debug()
-            ))
-        }),
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
 
 mod allowed;
+mod artifacts;
+mod caches;
 mod containers;
 mod git;
 pub mod helper_image;
@@ -10,9 +12,12 @@ pub mod names;
 mod network;
 mod options;
 pub mod print;
+mod print_stages;
 mod registries;
+mod s3;
 mod services;
 mod stages;
+mod tools;
 mod variables;
 mod volumes;
 
@@ -31,7 +36,9 @@ use helper_image::HelperImage;
 use names::Names;
 use network::Network;
 pub use services::Service;
-pub use stages::{AFTER_SCRIPT_TIMEOUT, JOB_STATUS, Place, Stage, When};
+pub use stages::{
+    AFTER_SCRIPT_TIMEOUT, Exchange, Failure, JOB_STATUS, Place, REFUSED, Stage, When,
+};
 use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
@@ -60,6 +67,8 @@ pub struct Host {
     pub colour: bool,
     /// Whether somebody at a terminal wants a shell where a script fails.
     pub attended: bool,
+    /// When the plan is made, in seconds since 1970.
+    pub now: i64,
 }
 
 /// A job, ready to be run.
@@ -218,7 +227,10 @@ impl Plan {
         let health_check = builder.health_check(&services, wait_for_services(config));
         let build = builder.build(&image.1, &image.0.to_string(), &services);
         let helper_variants = builder.helper_variants(&services);
-        let stages = stages::stages(&builder, &build)?;
+        let mut caches = builder.caches()?;
+        let cache_warnings = std::mem::take(&mut caches.warnings);
+        let cache_secrets = std::mem::take(&mut caches.secrets);
+        let stages = stages::stages(&builder, &build, caches)?;
         Ok(Self {
             header: vec![
                 format!(
@@ -232,6 +244,7 @@ impl Plan {
                 registries.warnings,
                 services::warnings(&services),
                 builder.kept_entrypoints(),
+                cache_warnings,
             ]
             .concat(),
             images,
@@ -257,6 +270,7 @@ impl Plan {
                 .map(|variable| variable.value.clone())
                 .chain(registries.secrets)
                 .chain(variables::secrets(job, host))
+                .chain(cache_secrets)
                 .collect(),
             registries: registries.brought,
         })

@@ -7,19 +7,18 @@ use std::fmt::Write as _;
 
 use super::helper_image::architecture;
 use super::names::{PREFIX, RENAMED};
-use super::{Image, ImageSource, JOB_STATUS, Place, Plan, Stage, When};
+use super::{Image, ImageSource, Plan};
 use crate::config::PullPolicy;
 use crate::docker::command::Words;
 use crate::docker::{DockerCommand, Slot, Word};
-use crate::script::NO_REPOSITORY;
 
 /// Sends away what a command says that has nothing to say in the log.
-const QUIET: &str = " >/dev/null";
+pub(super) const QUIET: &str = " >/dev/null";
 
-struct Script<'a> {
-    plan: &'a Plan,
+pub(super) struct Script<'a> {
+    pub plan: &'a Plan,
     docker: &'a Words,
-    text: String,
+    pub text: String,
 }
 
 /// The script. `prefix` is how its containers, network and volumes are called, before the process id.
@@ -41,30 +40,23 @@ pub fn script(plan: &Plan, docker: &Words, job: &str, prefix: &str) -> String {
 }
 
 impl Script<'_> {
-    fn line(&mut self, text: &str) {
+    pub fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
     }
 
-    fn say(&mut self, text: impl Into<Word>) {
+    pub fn say(&mut self, text: impl Into<Word>) {
         let text = text.into();
         self.line(&format!("printf '%s\\n' {text}"));
     }
 
-    fn command(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) -> String {
+    pub fn command(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) -> String {
         command.shell_line(self.docker, stdin, end)
     }
 
-    fn run(&mut self, command: &DockerCommand, end: &str) {
+    pub fn run(&mut self, command: &DockerCommand, end: &str) {
         let line = self.command(command, None, end);
         self.line(&line);
-    }
-
-    /// A stage's command with its script, and what is to be made of its status. The shell does not wait for a
-    /// docker client in the foreground: those keep signals to themselves, and its traps would come too late.
-    fn script(&self, stage: &Stage, end: &str) -> String {
-        let command = self.command(&stage.command, Some(&stage.script), " &");
-        format!("{command}\nwait $! {end}")
     }
 
     fn head(&mut self, job: &str, prefix: &str) {
@@ -205,65 +197,6 @@ impl Script<'_> {
         }
     }
 
-    /// The helper, and the stages in it that come before the build.
-    fn sources(&mut self) {
-        self.line("");
-        let running_on = self.plan.running_on.clone();
-        self.say(running_on);
-        let stages: Vec<&Stage> = self
-            .plan
-            .stages
-            .iter()
-            .take_while(|stage| stage.place == Place::Helper)
-            .collect();
-        self.line("pre_build() {\nstatus=0");
-        for stage in stages {
-            let command = self.script(stage, "&& status=0 || status=$?");
-            if stage.attempts > 1 {
-                let _ = writeln!(self.text, "attempt=0; status=1");
-                let _ = writeln!(
-                    self.text,
-                    "while [ $status != 0 ] && [ $status != {NO_REPOSITORY} ] && [ $attempt -lt {} ]; do attempt=$((attempt + 1))",
-                    stage.attempts
-                );
-                self.line(&command);
-                self.line("done");
-            } else {
-                self.line(&command);
-            }
-            self.line("[ $status = 0 ] || return 0");
-        }
-        self.line("}");
-        let not_here = format!("status={NO_REPOSITORY}");
-        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
-            let last = index + 1 == self.plan.helper_variants.len();
-            if index > 0 {
-                let _ = writeln!(self.text, "if [ $status = {NO_REPOSITORY} ]; then");
-                self.run(
-                    &DockerCommand::remove([&self.plan.helper]),
-                    " >/dev/null 2>&1 || :",
-                );
-            }
-            self.line("status=0");
-            for command in variant {
-                // Where another way follows, this one's failure is no news.
-                let end = if last {
-                    QUIET.to_owned()
-                } else {
-                    format!(" >/dev/null 2>&1 || {not_here}")
-                };
-                self.run(command, &end);
-            }
-            self.line("[ $status != 0 ] || pre_build");
-            if index > 0 {
-                self.line("fi");
-            }
-        }
-        self.line(
-            "[ $status = 0 ] || system_failure \"getting the sources failed with status $status\"",
-        );
-    }
-
     fn waiting(&mut self) {
         if let Some(check) = &self.plan.health_check {
             self.line("printf '%s\\n' 'Waiting for services to be up and running...'");
@@ -282,36 +215,5 @@ impl Script<'_> {
             }
             self.line("esac\nprintf '%s\\n' \"WARNING: service $service: $problem\"\ndone\nfi");
         }
-    }
-
-    fn build(&mut self) {
-        self.line("\nstatus=0");
-        let stages: Vec<&Stage> = self
-            .plan
-            .stages
-            .iter()
-            .skip_while(|stage| stage.place == Place::Helper)
-            .collect();
-        for stage in stages {
-            let counts = stage.when == When::OnSuccess;
-            let end = if counts { "|| status=$?" } else { "|| :" };
-            if !counts {
-                let _ = writeln!(
-                    self.text,
-                    "if [ $status = 0 ]; then {JOB_STATUS}=success; else {JOB_STATUS}=failed; fi"
-                );
-            }
-            let line = self.script(stage, end);
-            if counts && stage.place == Place::Helper {
-                self.line("if [ $status = 0 ]; then");
-                self.line(&line);
-                self.line("fi");
-            } else {
-                self.line(&line);
-            }
-        }
-        self.line("if [ $status != 0 ]; then");
-        self.line("printf '%s\\n' \"ERROR: Build failed: exit code $status\"; exit 1\nfi");
-        self.line("printf '%s\\n' 'Job succeeded'");
     }
 }

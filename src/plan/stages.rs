@@ -1,11 +1,14 @@
 //! The stages of a job: which script goes where, when, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Build;
+use super::caches::Caches;
 use super::containers::Builder;
 use super::git::{self, GitSettings};
 use crate::docker::{DockerCommand, Slot, Word};
+pub use crate::helper::task::REFUSED;
 use crate::job::Job;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
@@ -30,8 +33,45 @@ pub enum Place {
 pub enum When {
     /// Only if everything went well so far.
     OnSuccess,
+    /// Only if something failed.
+    OnFailure,
     /// In any case, except that somebody cancelled the job.
     Always,
+}
+
+/// What it means for the job where a stage fails that is not the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The system failed.
+    System,
+    /// The same, unless it says [`REFUSED`]: the job asks for something that is not to be had.
+    Refusable,
+    /// It costs a warning.
+    Warning,
+}
+
+/// Files of this host that go into a stage or come out of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// None.
+    None,
+    /// The stage runs once for each zip file in a directory, which is its standard input in place of a script. Where
+    /// there is none, there are no artifacts of that job.
+    In {
+        /// Whose artifacts they are.
+        job: String,
+        /// Where they are.
+        directory: PathBuf,
+    },
+    /// What it prints to stdout becomes a file, in place of the others there. Nothing printed, nothing changed.
+    Out {
+        /// What the directory is below; git takes no notice of what is in there.
+        root: PathBuf,
+        /// Where the file goes.
+        directory: PathBuf,
+        /// What it is called.
+        name: String,
+    },
 }
 
 /// A script and where it belongs.
@@ -45,8 +85,12 @@ pub struct Stage {
     pub command: DockerCommand,
     /// The script, for standard input.
     pub script: Word,
+    /// Files of this host beside it.
+    pub exchange: Exchange,
     /// When it runs.
     pub when: When,
+    /// What its failure means.
+    pub failure: Failure,
     /// How often it is tried.
     pub attempts: u32,
     /// How long it may take by itself.
@@ -55,8 +99,35 @@ pub struct Stage {
     pub enter: Option<DockerCommand>,
 }
 
+impl Stage {
+    /// A stage that is tried once, after success only, and whose failure is the system's.
+    pub(super) fn new(
+        name: &'static str,
+        place: Place,
+        command: DockerCommand,
+        script: impl Into<Word>,
+    ) -> Self {
+        Self {
+            name,
+            place,
+            command,
+            script: script.into(),
+            exchange: Exchange::None,
+            when: When::OnSuccess,
+            failure: Failure::System,
+            attempts: 1,
+            timeout: None,
+            enter: None,
+        }
+    }
+}
+
 /// The stages, in their order.
-pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, InputError> {
+pub(super) fn stages(
+    builder: &Builder,
+    build: &Build,
+    caches: Caches,
+) -> Result<Vec<Stage>, InputError> {
     let Builder {
         job,
         config,
@@ -87,15 +158,10 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         .map(|authorization| (AUTHORIZATION, authorization))
         .into_iter()
         .collect();
+    let shell = builder.helper_shell(&login);
     let get_sources = Stage {
-        name: "get_sources",
-        place: Place::Helper,
-        command: builder.helper_shell(&login),
-        script: Word::from(sources.text()),
-        when: When::OnSuccess,
         attempts: settings.attempts,
-        timeout: None,
-        enter: None,
+        ..Stage::new("get_sources", Place::Helper, shell, sources.text())
     };
     let file_variables = variables.iter().filter(|variable| variable.file);
     let file_variables: Vec<String> = file_variables
@@ -119,21 +185,16 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
         waits: host.attended,
         job_status: None,
     };
-    let mut stages = vec![
-        get_sources,
-        Stage {
-            name: "build",
-            place: Place::Build,
-            command: build.run.clone(),
-            script: script.text(),
-            when: When::OnSuccess,
-            attempts: 1,
-            timeout: job.script_timeout,
-            enter: host
-                .attended
-                .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
-        },
-    ];
+    let mut stages = vec![get_sources];
+    stages.extend(caches.restore);
+    stages.extend(builder.downloads()?);
+    stages.push(Stage {
+        timeout: job.script_timeout,
+        enter: host
+            .attended
+            .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
+        ..Stage::new("build", Place::Build, build.run.clone(), script.text())
+    });
     if !job.after_script.is_empty() {
         let script = BuildScript {
             commands: &job.after_script,
@@ -141,17 +202,16 @@ pub(super) fn stages(builder: &Builder, build: &Build) -> Result<Vec<Stage>, Inp
             waits: false,
             ..script
         };
+        let command = DockerCommand::start_attached(&build.name);
         stages.push(Stage {
-            name: "after_script",
-            place: Place::Build,
-            command: DockerCommand::start_attached(&build.name),
-            script: script.text(),
             when: When::Always,
-            attempts: 1,
+            failure: Failure::Warning,
             timeout: Some(after_script_timeout(job, variables)?),
-            enter: None,
+            ..Stage::new("after_script", Place::Build, command, script.text())
         });
     }
+    stages.extend(caches.archive);
+    stages.extend(builder.uploads()?);
     Ok(stages)
 }
 

@@ -188,6 +188,11 @@ impl Layout {
 }
 
 impl Mount {
+    /// Whether what is in it is there for the next job.
+    pub fn stays(&self) -> bool {
+        self.made != Some(Made::ForTheJob)
+    }
+
     /// Mounts it in a container.
     pub fn on(&self, run: DockerCommand) -> DockerCommand {
         let mode = self

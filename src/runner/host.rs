@@ -36,6 +36,7 @@ pub fn describe(config: &RunnerConfig, process: &str, colour: bool) -> Result<Ho
         shares_files: config.docker.engine().may_share_files(),
         colour,
         attended: false,
+        now: now(),
     })
 }
 
@@ -114,6 +115,13 @@ pub fn certificates(file: Option<&Path>) -> Result<String, InputError> {
             file.display()
         )))
     }
+}
+
+/// The time, in seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The host's name.

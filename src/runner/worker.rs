@@ -109,6 +109,7 @@ impl Worker {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
                 attended: run.terminal.is_some(),
+                now: host::now(),
                 ..self.host.clone()
             };
             let plan = Plan::new(job, &self.config, &names, &host)?;

@@ -263,6 +263,7 @@ impl Payload {
             caches: self.cache.into_iter().flatten().flatten().collect(),
             artifacts: self.artifacts.into_iter().flatten().flatten().collect(),
             dependencies,
+            kept: None,
             coordinator: Some(Coordinator {
                 api: api.to_owned(),
                 token: Secret::new(self.token),

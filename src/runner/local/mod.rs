@@ -26,7 +26,8 @@ use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
-use crate::job::pipeline::{self, JobEntry, Pipeline};
+use crate::job::files::Kept;
+use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
 use crate::job::{Job, Project};
 use crate::outcome::InputError;
@@ -39,8 +40,8 @@ pub use results::Verdict;
 use results::verdict;
 use run::Runner;
 use screen::{Screen, tame};
-use selection::Selection;
 pub use selection::Wanted;
+use selection::{Selected, Selection};
 use timeline::{About, Timeline};
 
 const NO_STDOUT: &str = "cannot write to stdout";
@@ -160,7 +161,12 @@ impl Local {
         config
     }
 
-    fn job(&self, checkout: &Checkout, entry: &JobEntry) -> Job {
+    fn job(&self, checkout: &Checkout, selected: &Selected) -> Job {
+        let Selected {
+            entry,
+            artifacts_from,
+            ..
+        } = selected;
         let keywords = &entry.keywords;
         let mut variables = entry.variables();
         variables.extend(self.variables.iter().cloned());
@@ -191,6 +197,7 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
+            kept: Some(Kept::new(&checkout.directory, &entry.name, artifacts_from)),
             fetch: false,
             secrets: Vec::new(),
         }
@@ -206,7 +213,7 @@ impl Local {
             let message = "--dry-run writes a script of one job: name it";
             return Err(InputError::new(message).into());
         };
-        let job = self.job(&found.checkout, &selected.entry);
+        let job = self.job(&found.checkout, selected);
         let host = host::describe(&found.config, "", false)?;
         let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
@@ -237,7 +244,7 @@ impl Local {
         let several = selection.only_one().is_none();
         // None begins where another one cannot be meant.
         for selected in selection.jobs() {
-            worker.check(&self.job(&found.checkout, &selected.entry))?;
+            worker.check(&self.job(&found.checkout, selected))?;
         }
         let timeline = self.timeline.as_deref().map(Timeline::create).transpose()?;
         let cancel = Cancel::new();

@@ -105,7 +105,7 @@ impl Runner<'_> {
         let first = place.index == 0;
         let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
         let report = self.worker.run(
-            &self.local.job(&self.found.checkout, &selected.entry),
+            &self.local.job(&self.found.checkout, selected),
             &Run {
                 log: &|| Box::new(log.clone()),
                 beside: &|trace: &Trace| {

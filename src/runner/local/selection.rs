@@ -30,6 +30,8 @@ pub struct Selected {
     pub entry: JobEntry,
     /// When it starts in this run.
     pub when: When,
+    /// The jobs whose artifacts it gets.
+    pub artifacts_from: Vec<String>,
 }
 
 impl Selection {
@@ -76,6 +78,11 @@ impl Selection {
             let selected = jobs.map(|(entry, when)| Selected {
                 entry: (*entry).clone(),
                 when: *when,
+                artifacts_from: pipeline
+                    .artifacts_for(entry)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
             });
             selected.collect::<Vec<_>>()
         });

@@ -1,0 +1,154 @@
+//! What stays inside a directory: names and links of archives and patterns that do not lead out of it.
+//!
+//! Nothing in here looks at a disk: names are judged by their letters. Whoever writes by them sees to it that no
+//! part of the way is a link.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// The path below its directory that an archive's name stands for; empty for the directory itself.
+///
+/// # Errors
+/// Why the name is refused.
+pub fn name(raw: &[u8]) -> Result<PathBuf, &'static str> {
+    if raw.contains(&0) {
+        return Err("its name has a NUL");
+    }
+    if raw.is_empty() {
+        return Err("its name is empty");
+    }
+    let mut path = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(raw)).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => return Err("`..` in its path"),
+            Component::RootDir | Component::Prefix(_) => return Err("an absolute path"),
+        }
+    }
+    Ok(path)
+}
+
+/// Whether a link at `path` below `root` stays below it, whatever other links that do so are there. So `..` may
+/// only stand at the target's beginning, where the directories it goes up are real ones.
+///
+/// # Errors
+/// Why the link is refused.
+pub fn link(root: &Path, path: &Path, target: &OsStr) -> Result<(), String> {
+    let out = || {
+        let target = target.to_string_lossy();
+        format!("a link that leads out of the project, to {target}")
+    };
+    let target = Path::new(target);
+    if target.as_os_str().is_empty() || target.as_os_str().as_bytes().contains(&0) {
+        return Err("a link to nowhere".to_owned());
+    }
+    let (mut depth, target) = match (target.is_absolute(), target.strip_prefix(root)) {
+        (true, Ok(below)) => (0, below),
+        (true, Err(_)) => return Err(out()),
+        (false, _) => (path.components().count().saturating_sub(1), target),
+    };
+    let mut named = false;
+    for component in target.components() {
+        match component {
+            Component::ParentDir if named || depth == 0 => return Err(out()),
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => named = true,
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A name of a job's choice as the name of one file: what would make it a path, or hide it, is replaced.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    let tame = |c: char| if c == '/' || c.is_control() { '_' } else { c };
+    let mut name: String = text.trim().chars().map(tame).collect();
+    if name.starts_with('.') {
+        name.replace_range(..1, "_");
+    }
+    // Names end at 255 bytes, and something may have to be added to them.
+    while name.len() > 200 {
+        name.pop();
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{file_name, link, name};
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    #[test]
+    fn names_that_lead_out_are_refused() {
+        for (raw, path) in [
+            (&b"a/b"[..], "a/b"),
+            (b"./a//b/", "a/b"),
+            (b"./", ""),
+            (b"a\\..\\b", "a\\..\\b"),
+            (b"..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(name(raw).as_deref(), Ok(Path::new(path)));
+        }
+        for (raw, why) in [
+            (&b"/etc/passwd"[..], "an absolute path"),
+            (b"../x", "`..` in its path"),
+            (b"a/../../x", "`..` in its path"),
+            (b"a/..", "`..` in its path"),
+            (b"a\0b", "its name has a NUL"),
+            (b"", "its name is empty"),
+        ] {
+            assert_eq!(name(raw), Err(why));
+        }
+    }
+
+    #[test]
+    fn links_that_lead_out_are_refused() {
+        let check = |path: &str, target: &str| {
+            link(
+                Path::new("/builds/a/b"),
+                Path::new(path),
+                OsStr::new(target),
+            )
+        };
+        for (path, target) in [
+            ("l", "a"),
+            ("a/b/l", "../../c/d"),
+            ("a/l", ".."),
+            ("a/l", "./x"),
+            ("l", "/builds/a/b/x"),
+        ] {
+            assert_eq!(check(path, target), Ok(()), "{path} -> {target}");
+        }
+        for (path, target) in [
+            ("l", "/etc"),
+            ("l", "/builds/a/bb"),
+            ("l", "/builds/a/b/../c"),
+            ("l", ".."),
+            ("a/l", "../../x"),
+            // Where `d` is a link to a directory above, this is out.
+            ("l", "d/../.."),
+            ("l", "a/.."),
+            ("l", ""),
+        ] {
+            assert!(check(path, target).is_err(), "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_name_and_no_path() {
+        for (text, want) in [
+            ("dist", "dist"),
+            ("../x", "_._x"),
+            ("a/b\n", "a_b"),
+            (".hidden", "_hidden"),
+            ("..", "_."),
+        ] {
+            assert_eq!(file_name(text), want);
+        }
+        assert!(file_name(&"ä".repeat(200)).len() <= 200);
+    }
+}

@@ -1,0 +1,73 @@
+//! Patterns of paths below a project.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A pattern, cut into what can be looked up and what has to be searched for.
+pub struct Pattern {
+    /// The directories before the first wildcard.
+    pub prefix: PathBuf,
+    /// What matches paths below the project. `None`: the prefix itself is meant.
+    pub matcher: Option<GlobMatcher>,
+    /// How deep below the project a match can be.
+    pub depth: Option<usize>,
+}
+
+impl Pattern {
+    /// Reads a pattern of a project in this directory.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn parse(root: &Path, text: &str) -> Result<Self, String> {
+        let outside = || "it lies outside the project".to_owned();
+        let given = Path::new(text);
+        let below = if given.is_absolute() {
+            given.strip_prefix(root).map_err(|_| outside())?
+        } else {
+            given
+        };
+        let mut path = PathBuf::new();
+        for component in below.components() {
+            match component {
+                Component::Normal(part) => path.push(part),
+                Component::ParentDir => {
+                    if !path.pop() {
+                        return Err(outside());
+                    }
+                }
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+        }
+        let wild = |part: &Component| {
+            part.as_os_str()
+                .as_bytes()
+                .iter()
+                .any(|c| b"*?[{\\".contains(c))
+        };
+        let prefix: PathBuf = path.components().take_while(|part| !wild(part)).collect();
+        if prefix == path {
+            return Ok(Self {
+                prefix,
+                matcher: None,
+                depth: None,
+            });
+        }
+        let pattern = path.to_string_lossy();
+        let glob = GlobBuilder::new(&pattern)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .empty_alternates(true)
+            .build()
+            .map_err(|error| error.kind().to_string())?;
+        // Alternatives can have slashes in them.
+        let depth =
+            (!pattern.contains("**") && !pattern.contains('{')).then(|| path.components().count());
+        Ok(Self {
+            prefix,
+            matcher: Some(glob.compile_matcher()),
+            depth,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+use super::{Kind, select};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+fn tree() -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a directory");
+    for path in [
+        "a.o",
+        "src/a.c",
+        "src/b.c",
+        "src/deep/c.c",
+        "dist/x/y",
+        "odd[1].txt",
+        ".git/HEAD",
+        "z/.git/HEAD",
+    ] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+        fs::write(path, "x").expect("written");
+    }
+    fs::create_dir(root.path().join("dist/empty")).expect("created");
+    symlink("x", root.path().join("dist/link")).expect("linked");
+    symlink("/etc", root.path().join("dist/out")).expect("linked");
+    symlink("src", root.path().join("alias")).expect("linked");
+    symlink("/etc", root.path().join("etc")).expect("linked");
+    root
+}
+
+fn names(root: &Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+    let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
+    let selected = select(root, &patterns, false).expect("readable");
+    let files = selected
+        .entries
+        .iter()
+        .filter(|entry| entry.kind != Kind::Directory);
+    let files = files.map(|entry| entry.path.display().to_string());
+    (files.collect(), selected.warnings)
+}
+
+#[test]
+fn patterns_select_files_and_whole_directories() {
+    let root = tree();
+    let absolute = root.path().join("src/*.c").display().to_string();
+    for (pattern, want) in [
+        ("*.o", &["a.o"][..]),
+        ("src/*.c", &["src/a.c", "src/b.c"]),
+        (absolute.as_str(), &["src/a.c", "src/b.c"]),
+        ("**/*.c", &["src/a.c", "src/b.c", "src/deep/c.c"]),
+        ("src/**", &["src/a.c", "src/b.c", "src/deep/c.c"]),
+        ("./src/", &["src/a.c", "src/b.c", "src/deep/c.c"]),
+        ("sr?", &["src/a.c", "src/b.c", "src/deep/c.c"]),
+        ("src/{a,deep/c}.c", &["src/a.c", "src/deep/c.c"]),
+        ("src/../a.o", &["a.o"]),
+        ("[a-b].o", &["a.o"]),
+        ("odd\\[1\\].txt", &["odd[1].txt"]),
+        ("dist/x", &["dist/x/y"]),
+        ("alias", &["alias"]),
+        (".git", &[".git/HEAD"]),
+    ] {
+        assert_eq!(
+            names(root.path(), &[pattern]),
+            (want.iter().map(ToString::to_string).collect(), vec![]),
+            "{pattern}"
+        );
+    }
+    let all = names(root.path(), &["."]).0;
+    assert!(
+        all.contains(&"z/.git/HEAD".to_owned()) && !all.contains(&".git/HEAD".to_owned()),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn directories_come_before_what_is_in_them_and_empty_ones_too() {
+    let root = tree();
+    let selected = select(
+        root.path(),
+        &["dist".to_owned(), "src/deep/c.c".to_owned()],
+        false,
+    )
+    .expect("readable");
+    let paths: Vec<String> = selected
+        .entries
+        .iter()
+        .map(|entry| entry.path.display().to_string())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "dist",
+            "dist/empty",
+            "dist/link",
+            "dist/x",
+            "dist/x/y",
+            "src",
+            "src/deep",
+            "src/deep/c.c"
+        ]
+    );
+    assert_eq!((selected.files(), selected.bytes()), (3, 2));
+}
+
+#[test]
+fn what_is_outside_or_behind_a_link_is_not_reached() {
+    let root = tree();
+    for (pattern, warning) in [
+        ("../*", "`../*` is refused: it lies outside the project"),
+        (
+            "/etc/passwd",
+            "`/etc/passwd` is refused: it lies outside the project",
+        ),
+        (
+            "src/../../x",
+            "`src/../../x` is refused: it lies outside the project",
+        ),
+        ("etc/passwd", "etc is left out: a link is not followed"),
+        ("etc/*", "etc is left out: a link is not followed"),
+        ("alias/a.c", "alias is left out: a link is not followed"),
+        (
+            "etc",
+            "etc is left out: a link that leads out of the project, to /etc",
+        ),
+        ("no/*", "nothing matches `no/*`"),
+        ("no", "nothing matches `no`"),
+    ] {
+        assert_eq!(
+            names(root.path(), &[pattern]),
+            (vec![], vec![warning.to_owned()]),
+            "{pattern}"
+        );
+    }
+    let (files, warnings) = names(root.path(), &["**"]);
+    assert!(
+        !files
+            .iter()
+            .any(|file| file.starts_with("etc") || file.starts_with("alias/")),
+        "{files:?}"
+    );
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
+fn untracked_is_what_git_does_not_have() {
+    let root = tree();
+    fs::remove_dir_all(root.path().join(".git")).expect("removed");
+    fs::remove_dir_all(root.path().join("z")).expect("removed");
+    let git = |arguments: &[&str]| {
+        let status = Command::new("git")
+            .args(arguments)
+            .current_dir(root.path())
+            .status();
+        assert!(status.expect("git").success());
+    };
+    fs::write(root.path().join(".gitignore"), "*.o\n").expect("written");
+    git(&["init", "-q"]);
+    git(&["add", "src", ".gitignore", "odd[1].txt"]);
+    fs::write(root.path().join("src/new"), "x").expect("written");
+    let selected = select(root.path(), &[], true).expect("readable");
+    let files = selected
+        .entries
+        .iter()
+        .filter(|entry| entry.kind != Kind::Directory);
+    let files: Vec<String> = files
+        .map(|entry| entry.path.display().to_string())
+        .collect();
+    assert_eq!(files, ["a.o", "alias", "dist/link", "dist/x/y", "src/new"]);
+}

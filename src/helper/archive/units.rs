@@ -1,0 +1,171 @@
+//! Entries cut into pieces of work, and the reading of what is in them.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::Entry;
+
+/// What one thread does at once.
+#[derive(Clone, Copy)]
+pub enum Unit<'a> {
+    /// Whole entries.
+    Entries(&'a [Entry]),
+    /// A part of a file.
+    Part(Part<'a>),
+}
+
+/// A part of a file.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    pub entry: &'a Entry,
+    /// Where it begins.
+    pub from: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+impl<'a> Part<'a> {
+    /// All of a file.
+    pub fn whole(entry: &'a Entry) -> Self {
+        Self {
+            entry,
+            from: 0,
+            length: entry.size(),
+        }
+    }
+
+    pub fn is_first(&self) -> bool {
+        self.from == 0
+    }
+
+    pub fn is_last(&self) -> bool {
+        self.from + self.length == self.entry.size()
+    }
+}
+
+/// Cuts entries into units of about this many bytes. `each` is what an entry takes beside its contents.
+pub fn units(entries: &[Entry], about: u64, each: u64) -> Vec<Unit<'_>> {
+    let mut units = Vec::new();
+    let (mut begin, mut length) = (0, 0);
+    for (index, entry) in entries.iter().enumerate() {
+        let size = entry.size();
+        let in_parts = size > about;
+        if (in_parts || length > about) && begin < index {
+            units.push(Unit::Entries(&entries[begin..index]));
+            (begin, length) = (index, 0);
+        }
+        length += size + each;
+        if in_parts {
+            let mut from = 0;
+            while from < size {
+                let length = about.min(size - from);
+                units.push(Unit::Part(Part {
+                    entry,
+                    from,
+                    length,
+                }));
+                from += length;
+            }
+            (begin, length) = (index + 1, 0);
+        }
+    }
+    if begin < entries.len() {
+        units.push(Unit::Entries(&entries[begin..]));
+    }
+    units
+}
+
+/// What is different from when a file was selected.
+pub struct Changed {
+    /// For people.
+    pub warning: String,
+    /// There is no such file any more.
+    pub gone: bool,
+}
+
+/// Reads a part of a file, to the end of `contents`.
+pub fn read(root: &Path, part: &Part, contents: &mut Vec<u8>) -> Result<Option<Changed>> {
+    let begin = contents.len();
+    let path = part.entry.path.display();
+    let read = open(&root.join(&part.entry.path)).and_then(|mut file| {
+        if !part.is_first() {
+            file.seek(SeekFrom::Start(part.from))?;
+        }
+        file.take(part.length).read_to_end(contents)
+    });
+    match read {
+        Ok(_) if (contents.len() - begin) as u64 == part.length => Ok(None),
+        Ok(_) => Ok(Some(Changed {
+            warning: format!("{path} changed while it was read"),
+            gone: false,
+        })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(Changed {
+            warning: format!("{path} is gone"),
+            gone: true,
+        })),
+        Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
+    }
+}
+
+/// Opens a file to read it. What took its place since it was selected is not followed, nor waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unit, units};
+    use crate::helper::archive::{Entry, Kind, Stat};
+
+    #[test]
+    fn every_byte_is_in_one_unit() {
+        let sizes = [10, 90, 5, 250, 0, 100, 101, 3];
+        let entries = sizes.map(|size| Entry {
+            path: format!("{size}").into(),
+            kind: Kind::File(size),
+            stat: Stat::default(),
+        });
+        let shown: Vec<String> = units(&entries, 100, 1)
+            .iter()
+            .map(|unit| match unit {
+                Unit::Entries(entries) => {
+                    let names = entries.iter().map(|entry| entry.path.display().to_string());
+                    names.collect::<Vec<_>>().join(" ")
+                }
+                Unit::Part(part) => {
+                    let end = if part.is_last() { "." } else { "" };
+                    format!(
+                        "{}:{}+{}{end}",
+                        part.entry.path.display(),
+                        part.from,
+                        part.length
+                    )
+                }
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "10 90",
+                "5",
+                "250:0+100",
+                "250:100+100",
+                "250:200+50.",
+                "0 100",
+                "101:0+100",
+                "101:100+1.",
+                "3"
+            ]
+        );
+        assert!(units(&[], 100, 1).is_empty());
+    }
+}

@@ -1,0 +1,265 @@
+//! Writes artifacts: a zip file that can be sent while it is made.
+//!
+//! All cores compress, large files in parts. Nothing is sought back for: where a length is known only afterwards, it
+//! stands behind the file, as zip has it for streams.
+
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+use super::parallel::ordered;
+use super::units::{Part, Unit, read, units};
+use super::zip_headers::{DEFLATED, Member, STORED, central, descriptor, end, local};
+use super::{Entry, Kind};
+
+/// How much is compressed at once; a longer file is in several parts.
+pub(super) const PART: u64 = 1 << 20;
+const LEVEL: u32 = 4;
+
+/// What a unit became.
+struct Piece<'a> {
+    bytes: Vec<u8>,
+    members: Vec<Placed<'a>>,
+}
+
+/// A member, or a part of one, in a piece.
+struct Placed<'a> {
+    member: Member<'a>,
+    crc: Hasher,
+    /// Where its header is in the piece. `None`: it goes on.
+    header: Option<u64>,
+    /// Its end is in the piece.
+    ends: bool,
+}
+
+/// Writes an archive of entries below `root`. Returns what changed on the way.
+///
+/// # Errors
+/// If a file cannot be read, or `out` does not take it.
+pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+    let changed = Mutex::new(Vec::new());
+    let worker = || {
+        let mut packer = Packer {
+            root,
+            deflate: Compress::new(Compression::new(LEVEL), false),
+            contents: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let changed = &changed;
+        Ok(move |unit| {
+            let piece = packer.piece(unit)?;
+            changed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&mut packer.warnings);
+            Ok(piece)
+        })
+    };
+    let mut archive = Archive {
+        out,
+        written: 0,
+        directory: Vec::new(),
+        count: 0,
+        open: None,
+    };
+    let units = units(entries, PART, 128);
+    ordered(units.into_iter(), worker, |piece| archive.add(piece))?;
+    archive.finish()?;
+    Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// One thread's means.
+struct Packer<'r> {
+    root: &'r Path,
+    deflate: Compress,
+    contents: Vec<u8>,
+    warnings: Vec<String>,
+}
+
+impl Packer<'_> {
+    fn piece<'a>(&mut self, unit: Unit<'a>) -> Result<Piece<'a>> {
+        let mut piece = Piece {
+            bytes: Vec::new(),
+            members: Vec::new(),
+        };
+        match unit {
+            Unit::Entries(entries) => {
+                for entry in entries {
+                    if self.read(entry, &Part::whole(entry))? {
+                        self.whole(entry, &mut piece)?;
+                    }
+                }
+            }
+            Unit::Part(part) => {
+                self.read(part.entry, &part)?;
+                self.part(&part, &mut piece)?;
+            }
+        }
+        Ok(piece)
+    }
+
+    /// Reads what an entry holds. Returns whether it is there.
+    fn read(&mut self, entry: &Entry, part: &Part) -> Result<bool> {
+        self.contents.clear();
+        match &entry.kind {
+            Kind::Directory => {}
+            Kind::Link(target) => self.contents.extend_from_slice(target.as_bytes()),
+            Kind::File(_) => {
+                if let Some(changed) = read(self.root, part, &mut self.contents)? {
+                    self.warnings.push(changed.warning);
+                    return Ok(!changed.gone);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds an entry whose contents have been read.
+    fn whole<'a>(&mut self, entry: &'a Entry, piece: &mut Piece<'a>) -> Result<()> {
+        let (mut member, crc) = self.member(entry);
+        let at = piece.bytes.len();
+        // How long the header is does not depend on what will stand in it.
+        local(&member, &mut piece.bytes);
+        let begin = piece.bytes.len();
+        if member.length > 0 && matches!(entry.kind, Kind::File(_)) {
+            self.deflate(true, &mut piece.bytes)?;
+        }
+        member.packed = (piece.bytes.len() - begin) as u64;
+        if member.packed == 0 || member.packed >= member.length {
+            piece.bytes.truncate(begin);
+            piece.bytes.extend_from_slice(&self.contents);
+            (member.packed, member.method) = (member.length, STORED);
+        }
+        let mut header = Vec::with_capacity(begin - at);
+        local(&member, &mut header);
+        piece.bytes[at..begin].copy_from_slice(&header);
+        piece.members.push(Placed {
+            member,
+            crc,
+            header: Some(at as u64),
+            ends: true,
+        });
+        Ok(())
+    }
+
+    /// Makes a piece of a part of a file, which has been read.
+    fn part<'a>(&mut self, part: &Part<'a>, piece: &mut Piece<'a>) -> Result<()> {
+        let (mut member, crc) = self.member(part.entry);
+        if part.is_first() {
+            local(&member, &mut piece.bytes);
+        }
+        let begin = piece.bytes.len();
+        self.deflate(part.is_last(), &mut piece.bytes)?;
+        member.packed = (piece.bytes.len() - begin) as u64;
+        piece.members.push(Placed {
+            member,
+            crc,
+            header: part.is_first().then_some(0),
+            ends: part.is_last(),
+        });
+        Ok(())
+    }
+
+    /// A member of the contents as they are.
+    fn member<'a>(&self, entry: &'a Entry) -> (Member<'a>, Hasher) {
+        let mut crc = Hasher::new();
+        crc.update(&self.contents);
+        let member = Member {
+            entry,
+            method: DEFLATED,
+            crc: crc.clone().finalize(),
+            length: self.contents.len() as u64,
+            packed: 0,
+        };
+        (member, crc)
+    }
+
+    /// Compresses the contents. What does not end its file ends at a byte, so that more can follow.
+    fn deflate(&mut self, last: bool, out: &mut Vec<u8>) -> Result<()> {
+        self.deflate.reset();
+        let flush = if last {
+            FlushCompress::Finish
+        } else {
+            FlushCompress::Sync
+        };
+        out.reserve(self.contents.len() / 2 + 1024);
+        loop {
+            let read = usize::try_from(self.deflate.total_in())?;
+            let status = self
+                .deflate
+                .compress_vec(&self.contents[read..], out, flush)
+                .context("cannot compress")?;
+            // With room left in it, there was nothing more to put there.
+            if status == Status::StreamEnd || (!last && out.len() < out.capacity()) {
+                return Ok(());
+            }
+            out.reserve(out.capacity().max(1024));
+        }
+    }
+}
+
+/// An archive that is being written.
+struct Archive<'a, W> {
+    out: &'a mut W,
+    written: u64,
+    /// The central directory, as far as it is known.
+    directory: Vec<u8>,
+    count: u64,
+    /// A file whose end has not come, and where its header is.
+    open: Option<(Placed<'a>, u64)>,
+}
+
+impl<'a, W: Write> Archive<'a, W> {
+    fn add(&mut self, piece: Piece<'a>) -> Result<()> {
+        let begin = self.written;
+        self.put(&piece.bytes)?;
+        for part in piece.members {
+            let (placed, at) = match (self.open.take(), part.header) {
+                (Some((mut whole, at)), None) => {
+                    whole.crc.combine(&part.crc);
+                    whole.member.length += part.member.length;
+                    whole.member.packed += part.member.packed;
+                    whole.ends = part.ends;
+                    (whole, at)
+                }
+                (_, header) => (part, begin + header.unwrap_or_default()),
+            };
+            if placed.ends {
+                self.close(placed, at)?;
+            } else {
+                self.open = Some((placed, at));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what stands behind a member, and its place in the directory.
+    fn close(&mut self, placed: Placed, at: u64) -> Result<()> {
+        let mut member = placed.member;
+        member.crc = placed.crc.finalize();
+        self.put(&descriptor(&member))?;
+        central(&member, at, &mut self.directory);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let at = self.written;
+        let directory = std::mem::take(&mut self.directory);
+        self.put(&directory)?;
+        self.put(&end(self.count, at, directory.len() as u64))?;
+        self.out.flush().context("cannot write the archive")
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written += bytes.len() as u64;
+        self.out
+            .write_all(bytes)
+            .context("cannot write the archive")
+    }
+}

@@ -1,0 +1,165 @@
+//! Hands artifacts on, and fetches those of other jobs.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::archive::limit::Limit;
+use super::archive::select::{Selected, select};
+use super::archive::{unzip, zipped};
+use super::multipart::{form, pipe};
+use super::progress::contents;
+use super::task::{Download, Receiver, Source, Upload};
+use super::transfer::{Client, Refused, attempts};
+
+/// How often an upload is tried.
+const UPLOADS: u32 = 4;
+
+/// Archives what a job leaves and hands it on. Where it leaves nothing, nothing is sent.
+///
+/// # Errors
+/// [`Refused`] where the coordinator says no, or whatever else keeps them from being handed on.
+pub fn upload(task: &Upload) -> Result<()> {
+    eprintln!("Uploading artifacts {}...", task.name);
+    let selected = select(&task.project, &task.files.paths, task.files.untracked)?;
+    for warning in &selected.warnings {
+        eprintln!("WARNING: {warning}");
+    }
+    if selected.entries.is_empty() {
+        eprintln!("WARNING: there are no artifacts: nothing was selected");
+        return Ok(());
+    }
+    match &task.to {
+        None => write(task, &selected, &mut io::stdout().lock())?,
+        Some(receiver) => {
+            let client = Client::new(&task.certificates)?;
+            attempts(UPLOADS, || send(task, &selected, receiver, &client))?;
+        }
+    }
+    eprintln!("  {}", contents(selected.files(), selected.bytes()));
+    Ok(())
+}
+
+fn write(task: &Upload, selected: &Selected, out: &mut impl Write) -> Result<()> {
+    let mut out = BufWriter::with_capacity(256 * 1024, out);
+    for warning in zipped::write(&task.project, &selected.entries, &mut out)? {
+        eprintln!("WARNING: {warning}");
+    }
+    out.flush().context("cannot write the archive")
+}
+
+/// Archives and sends at the same time.
+fn send(task: &Upload, selected: &Selected, receiver: &Receiver, client: &Client) -> Result<()> {
+    let (mut writer, reader) = pipe();
+    let form = form(&task.name, reader);
+    thread::scope(|scope| {
+        let archive = scope.spawn(move || {
+            write(task, selected, &mut writer)?;
+            writer.finish().context("nobody takes the archive")
+        });
+        let sent = client.post(
+            &receiver.address(),
+            &receiver.token,
+            &form.content_type,
+            form.body,
+        );
+        let archived = archive
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (sent, archived) {
+            (Ok(()), _) => Ok(()),
+            // A server that said no has stopped to listen: that is not the archive's fault.
+            (Err(sent), Err(archived)) if !sent.is::<Refused>() && !is_unheard(&archived) => {
+                Err(archived)
+            }
+            (Err(sent), _) => Err(sent),
+        }
+    })
+}
+
+/// Whether an archive could not be written because nobody listened.
+fn is_unheard(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(broken)
+}
+
+impl Receiver {
+    /// The address with what else the coordinator is to know.
+    fn address(&self) -> String {
+        match &self.expire_in {
+            None => self.url.clone(),
+            Some(time) => format!(
+                "{}?expire_in={}",
+                self.url,
+                utf8_percent_encode(time, NON_ALPHANUMERIC)
+            ),
+        }
+    }
+}
+
+/// Fetches artifacts and puts them in place, one job's after the other's.
+///
+/// # Errors
+/// [`Refused`] where the coordinator says no, or whatever else keeps them from being put in place.
+pub fn download(task: &Download) -> Result<()> {
+    if task.from.is_empty() {
+        let mut archive =
+            tempfile::tempfile().context("cannot write to the temporary directory")?;
+        io::copy(&mut io::stdin().lock(), &mut archive).context("cannot read the archive")?;
+        return unpack(task, archive);
+    }
+    let client = Client::new(&task.certificates)?;
+    for source in &task.from {
+        eprintln!("Downloading artifacts of {}...", source.job);
+        let archive = attempts(task.attempts, || fetch(source, &client))
+            .with_context(|| format!("the artifacts of {} cannot be fetched", source.job))?;
+        unpack(task, archive)
+            .with_context(|| format!("the artifacts of {} cannot be used", source.job))?;
+    }
+    Ok(())
+}
+
+fn fetch(source: &Source, client: &Client) -> Result<File> {
+    let mut download = client
+        .get(&source.url, Some(&source.token))?
+        .ok_or_else(|| {
+            anyhow!(Refused(
+                "the server has none: they have expired, or the job left none".to_owned()
+            ))
+        })?;
+    let mut archive = tempfile::tempfile().context("cannot write to the temporary directory")?;
+    io::copy(&mut download.body, &mut archive).context("the download broke off")?;
+    Ok(archive)
+}
+
+fn unpack(task: &Download, archive: File) -> Result<()> {
+    let length = archive.metadata()?.len();
+    let limit = Limit::new(task.limit, length);
+    let (files, bytes) = unzip::read(archive, &task.project, limit)?;
+    eprintln!("  {}", contents(files, bytes));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Receiver;
+
+    #[test]
+    fn the_coordinators_words_are_sent_as_they_are() {
+        let receiver = Receiver {
+            url: "http://h/jobs/1/artifacts".to_owned(),
+            token: String::new(),
+            expire_in: Some("1 week & 2 d".to_owned()),
+        };
+        assert_eq!(
+            receiver.address(),
+            "http://h/jobs/1/artifacts?expire_in=1%20week%20%26%202%20d"
+        );
+    }
+}

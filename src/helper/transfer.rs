@@ -1,0 +1,306 @@
+//! HTTP for the helper: to the coordinator for artifacts, to a storage server for caches.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use ureq::http::{Response, Uri};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
+
+use super::progress::Progress;
+use crate::http::{self, Tls};
+
+/// The longest time without a byte.
+const STALLED: Duration = Duration::from_mins(2);
+/// How long a server may take to answer when it has everything: it stores artifacts meanwhile.
+const ANSWER: Duration = Duration::from_mins(10);
+/// How long to wait between tries: a server that is overloaded needs a while.
+const PAUSES: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(12),
+];
+/// How many addresses may lead from one to the next.
+const REDIRECTS: u32 = 5;
+
+/// A server's no, which another try will not change.
+#[derive(Debug)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Speaks HTTP, by way of the proxies of the environment.
+pub struct Client(Agent);
+
+impl Client {
+    /// A client that believes these certificates, PEM, beside the system's.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn new(certificates: &str) -> Result<Self> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(certificates.as_bytes())?;
+        let tls = Tls {
+            authorities: Some(file.path()).filter(|_| !certificates.is_empty()),
+            ..Tls::default()
+        };
+        let agent = http::agent(&tls, concat!("alloy-runner/", env!("CARGO_PKG_VERSION")))?;
+        Ok(Self(agent))
+    }
+
+    /// Sends a body of known length to a signed address.
+    ///
+    /// # Errors
+    /// If the server cannot be reached; see [`judge`] for its answer.
+    pub fn put(&self, url: &str, body: impl Read, length: u64) -> Result<()> {
+        let mut body = Progress::new(body, "uploaded", Some(length));
+        let answer = patient(self.0.put(url))
+            .header("Content-Length", length)
+            .header("Content-Type", "application/octet-stream")
+            .send(SendBody::from_reader(&mut body))
+            .map_err(unreachable)?;
+        judge("the upload", answer).map(drop)
+    }
+
+    /// Sends a form to a coordinator. It is asked before whether it wants to hear it.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    pub fn post(&self, url: &str, token: &str, content_type: &str, body: impl Read) -> Result<()> {
+        let mut body = Progress::new(body, "uploaded", None);
+        let answer = patient(self.0.post(url))
+            .header("Job-Token", token)
+            .header("Content-Type", content_type)
+            .header("Expect", "100-continue")
+            .send(SendBody::from_reader(&mut body))
+            .map_err(unreachable)?;
+        judge("the artifacts", answer).map(drop)
+    }
+
+    /// Fetches something. Where the server sends us on, the token stays behind.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    pub fn get(&self, url: &str, token: Option<&str>) -> Result<Option<Download>> {
+        let mut url: Uri = url.parse().context("an address cannot be read")?;
+        let mut token = token;
+        for _ in 0..=REDIRECTS {
+            let request = patient(self.0.get(url.clone()));
+            let request = match token {
+                Some(token) => request.header("Job-Token", token),
+                None => request,
+            };
+            let answer = request.call().map_err(unreachable)?;
+            if !answer.status().is_redirection() {
+                return match judge("the download", answer) {
+                    Ok(answer) => Ok(Some(download(answer))),
+                    Err(error) if error.is::<Missing>() => Ok(None),
+                    Err(error) => Err(error),
+                };
+            }
+            let next = answer
+                .headers()
+                .get("location")
+                .and_then(|to| to.to_str().ok());
+            let next = next.context("the server sends us on, but not where")?;
+            let (next, same) = resolved(&url, next)?;
+            url = next;
+            token = token.filter(|_| same);
+        }
+        Err(anyhow!(
+            "the server sends us on more than {REDIRECTS} times"
+        ))
+    }
+}
+
+/// A request that may take long, as long as something happens.
+fn patient<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
+    request
+        .config()
+        .timeout_await_100(Some(Duration::from_secs(1)))
+        .timeout_recv_response(Some(ANSWER))
+        .timeout_per_read(Some(STALLED))
+        .timeout_per_write(Some(STALLED))
+        .build()
+}
+
+/// What a server sends.
+pub struct Download {
+    /// How many bytes, if it says so.
+    pub length: Option<u64>,
+    /// The bytes.
+    pub body: Progress<ureq::BodyReader<'static>>,
+}
+
+fn download(answer: Response<Body>) -> Download {
+    let length = answer.body().content_length();
+    let body = answer
+        .into_body()
+        .into_with_config()
+        .limit(u64::MAX)
+        .reader();
+    Download {
+        length,
+        body: Progress::new(body, "downloaded", length),
+    }
+}
+
+/// The address that a server sends us on to, and whether it is on the same server.
+fn resolved(from: &Uri, to: &str) -> Result<(Uri, bool)> {
+    let base = (from.scheme_str().unwrap_or("http"), from.authority());
+    let to = match (to.starts_with('/'), base) {
+        (true, (scheme, Some(authority))) if !to.starts_with("//") => {
+            format!("{scheme}://{authority}{to}")
+        }
+        _ => to.to_owned(),
+    };
+    let to: Uri = to
+        .parse()
+        .context("the server sends us on to something that is no address")?;
+    let same = to.scheme_str() == from.scheme_str() && to.authority() == from.authority();
+    Ok((to, same))
+}
+
+/// There is nothing at an address.
+#[derive(Debug)]
+struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// What a server's answer means.
+///
+/// # Errors
+/// [`Refused`] where there is no use in asking again.
+fn judge(what: &str, answer: Response<Body>) -> Result<Response<Body>> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let mut said = Vec::new();
+    // An answer that breaks off has been understood by its status.
+    let _ = answer
+        .into_body()
+        .into_reader()
+        .take(300)
+        .read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = if said.is_empty() {
+        said
+    } else {
+        format!(": {said}")
+    };
+    let refused = |why: &str| {
+        Err(Refused(format!(
+            "the server refuses {what}: {why} ({}){said}",
+            status.as_u16()
+        ))
+        .into())
+    };
+    match status.as_u16() {
+        401 | 403 => refused("the job may not do that, or is over there"),
+        404 | 410 => Err(Missing(format!(
+            "there is nothing for {what} ({}){said}",
+            status.as_u16()
+        ))
+        .into()),
+        413 => refused("they are larger than it takes"),
+        code @ (408 | 425 | 429 | 500..) => Err(anyhow!("the server failed ({code}){said}")),
+        _ => refused("it answers something unexpected"),
+    }
+}
+
+/// No address in it: a signed one is a secret.
+fn unreachable(error: ureq::Error) -> anyhow::Error {
+    match error {
+        ureq::Error::Io(error) => anyhow!("the server cannot be reached: {error}"),
+        ureq::Error::BadUri(_) => anyhow!("the server's address cannot be read"),
+        error => anyhow!("the server cannot be reached: {error}"),
+    }
+}
+
+/// Tries something until it works, is refused, or was tried often enough.
+///
+/// # Errors
+/// The last error.
+pub fn attempts<T>(most: u32, mut once: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut pauses = PAUSES.iter();
+    let mut pause = PAUSES[0];
+    let mut tried = 1;
+    loop {
+        let error = match once() {
+            Err(error) if tried < most && !error.is::<Refused>() && !error.is::<Missing>() => error,
+            result => return result,
+        };
+        pause = *pauses.next().unwrap_or(&pause);
+        tried += 1;
+        eprintln!(
+            "WARNING: {error:#}; attempt {tried} of {most} in {} s",
+            pause.as_secs()
+        );
+        thread::sleep(pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Refused, attempts, resolved};
+    use anyhow::anyhow;
+
+    #[test]
+    fn tries_again_unless_refused() {
+        let mut tries = 0;
+        let refused = attempts(5, || -> anyhow::Result<()> {
+            tries += 1;
+            Err(Refused("no".to_owned()).into())
+        });
+        assert!(refused.is_err() && tries == 1);
+        tries = 0;
+        let second = attempts(2, || {
+            tries += 1;
+            if tries == 2 {
+                Ok(tries)
+            } else {
+                Err(anyhow!("not yet"))
+            }
+        });
+        assert_eq!(second.expect("the second time"), 2);
+    }
+
+    #[test]
+    fn a_token_stays_with_its_server() {
+        let from = "https://a.example/x/y".parse().expect("an address");
+        for (to, address, same) in [
+            ("/z?q=1", "https://a.example/z?q=1", true),
+            ("https://a.example/z", "https://a.example/z", true),
+            ("http://a.example/z", "http://a.example/z", false),
+            ("https://b.example/z", "https://b.example/z", false),
+            (
+                "https://a.example:8443/z",
+                "https://a.example:8443/z",
+                false,
+            ),
+        ] {
+            let (found, is_same) = resolved(&from, to).expect("an address");
+            assert_eq!(
+                (found.to_string().as_str(), is_same),
+                (address, same),
+                "{to}"
+            );
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Artifacts: those of other jobs are fetched before a build, the job's own handed on after it.
+
+use std::path::PathBuf;
+
+use super::containers::Builder;
+use super::stages::{Exchange, Failure, Place, Stage, When};
+use super::variables::number;
+use crate::helper::archive::inside::file_name;
+use crate::helper::task;
+use crate::job::files::{Artifacts, When as Kept};
+use crate::outcome::InputError;
+
+/// The command that fetches artifacts.
+const COMMAND: &str = "artifacts-downloader";
+
+impl Builder<'_> {
+    /// The stages that fetch the artifacts of other jobs.
+    ///
+    /// # Errors
+    /// [`InputError`] where a variable says something that cannot be meant.
+    pub fn downloads(&self) -> Result<Vec<Stage>, InputError> {
+        let from = self.job.coordinator.iter().flat_map(|coordinator| {
+            self.job.dependencies.iter().map(|dependency| task::Source {
+                job: format!("{} ({})", dependency.name, dependency.id),
+                url: format!("{}/jobs/{}/artifacts", coordinator.api, dependency.id),
+                token: dependency.token.expose().to_owned(),
+            })
+        });
+        let task = task::Download {
+            project: PathBuf::from(&self.layout.directory),
+            from: from.collect(),
+            attempts: number(self.variables, "ARTIFACT_DOWNLOAD_ATTEMPTS", 1)?.clamp(1, 10),
+            limit: self.unpack_limit()?,
+            certificates: self.host.certificates.clone(),
+        };
+        let stage = |(command, script), exchange| Stage {
+            exchange,
+            failure: Failure::Refusable,
+            ..Stage::new("download_artifacts", Place::Helper, command, script)
+        };
+        if !task.from.is_empty() {
+            return Ok(vec![stage(
+                self.tool(COMMAND, &task, true)?,
+                Exchange::None,
+            )]);
+        }
+        let kept = self.job.kept.iter().flat_map(|kept| &kept.from);
+        kept.map(|(job, directory)| {
+            let exchange = Exchange::In {
+                job: job.clone(),
+                directory: directory.clone(),
+            };
+            let command = self.tool_with_input(COMMAND, &task)?;
+            Ok(stage((command, "".into()), exchange))
+        })
+        .collect()
+    }
+
+    /// The stages that hand on what the job leaves.
+    ///
+    /// # Errors
+    /// [`InputError`] where there is too much to say of it.
+    pub fn uploads(&self) -> Result<Vec<Stage>, InputError> {
+        let used = self.job.artifacts.iter();
+        let used = used.filter(|artifacts| !artifacts.paths.is_empty() || artifacts.untracked);
+        let stages = used.map(|artifacts| self.upload(artifacts));
+        Ok(stages
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    fn upload(&self, artifacts: &Artifacts) -> Result<Option<Stage>, InputError> {
+        let name = self.archive_name(artifacts);
+        let (to, exchange) = match (&self.job.coordinator, &self.job.kept) {
+            (Some(coordinator), _) => {
+                let receiver = task::Receiver {
+                    url: format!("{}/jobs/{}/artifacts", coordinator.api, self.job.id),
+                    token: coordinator.token.expose().to_owned(),
+                    expire_in: artifacts.expire_in.clone().filter(|time| !time.is_empty()),
+                };
+                (Some(receiver), Exchange::None)
+            }
+            (None, Some(kept)) => {
+                let out = Exchange::Out {
+                    root: kept.root.clone(),
+                    directory: kept.directory.clone(),
+                    name: name.clone(),
+                };
+                (None, out)
+            }
+            (None, None) => return Ok(None),
+        };
+        let task = task::Upload {
+            project: PathBuf::from(&self.layout.directory),
+            files: self.files(&artifacts.paths, artifacts.untracked),
+            name,
+            to,
+            certificates: self.host.certificates.clone(),
+        };
+        let texts = task
+            .files
+            .paths
+            .iter()
+            .chain([&task.name])
+            .map(String::as_str);
+        let secret = task.to.is_some() || self.shows_secret(texts);
+        let (command, script) = self.tool("artifacts-uploader", &task, secret)?;
+        Ok(Some(Stage {
+            exchange,
+            when: match artifacts.when {
+                Kept::OnSuccess | Kept::Manual => When::OnSuccess,
+                Kept::OnFailure => When::OnFailure,
+                Kept::Always => When::Always,
+            },
+            failure: Failure::Refusable,
+            ..Stage::new("upload_artifacts", Place::Helper, command, script)
+        }))
+    }
+
+    /// What the archive is called: `artifacts.zip` unless the job says something else.
+    fn archive_name(&self, artifacts: &Artifacts) -> String {
+        let name = artifacts.name.as_deref().unwrap_or_default();
+        let name = file_name(&self.variables.expand(name));
+        match name.strip_suffix(".zip").unwrap_or(&name) {
+            "" => "artifacts.zip".to_owned(),
+            name => format!("{name}.zip"),
+        }
+    }
+}

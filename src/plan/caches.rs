@@ -1,0 +1,206 @@
+//! Caches: what is restored before a build and kept after it, and where (README, "Caches").
+//!
+//! Nothing that is wrong with a cache is worth a job: it costs a warning, and the cache.
+
+use std::path::PathBuf;
+
+use super::containers::Builder;
+use super::s3::Bucket;
+use super::stages::{Exchange, Failure, Place, Stage, When};
+use super::variables::number;
+use super::volumes::absolute;
+use crate::helper::archive::limit::LIMIT_VARIABLE;
+use crate::helper::task;
+use crate::job::files::{Cache, CachePolicy};
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// What the file of a cache is called in its directory.
+const FILE: &str = "cache.tar.zst";
+
+/// What is to be done for the caches of a job.
+#[derive(Default)]
+pub(super) struct Caches {
+    pub restore: Option<Stage>,
+    pub archive: Option<Stage>,
+    pub warnings: Vec<String>,
+    /// What must not be shown of them.
+    pub secrets: Vec<Secret>,
+}
+
+/// Where the caches of a job are.
+enum Store {
+    /// Below this directory of the helper.
+    Directory(PathBuf),
+    Bucket(Box<Bucket>),
+}
+
+impl Builder<'_> {
+    /// Plans the caches.
+    ///
+    /// # Errors
+    /// [`InputError`] where the configuration or a variable says something that cannot be meant.
+    pub fn caches(&self) -> Result<Caches, InputError> {
+        let mut planned = Caches::default();
+        let used = |cache: &&Cache| !cache.paths.is_empty() || cache.untracked;
+        let caches: Vec<&Cache> = self.job.caches.iter().filter(used).collect();
+        if caches.is_empty() {
+            return Ok(planned);
+        }
+        let store = match self.store()? {
+            Ok(store) => store,
+            Err(warning) => {
+                planned.warnings.push(warning);
+                return Ok(planned);
+            }
+        };
+        if let Store::Bucket(bucket) = &store {
+            planned.secrets.extend(bucket.secrets());
+        }
+        let mut keys: Vec<String> = Vec::new();
+        let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
+        for cache in caches {
+            let key = match self.key(cache) {
+                Ok(key) => key,
+                Err(warning) => {
+                    planned.warnings.push(warning);
+                    continue;
+                }
+            };
+            // The next one with the same key is another cache all the same.
+            let same = keys.iter().filter(|other| **other == key).count();
+            keys.push(key.clone());
+            let key = if same == 0 {
+                key
+            } else {
+                format!("{key}-{}", same + 1)
+            };
+            let files = self.files(&cache.paths, cache.untracked);
+            let at = |place| task::Cache {
+                key: key.clone(),
+                files: files.clone(),
+                place,
+            };
+            let (get, put) = match &store {
+                Store::Directory(directory) => {
+                    let file = task::Place::File(directory.join(&key).join(FILE));
+                    (file.clone(), file)
+                }
+                Store::Bucket(bucket) => {
+                    let (get, put) = bucket.signed(&key);
+                    planned.secrets.extend([&get, &put].map(Secret::new));
+                    (task::Place::Url(get), task::Place::Url(put))
+                }
+            };
+            if cache.policy != CachePolicy::Push {
+                pulled.push(at(get));
+            }
+            if cache.policy != CachePolicy::Pull {
+                pushed.push(at(put));
+            }
+        }
+        planned.restore = self.cache_stage("restore_cache", "cache-extractor", pulled)?;
+        planned.archive = self.cache_stage("archive_cache", "cache-archiver", pushed)?;
+        Ok(planned)
+    }
+
+    fn cache_stage(
+        &self,
+        name: &'static str,
+        command: &'static str,
+        caches: Vec<task::Cache>,
+    ) -> Result<Option<Stage>, InputError> {
+        if caches.is_empty() {
+            return Ok(None);
+        }
+        let secret = caches.iter().any(|cache| {
+            let paths = cache.files.paths.iter().map(String::as_str);
+            let signed = matches!(cache.place, task::Place::Url(_));
+            signed || self.shows_secret(paths.chain([cache.key.as_str()]))
+        });
+        let task = task::Caches {
+            project: PathBuf::from(&self.layout.directory),
+            attempts: number(self.variables, "RESTORE_CACHE_ATTEMPTS", 1)?.clamp(1, 10),
+            limit: self.unpack_limit()?,
+            certificates: self.host.certificates.clone(),
+            caches,
+        };
+        let (command, script) = self.tool(command, &task, secret)?;
+        Ok(Some(Stage {
+            name,
+            place: Place::Helper,
+            command,
+            script,
+            exchange: Exchange::None,
+            when: When::OnSuccess,
+            failure: Failure::Warning,
+            attempts: 1,
+            timeout: None,
+            enter: None,
+        }))
+    }
+
+    /// Where caches are kept, or why they are not.
+    fn store(&self) -> Result<Result<Store, String>, InputError> {
+        if let Some(config) = &self.config.cache
+            && config.r#type.is_some()
+        {
+            let bucket = Bucket::new(config, self.names, self.job, self.host.now);
+            return Ok(bucket.map(|bucket| Store::Bucket(Box::new(bucket))));
+        }
+        let directory = self.config.cache_dir.as_deref().unwrap_or("/cache");
+        let directory = absolute("cache_dir", directory)?;
+        let below = |target: &str| {
+            directory
+                .strip_prefix(target)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let stays = self
+            .mounts
+            .iter()
+            .any(|mount| mount.stays() && below(&mount.target));
+        if !stays {
+            return Ok(Err(format!(
+                "caches are not kept: {directory} is not on a volume that stays; name it in docker.volumes \
+                 (--docker-volumes {directory})"
+            )));
+        }
+        let project = &self.job.project;
+        let directory = PathBuf::from(directory)
+            .join(&project.namespace)
+            .join(&project.name);
+        Ok(Ok(Store::Directory(directory)))
+    }
+
+    /// The key of a cache. It becomes a path, and must not lead out of its project's directory.
+    fn key(&self, cache: &Cache) -> Result<String, String> {
+        let given = cache.key.as_deref().map(|key| self.variables.expand(key));
+        let given = given.map(|key| key.trim().to_owned());
+        if let Some(key) = given.filter(|key| !key.is_empty()) {
+            let wrong = |part: &str| ["", ".", ".."].contains(&part);
+            if key.split('/').any(wrong) || key.contains(char::is_control) {
+                return Err(format!(
+                    "the cache `{}` is left out: a key is a name, or several with single slashes between them, \
+                     and none of them `.` or `..`",
+                    key.escape_debug()
+                ));
+            }
+            return Ok(key);
+        }
+        let parts = [&self.job.name, &self.job.sources.ref_name];
+        let parts = parts.iter().flat_map(|part| part.split('/'));
+        let parts = parts.filter(|part| !["", ".", ".."].contains(part));
+        let key = parts.collect::<Vec<_>>().join("/");
+        Ok(key.replace(char::is_control, "_"))
+    }
+
+    /// What a job says of how much an archive may unpack to, in megabytes.
+    pub(super) fn unpack_limit(&self) -> Result<Option<u64>, InputError> {
+        let said = self
+            .variables
+            .get(LIMIT_VARIABLE)
+            .filter(|text| !text.is_empty());
+        said.map(|_| number(self.variables, LIMIT_VARIABLE, 0).map(u64::from))
+            .transpose()
+    }
+}

@@ -1,0 +1,94 @@
+//! Commands of this executable in the helper, and what they are told.
+
+use serde::Serialize;
+
+use super::containers::Builder;
+use super::helper_image::EXECUTABLE;
+use crate::docker::{DockerCommand, Word};
+use crate::helper::task::{Files, VARIABLE};
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// The longest task that fits into a variable.
+const LONGEST: usize = 128 * 1024 - 64;
+/// Shorter values are no secrets: half of all texts have them in them.
+const SHORTEST: usize = 4;
+
+impl Builder<'_> {
+    /// A command in the running helper, and its standard input: the task. One that holds a secret goes through the
+    /// client's environment, as other secrets do.
+    ///
+    /// # Errors
+    /// [`InputError`] where it is too long for that.
+    pub fn tool(
+        &self,
+        command: &'static str,
+        task: &impl Serialize,
+        secret: bool,
+    ) -> Result<(DockerCommand, Word), InputError> {
+        let text = json(task)?;
+        let (exec, stdin) = if secret {
+            let exec = DockerCommand::exec().secret_env(VARIABLE, &Secret::new(short(text)?));
+            (exec, Word::from(""))
+        } else {
+            (DockerCommand::exec(), Word::from(text + "\n"))
+        };
+        Ok((self.tool_in(exec, command), stdin))
+    }
+
+    /// A command in the running helper whose standard input is something else than its task.
+    ///
+    /// # Errors
+    /// As [`Builder::tool`].
+    pub fn tool_with_input(
+        &self,
+        command: &'static str,
+        task: &impl Serialize,
+    ) -> Result<DockerCommand, InputError> {
+        let exec = DockerCommand::exec().env(VARIABLE, &short(json(task)?)?);
+        Ok(self.tool_in(exec, command))
+    }
+
+    fn tool_in(&self, exec: DockerCommand, command: &'static str) -> DockerCommand {
+        exec.operands(self.names.container("helper"), [EXECUTABLE, command])
+    }
+
+    /// What a job selects, its variables expanded.
+    pub fn files(&self, paths: &[String], untracked: bool) -> Files {
+        let paths = paths.iter().map(|path| self.variables.expand(path));
+        Files {
+            paths: paths.filter(|path| !path.is_empty()).collect(),
+            untracked,
+        }
+    }
+
+    /// Whether one of these texts has a secret variable's value in it.
+    pub fn shows_secret<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
+        let secrets = || {
+            let secret = self.variables.iter().filter(|variable| !variable.public);
+            let values = secret.map(|variable| variable.value.expose());
+            values.filter(|value| value.len() >= SHORTEST)
+        };
+        texts
+            .into_iter()
+            .any(|text| secrets().any(|secret| text.contains(secret)))
+    }
+}
+
+fn json(task: &impl Serialize) -> Result<String, InputError> {
+    serde_json::to_string(task).map_err(|error| {
+        InputError::new(format!(
+            "caches and artifacts cannot be written as JSON: {error}"
+        ))
+    })
+}
+
+fn short(text: String) -> Result<String, InputError> {
+    if text.len() > LONGEST {
+        return Err(InputError::new(format!(
+            "what caches and artifacts say is {} bytes long, and {LONGEST} fit; use patterns for their paths",
+            text.len()
+        )));
+    }
+    Ok(text)
+}
