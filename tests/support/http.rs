@@ -155,7 +155,7 @@ fn serve(
     to.flush()
 }
 
-fn read(stream: &mut impl BufRead) -> io::Result<Request> {
+fn read(stream: &mut BufReader<Box<dyn Stream>>) -> io::Result<Request> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let mut words = line.split_whitespace();
@@ -173,7 +173,9 @@ fn read(stream: &mut impl BufRead) -> io::Result<Request> {
     }
     let mut body = Vec::new();
     if headers.contains_key("expect") {
-        return Err(io::Error::other("nobody here says 100"));
+        stream
+            .get_mut()
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     if headers
         .get("transfer-encoding")
