@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::containers::Builder;
 use super::s3::Bucket;
-use super::stages::{Exchange, Failure, Place, Stage, When};
+use super::stages::{Failure, Place, Stage};
 use super::variables::number;
 use super::volumes::absolute;
 use crate::helper::archive::limit::LIMIT_VARIABLE;
@@ -127,16 +127,8 @@ impl Builder<'_> {
         };
         let (command, script) = self.tool(command, &task, secret)?;
         Ok(Some(Stage {
-            name,
-            place: Place::Helper,
-            command,
-            script,
-            exchange: Exchange::None,
-            when: When::OnSuccess,
             failure: Failure::Warning,
-            attempts: 1,
-            timeout: None,
-            enter: None,
+            ..Stage::new(name, Place::Helper, command, script)
         }))
     }
 
