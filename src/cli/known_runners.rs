@@ -37,8 +37,11 @@ pub(super) struct Verify {
     delete: bool,
 }
 
-/// Show the runners of the configuration
+/// Show the runners of the configuration: name, short token, executor and coordinator
 #[derive(Args)]
+#[command(after_help = "Examples:
+  alloy-runner list
+  alloy-runner --config runners.toml list")]
 pub(super) struct List;
 
 impl Unregister {

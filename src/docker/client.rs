@@ -1,14 +1,11 @@
 //! The only place that starts docker.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, PipeWriter, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use duct::{Expression, ReaderHandle};
+use duct::Expression;
 use tempfile::NamedTempFile;
 
 use super::command::{DockerCommand, Words, client_reads};
@@ -25,9 +22,6 @@ pub struct Docker {
     print: bool,
 }
 
-/// What takes the output of a command while it runs.
-pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
-
 /// The end of a printed line whose output is read and not shown.
 const READ: &str = " >/dev/null";
 
@@ -39,10 +33,6 @@ pub(super) enum Group {
     /// Where the terminal's keys go.
     OfTheRunner,
 }
-
-/// How a command ended that ran in the foreground.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(pub Option<i32>);
 
 impl Docker {
     /// A client for this engine; with `print`, each command goes to stderr before it runs, as a line for a
@@ -151,93 +141,6 @@ impl Docker {
             .to_owned())
     }
 
-    /// Starts a command whose output is to be read while it runs. It waits for its standard input, which
-    /// comes by [`Session::run`]; only then is it announced.
-    ///
-    /// # Errors
-    /// [`DockerError`] if it could not be started.
-    pub fn start(&self, command: &DockerCommand) -> Result<Session, DockerError> {
-        self.start_into(command, None)
-    }
-
-    /// As [`Docker::start`], with what the command prints to stdout going to a file, which has this path.
-    ///
-    /// # Errors
-    /// As [`Docker::start`].
-    pub fn start_into(
-        &self,
-        command: &DockerCommand,
-        output: Option<(File, &Path)>,
-    ) -> Result<Session, DockerError> {
-        let failed = |error: io::Error| self.not_started(command, &error);
-        let (process, env_file) = self.process(command, Group::OfItsOwn)?;
-        let (stdin, feed) = io::pipe().map_err(failed)?;
-        let process = process.stdin_file(stdin);
-        let (process, path) = match output {
-            Some((file, path)) => (process.stdout_file(file), Some(path.to_owned())),
-            None => (process, None),
-        };
-        let process = process.stderr_to_stdout().reader().map_err(failed)?;
-        Ok(Session {
-            docker: self.clone(),
-            command: command.clone(),
-            process: Arc::new(process),
-            feed,
-            output: path,
-            _env_file: env_file,
-        })
-    }
-
-    /// Runs a command beside everything else, and hands what it prints (both streams) to `output` until it
-    /// ends or `cancel` ends it.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub fn follow(
-        &self,
-        command: &DockerCommand,
-        output: Output,
-        cancel: &Cancel,
-    ) -> Result<Status, DockerError> {
-        self.announce(command, None, " &");
-        let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
-        let process = process.stdin_null().stderr_to_stdout().reader();
-        let process = Arc::new(process.map_err(|error| self.not_started(command, &error))?);
-        self.stream(command, &process, output, cancel)
-    }
-
-    /// Reads a client's output to its end.
-    fn stream(
-        &self,
-        command: &DockerCommand,
-        process: &Arc<ReaderHandle>,
-        output: Output,
-        cancel: &Cancel,
-    ) -> Result<Status, DockerError> {
-        let killed = process.clone();
-        // Failing to kill what has ended by itself is no failure.
-        let guard = cancel.on_trigger(move || drop(killed.kill()));
-        let copied = copy(process, output);
-        if copied.is_err() {
-            drop(process.kill());
-        }
-        drop(guard);
-        if cancel.reason().is_some() {
-            return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
-        }
-        copied.map_err(|error| {
-            self.failed(
-                command,
-                Kind::Other,
-                format!("cannot pass on the output: {error}"),
-            )
-        })?;
-        let ended = process
-            .try_wait()
-            .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
-        Ok(Status(ended.and_then(|output| output.status.code())))
-    }
-
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
     pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
@@ -329,113 +232,5 @@ impl Docker {
             })
             .unchecked();
         Ok((process, env_file))
-    }
-}
-
-/// A docker client that runs, its output unread.
-pub struct Session {
-    docker: Docker,
-    command: DockerCommand,
-    process: Arc<ReaderHandle>,
-    feed: PipeWriter,
-    /// Where its stdout goes, if not to whoever reads.
-    output: Option<PathBuf>,
-    _env_file: Option<NamedTempFile>,
-}
-
-impl Session {
-    /// Sends `stdin` and its end, and hands what the command prints (both streams, unless one goes to a file) to
-    /// `output` until it ends. `cancel` ends the client; what runs behind it in a container is the caller's to end.
-    ///
-    /// # Errors
-    /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
-    pub fn run(self, stdin: &str, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
-        let held = Cancel::new();
-        held.finish();
-        self.run_held(stdin, output, cancel, &held)
-    }
-
-    /// As [`Session::run`], but the end of `stdin` is sent only when `held` is triggered or finished, or the
-    /// command has ended.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub fn run_held(
-        self,
-        stdin: &str,
-        output: Output,
-        cancel: &Cancel,
-        held: &Cancel,
-    ) -> Result<Status, DockerError> {
-        let end = self.output.as_ref().map(|path| redirected(" 2>&1 >", path));
-        let text = Word::from(stdin);
-        self.docker
-            .announce(&self.command, Some(&text), &end.unwrap_or_default());
-        self.feed(io::Cursor::new(stdin.to_owned()), output, cancel, held)
-    }
-
-    /// As [`Session::run`], with the contents of a file, which has this path, for standard input.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub fn run_with_file(
-        self,
-        (stdin, path): (File, &Path),
-        output: Output,
-        cancel: &Cancel,
-    ) -> Result<Status, DockerError> {
-        self.docker
-            .announce(&self.command, None, &redirected(" <", path));
-        let held = Cancel::new();
-        held.finish();
-        self.feed(stdin, output, cancel, &held)
-    }
-
-    fn feed(
-        self,
-        stdin: impl Read + Send + 'static,
-        output: Output,
-        cancel: &Cancel,
-        held: &Cancel,
-    ) -> Result<Status, DockerError> {
-        let writer = copy_all(self.feed, stdin, held.clone());
-        let status = self
-            .docker
-            .stream(&self.command, &self.process, output, cancel);
-        held.finish();
-        drop(writer.join());
-        status
-    }
-}
-
-/// A redirection as a shell has it.
-fn redirected(sign: &str, path: &Path) -> String {
-    format!("{sign}{}", Word::from(path.display().to_string()))
-}
-
-/// Writes in a thread of its own: the reader at the other end may have much to say first, or may never read.
-fn copy_all(
-    mut feed: PipeWriter,
-    mut from: impl Read + Send + 'static,
-    held: Cancel,
-) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        // A reader that has gone without reading to the end is no error, an `ENTRYPOINT` may be of that
-        // kind. What became of it, its exit status tells.
-        drop(io::copy(&mut from, &mut feed));
-        let _ = held.wait_for_it();
-    })
-}
-
-fn copy(process: &ReaderHandle, output: Output) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut process = process;
-    loop {
-        match process.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => output(&buffer[..n])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

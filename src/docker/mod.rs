@@ -1,6 +1,7 @@
 //! The docker command line: what is said to it, and how.
 //!
-//! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker,
+//! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker, [`session`]
+//! reads what it says meanwhile, `terminal` lets somebody type,
 //! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`auth`],
 //! [`host_config`] and [`login`] who may read them, [`word`] makes the arguments. Nothing in here knows what a job is.
 
@@ -12,6 +13,7 @@ pub mod error;
 mod host_config;
 pub mod login;
 pub mod reference;
+pub mod session;
 mod terminal;
 pub mod word;
 

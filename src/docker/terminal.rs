@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::client::{Docker, Group, Status};
+use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
+use super::session::Status;
 use crate::cancel::Cancel;
 
 impl Docker {

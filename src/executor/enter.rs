@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Run, Stop};
 use crate::cancel::Cancel;
 use crate::docker::DockerCommand;
-use crate::docker::client::{Session, Status};
 use crate::docker::error::Kind;
+use crate::docker::session::{Session, Status};
 use crate::plan::Stage;
 use crate::script::{BEGUN, FAILED};
 

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::{Run, Stop, outcome_of_reason, system_failure, words};
 use crate::cancel::{Cancel, Reason};
-use crate::docker::client::Status;
+use crate::docker::session::Status;
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, Failure, REFUSED, Stage};
 use crate::script::NO_REPOSITORY;

@@ -18,8 +18,8 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, Reason};
-use crate::docker::client::Session;
 use crate::docker::error::Kind;
+use crate::docker::session::Session;
 use crate::docker::{Bindings, Docker, DockerCommand, DockerError, Slot};
 use crate::outcome::Outcome;
 use crate::plan::{JOB_STATUS, Place, Plan, When};

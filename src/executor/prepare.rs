@@ -5,8 +5,8 @@ use std::thread::{self, Scope};
 
 use super::{Run, Stop, images, joined, system_failure, words};
 use crate::cancel::Reason;
-use crate::docker::client::Session;
 use crate::docker::error::Kind;
+use crate::docker::session::Session;
 use crate::docker::{Bindings, DockerCommand};
 use crate::logging::carried;
 use crate::plan::{Place, Resource};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::DockerCommand;
-use crate::docker::client::{Session, Status};
+use crate::docker::session::{Session, Status};
 use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::Stage;
