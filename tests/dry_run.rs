@@ -19,7 +19,11 @@ fn project() -> Project {
                         "image": {"name": POSTGRES, "entrypoint": [""]},
                         "script": ["PGPASSWORD=postgres psql -h postgres -U ci -Atc 'select 6 * 7'"]},
             "fails": {"image": BUSYBOX, "script": ["echo one", "exit 7"], "after_script": ["echo after $CI_JOB_STATUS"]},
-            "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"}
+            "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"},
+            "keeps": {"stage": "build", "cache": {"key": "$CI_JOB_NAME", "paths": ["vendor"]},
+                      "artifacts": {"name": "made by $CI_JOB_NAME", "paths": ["it's*/"], "when": "always"},
+                      "script": ["mkdir -p vendor \"it's here\"", "ls vendor", "echo x >\"it's here/x\"", "touch vendor/y"]},
+            "gets": {"stage": "deploy", "dependencies": ["keeps"], "script": ["cat it*/x"]}
         })
         .to_string(),
     )
@@ -57,7 +61,7 @@ fn comparable(ran: &Ran) -> String {
 #[test]
 fn the_printed_script_does_the_same_and_leaves_the_engine_as_clean() {
     let project = project();
-    for job in ["plain", "service", "fails", "entrypoint"] {
+    for job in ["plain", "service", "fails", "entrypoint", "keeps", "gets"] {
         let script = run(with_secrets(
             &mut project.command(&arguments(&["exec", "--dry-run"], job)),
         ));
