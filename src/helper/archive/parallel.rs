@@ -16,6 +16,23 @@ pub fn threads() -> usize {
         .clamp(2, 8)
 }
 
+/// Does the same work in as many threads as there are to be, and returns the first failure of any.
+///
+/// # Errors
+/// Those of `work`.
+pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads()).map(|_| scope.spawn(&work)).collect();
+        let results = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        // All of them first: the scope waits for them in any case.
+        results.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
 struct State<I, O> {
     items: I,
     /// How many items were begun.

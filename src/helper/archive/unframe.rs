@@ -5,14 +5,13 @@ use std::io::{self, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tar::EntryType;
 use zstd::bulk::Decompressor;
 
 use super::frames::{CONTENTS, END, FRAME, HEADER, MAGIC};
-use super::parallel::threads;
+use super::parallel::on_all_cores;
 use super::unpack::{Hand, Target};
 use super::{Stat, inside};
 
@@ -37,26 +36,13 @@ pub fn read(source: impl Read + Send, target: &Target) -> Result<()> {
         AtomicBool::new(false),
         AtomicBool::new(false),
     );
-    let result = thread::scope(|scope| {
-        let work = || {
-            let result = unpack_frames(&frames, target, &ended, &failed);
-            if result.is_err() {
-                failed.store(true, Ordering::Relaxed);
-            }
-            result
-        };
-        let threads: Vec<_> = (0..threads()).map(|_| scope.spawn(work)).collect();
-        let results = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        results
-            .collect::<Vec<_>>()
-            .into_iter()
-            .collect::<Result<()>>()
-    });
-    result?;
+    on_all_cores(|| {
+        let result = unpack_frames(&frames, target, &ended, &failed);
+        if result.is_err() {
+            failed.store(true, Ordering::Relaxed);
+        }
+        result
+    })?;
     if !ended.load(Ordering::Relaxed) {
         bail!("the archive is damaged: its end is missing");
     }

@@ -8,14 +8,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use zip::ZipArchive;
 use zip::extra_fields::ExtraField;
 
 use super::limit::Limit;
-use super::parallel::threads;
+use super::parallel::on_all_cores;
 use super::unpack::{Hand, Target};
 use super::{Stat, inside};
 
@@ -65,18 +64,7 @@ pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> 
         }
         Ok(())
     };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads()).map(|_| scope.spawn(work)).collect();
-        let results = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        results
-            .collect::<Vec<_>>()
-            .into_iter()
-            .collect::<Result<()>>()
-    })?;
+    on_all_cores(work)?;
     let bytes = target.bytes();
     Ok((target.finish()?, bytes))
 }
