@@ -241,7 +241,7 @@ fn no_client_and_no_engine_are_system_failures() {
 #[test]
 fn a_client_that_dies_is_never_a_success() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 5"]}}).to_string(),
+        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 60"]}}).to_string(),
     );
     let mut command = project.command(&["exec", "test"]);
     let ran = run(command

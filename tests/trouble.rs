@@ -60,7 +60,10 @@ fn go_through_trouble(kind: Kind) {
         let lines: Vec<String> = (1..=40).map(|i| format!("line {i} of {id}\n")).collect();
         assert!(heard.log.contains(&lines.concat()), "{}", heard.log);
     }
-    assert!(count.load(Ordering::SeqCst) >= 16, "every kind of fault came");
+    assert!(
+        count.load(Ordering::SeqCst) >= 16,
+        "every kind of fault came"
+    );
     signal(&runner, "QUIT");
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
     assert_eq!(ran.status, Some(0), "{ran}");
