@@ -20,7 +20,7 @@ fn project() -> Project {
                         "script": ["PGPASSWORD=postgres psql -h postgres -U ci -Atc 'select 6 * 7'"]},
             "fails": {"image": BUSYBOX, "script": ["echo one", "exit 7"], "after_script": ["echo after $CI_JOB_STATUS"]},
             "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"},
-            "keeps": {"stage": "build", "cache": {"key": "$CI_JOB_NAME", "paths": ["vendor"]},
+            "keeps": {"cache": {"key": "$CI_JOB_NAME", "paths": ["vendor"]},
                       "artifacts": {"name": "made by $CI_JOB_NAME", "paths": ["it's*/"], "when": "always"},
                       "script": ["mkdir -p vendor \"it's here\"", "ls vendor", "echo x >\"it's here/x\"", "touch vendor/y"]},
             "gets": {"stage": "deploy", "dependencies": ["keeps"], "script": ["cat it*/x"]}
