@@ -175,16 +175,14 @@ fn on_a_terminal_it_asks_with_defaults() {
         .expect("script");
     let answers = format!("{}\n{REGISTRATION_TOKEN}\nmine\na,b\n\n", coordinator.url());
     let mut stdin = asking.stdin.take().expect("piped");
+    // The terminal shows answers when they come: not in the middle of the first question.
+    let stdout = asking.stdout.as_mut().expect("piped");
+    support::read_until(stdout, "The coordinator's address: ");
     std::io::Write::write_all(&mut stdin, answers.as_bytes()).expect("written");
     let ran = Ran::from(asking.wait_with_output().expect("ended"));
     drop(stdin);
     assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(ran.stdout.contains("The coordinator's address: "), "{ran}");
-    assert!(
-        ran.stdout
-            .contains("The image of jobs that name none [alpine:latest]: "),
-        "{ran}"
-    );
+    assert!(ran.stdout.contains("[alpine:latest]: "), "{ran}");
     let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
     assert!(
         text.contains("name = \"mine\"") && text.contains("image = \"alpine:latest\""),
