@@ -182,7 +182,11 @@ fn on_a_terminal_it_asks_with_defaults() {
     let ran = Ran::from(asking.wait_with_output().expect("ended"));
     drop(stdin);
     assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(ran.stdout.contains("[alpine:latest]: "), "{ran}");
+    assert!(
+        ran.stdout
+            .contains("The image of jobs that name none [alpine:latest]: "),
+        "{ran}"
+    );
     let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
     assert!(
         text.contains("name = \"mine\"") && text.contains("image = \"alpine:latest\""),

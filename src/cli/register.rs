@@ -133,9 +133,9 @@ impl Ask {
             let shown = shown
                 .map(|default| format!(" [{default}]"))
                 .unwrap_or_default();
-            eprint!("{what}{shown}: ");
+            // In one write, so that no answer that is typed ahead shows in the middle of it.
             io::stderr()
-                .flush()
+                .write_all(format!("{what}{shown}: ").as_bytes())
                 .context("cannot write to the terminal")?;
             let mut line = String::new();
             let read = io::stdin().lock().read_line(&mut line);
