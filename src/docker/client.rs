@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use duct::Expression;
+use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use super::command::{DockerCommand, Words, client_reads};
@@ -168,7 +170,7 @@ impl Docker {
         }
     }
 
-    fn line(&self, command: &DockerCommand) -> String {
+    pub(super) fn line(&self, command: &DockerCommand) -> String {
         command.shell_line(&self.engine.words(), None, "")
     }
 
@@ -221,10 +223,13 @@ impl Docker {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.expose().to_owned())),
         );
-        let (program, options) = (&words[0], &words[1..]);
+        let (name, options) = (&words[0], &words[1..]);
+        let program = self.program(name);
+        let argv0 = name.clone();
         let process = duct::cmd(program, options.iter().chain(&argv))
             .full_env(environment)
             .before_spawn(move |process| {
+                process.arg0(&argv0);
                 if group == Group::OfItsOwn {
                     process.process_group(0);
                 }
@@ -232,5 +237,16 @@ impl Docker {
             })
             .unchecked();
         Ok((process, env_file))
+    }
+
+    /// Where the client is. Had the standard library to look for it in a `PATH` that is set for the child, it would
+    /// fork, which copies the runner's page tables, in place of `posix_spawn`: twice the processor time of a job with
+    /// one at once, four times with 64.
+    fn program(&self, name: &str) -> PathBuf {
+        let path = self.environment.get("PATH").map_or("", String::as_str);
+        std::env::split_paths(path)
+            .map(|directory| directory.join(name))
+            .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
+            .unwrap_or_else(|| name.into())
     }
 }
