@@ -244,9 +244,10 @@ fn a_client_that_dies_is_never_a_success() {
         &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 60"]}}).to_string(),
     );
     let mut command = project.command(&["exec", "test"]);
-    let ran = run(command
-        .env("PATH", path_with(&fake_docker()))
-        .env("DOCKER_FAKE", "run --pull never --interactive=detach"));
+    let ran = run(command.env("PATH", path_with(&fake_docker())).env(
+        "DOCKER_FAKE",
+        "run --pull never --interactive --log-driver=detach",
+    ));
     assert_eq!(ran.status, Some(3), "{ran}");
     assert!(
         ran.stdout.contains("system failure") && ran.stdout.contains("lost"),

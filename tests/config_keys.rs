@@ -441,6 +441,7 @@ impl Configured {
     fn inspect(&self, part: &str, template: &str) -> String {
         let names = docker(&[
             "ps",
+            "--all",
             "--format",
             "{{.Names}}",
             "--filter",

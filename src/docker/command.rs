@@ -90,9 +90,9 @@ impl DockerCommand {
         Self::new(&["version", "--format", format])
     }
 
-    /// `docker image inspect`, by a Go template.
-    pub fn image_inspect(image: impl Into<Word>, format: &str) -> Self {
-        Self::new(&["image", "inspect", "--format", format, "--"]).with([image])
+    /// `docker image inspect`, by a Go template: a line for each image that is there.
+    pub fn image_inspect(images: impl IntoIterator<Item = impl Into<Word>>, format: &str) -> Self {
+        Self::new(&["image", "inspect", "--format", format, "--"]).with(images)
     }
 
     /// `docker pull`.

@@ -1,6 +1,6 @@
 //! Which engine the docker client talks to, and what it shares with this host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::command::Words;
 
@@ -59,11 +59,4 @@ impl Engine {
         }
         Words(words)
     }
-}
-
-/// A path as docker's `--mount` takes it, whose value is a line of CSV.
-#[must_use]
-pub fn bind_mount(source: &Path, target: &str) -> String {
-    let source = source.display().to_string().replace('"', "\"\"");
-    format!("type=bind,\"source={source}\",target={target},readonly")
 }

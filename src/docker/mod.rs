@@ -3,7 +3,7 @@
 //! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker, [`session`]
 //! reads what it says meanwhile, `terminal` lets somebody type,
 //! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`auth`],
-//! [`host_config`] and [`login`] who may read them, [`word`] makes the arguments. Nothing in here knows what a job is.
+//! [`host_config`] and [`login`] who may read them, [`word`] and [`mount`] make the arguments. Nothing in here knows what a job is.
 
 pub mod auth;
 pub mod client;
@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 mod host_config;
 pub mod login;
+pub mod mount;
 pub mod reference;
 pub mod session;
 mod terminal;

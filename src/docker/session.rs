@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +19,9 @@ use crate::cancel::Cancel;
 /// What takes the output of a command while it runs.
 pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
+/// What a client ends with that could not make or start a container, or the command in it.
+const NOT_STARTED: RangeInclusive<i32> = 125..=127;
+
 /// How a command ended that ran in the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub Option<i32>);
@@ -29,7 +33,16 @@ impl Docker {
     /// # Errors
     /// [`DockerError`] if it could not be started.
     pub fn start(&self, command: &DockerCommand) -> Result<Session, DockerError> {
-        self.start_into(command, None)
+        self.open(command, None, false)
+    }
+
+    /// As [`Docker::start`], where nothing that runs by the command writes to stderr: what comes there is the client's
+    /// own, and no output. If the client says so that it could start nothing, running this is an error.
+    ///
+    /// # Errors
+    /// As [`Docker::start`].
+    pub fn start_apart(&self, command: &DockerCommand) -> Result<Session, DockerError> {
+        self.open(command, None, true)
     }
 
     /// As [`Docker::start`], with what the command prints to stdout going to a file, which has this path.
@@ -39,7 +52,16 @@ impl Docker {
     pub fn start_into(
         &self,
         command: &DockerCommand,
+        output: (File, &Path),
+    ) -> Result<Session, DockerError> {
+        self.open(command, Some(output), false)
+    }
+
+    fn open(
+        &self,
+        command: &DockerCommand,
         output: Option<(File, &Path)>,
+        apart: bool,
     ) -> Result<Session, DockerError> {
         let failed = |error: io::Error| self.not_started(command, &error);
         let (process, env_file) = self.process(command, Group::OfItsOwn)?;
@@ -49,7 +71,12 @@ impl Docker {
             Some((file, path)) => (process.stdout_file(file), Some(path.to_owned())),
             None => (process, None),
         };
-        let process = process.stderr_to_stdout().reader().map_err(failed)?;
+        let process = if apart {
+            process.stderr_capture()
+        } else {
+            process.stderr_to_stdout()
+        };
+        let process = process.reader().map_err(failed)?;
         Ok(Session {
             docker: self.clone(),
             command: command.clone(),
@@ -107,7 +134,19 @@ impl Docker {
         let ended = process
             .try_wait()
             .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
-        Ok(Status(ended.and_then(|output| output.status.code())))
+        let Some(ended) = ended else {
+            return Ok(Status(None));
+        };
+        let status = ended.status.code();
+        if status.is_some_and(|status| NOT_STARTED.contains(&status)) && !ended.stderr.is_empty() {
+            let line = self.line(command);
+            return Err(DockerError::from_stderr(line, status, &ended.stderr));
+        }
+        if !ended.stderr.is_empty() {
+            let text = String::from_utf8_lossy(&ended.stderr);
+            log::debug!("{}: {}", self.line(command), text.trim_end());
+        }
+        Ok(Status(status))
     }
 }
 

@@ -72,7 +72,12 @@ impl Run<'_> {
         let mut attempt = 1;
         loop {
             check(cancel)?;
-            let session = self.docker.start(&self.bound(&stage.command))?;
+            let command = self.bound(&stage.command);
+            let session = if stage.one_stream {
+                self.docker.start_apart(&command)?
+            } else {
+                self.docker.start(&command)?
+            };
             let status = alive(stage, self.send(stage, session, cancel)?)?;
             if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
                 return Ok(status);
@@ -133,9 +138,7 @@ impl Run<'_> {
             .reopen()
             .map_err(|error| failed("write", partial.path(), &error))?;
         let command = self.bound(&stage.command);
-        let session = self
-            .docker
-            .start_into(&command, Some((out, partial.path())))?;
+        let session = self.docker.start_into(&command, (out, partial.path()))?;
         let status = alive(stage, self.send(stage, session, cancel)?)?;
         if status == 0 {
             put_in_place(partial, target).map_err(|error| failed("write", target, &error))?;

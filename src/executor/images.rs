@@ -1,9 +1,11 @@
 //! Images by their pull policies: from a name to an id.
 
+use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Run, Stop, helper_image, joined, outcome_of_reason};
 use crate::config::PullPolicy;
@@ -13,9 +15,8 @@ use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::{Image, ImageSource};
 
-/// What is asked about an image: its id and what a shell in it would run at once.
-const FORMAT: &str =
-    r#"{"id":{{json .Id}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}}}"#;
+/// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
+const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"ports":{{json .Config.ExposedPorts}}}"#;
 
 /// How long to wait between two tries of a pull: a registry that is overloaded needs a while.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
@@ -32,24 +33,29 @@ struct Inspected {
     id: String,
     entrypoint: Option<Vec<String>>,
     env: Option<Vec<String>>,
+    /// `6379/tcp` and what else is written down there.
+    ports: Option<BTreeMap<String, Value>>,
 }
 
 impl Run<'_> {
     /// Resolves all images side by side, and says which they are in the plan's order.
     pub(super) fn resolve_images(&self) -> Result<Vec<Resolved>, Stop> {
-        let inspected: Vec<Inspected> = thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .plan
-                .images
-                .iter()
-                .map(|image| {
-                    scope.spawn(carried(|| {
-                        self.timed("pull", &image.name, || self.resolve(image))
-                    }))
-                })
-                .collect();
-            threads.into_iter().map(joined).collect::<Result<_, _>>()
-        })?;
+        let inspected = match self.inspect_together() {
+            Some(inspected) => inspected,
+            None => thread::scope(|scope| {
+                let threads: Vec<_> = self
+                    .plan
+                    .images
+                    .iter()
+                    .map(|image| {
+                        scope.spawn(carried(|| {
+                            self.timed("pull", &image.name, || self.resolve(image))
+                        }))
+                    })
+                    .collect();
+                threads.into_iter().map(joined).collect::<Result<_, _>>()
+            })?,
+        };
         let mut resolved = Vec::new();
         for (image, inspected) in self.plan.images.iter().zip(inspected) {
             if matches!(image.source, ImageSource::Pull { .. }) {
@@ -59,6 +65,16 @@ impl Run<'_> {
                 ))?;
             }
             self.bind(&image.slot, inspected.id);
+            let service = self
+                .plan
+                .services
+                .iter()
+                .find(|service| service.image_slot == image.slot);
+            if let Some(service) = service {
+                let ports = inspected.ports.unwrap_or_default();
+                let ports: Vec<String> = ports.into_keys().collect();
+                self.bind(&service.ports_slot, ports.join(" "));
+            }
             let read_at_once =
                 |entry: &String| entry.starts_with("ENV=") || entry.starts_with("BASH_ENV=");
             resolved.push(Resolved {
@@ -69,6 +85,33 @@ impl Run<'_> {
             });
         }
         Ok(resolved)
+    }
+
+    /// All images in one command, where none has to be pulled in any case. `None`: they are not all there, and each
+    /// has to be looked after by itself.
+    fn inspect_together(&self) -> Option<Vec<Inspected>> {
+        let first_pulled = |image: &Image| match &image.source {
+            ImageSource::Pull { policies, .. } => policies.first() == Some(&PullPolicy::Always),
+            ImageSource::Build(_) => false,
+        };
+        if self.plan.images.iter().any(first_pulled) {
+            return None;
+        }
+        let began = Instant::now();
+        let names = self.plan.images.iter().map(|image| &image.name);
+        let text = self
+            .docker
+            .capture(&DockerCommand::image_inspect(names, FORMAT))
+            .ok()?;
+        let inspected = text.lines().map(serde_json::from_str);
+        let inspected: Vec<_> = inspected.collect::<Result<_, _>>().ok()?;
+        if inspected.len() != self.plan.images.len() {
+            return None;
+        }
+        for image in &self.plan.images {
+            self.note("pull", &image.name, began);
+        }
+        Some(inspected)
     }
 
     fn resolve(&self, image: &Image) -> Result<Inspected, Stop> {
@@ -173,7 +216,7 @@ impl Run<'_> {
     }
 
     fn inspect(&self, name: &str) -> Result<Inspected, DockerError> {
-        let command = DockerCommand::image_inspect(name, FORMAT);
+        let command = DockerCommand::image_inspect([name], FORMAT);
         let text = self.docker.capture(&command)?;
         serde_json::from_str(&text).map_err(|error| DockerError {
             kind: Kind::Other,

@@ -201,6 +201,12 @@ impl Run<'_> {
         (self.began)(name);
         let began = Instant::now();
         let result = work();
+        self.note(name, subject, began);
+        result
+    }
+
+    /// Notes that something which began then has ended.
+    fn note(&self, name: &'static str, subject: &str, began: Instant) {
         let span = Span {
             name,
             subject: subject.to_owned(),
@@ -209,7 +215,6 @@ impl Run<'_> {
         };
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans.push(span);
-        result
     }
 
     /// The value of a command's slots, as far as they are known.

@@ -3,13 +3,14 @@
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, Scope};
 
-use super::{Run, Stop, images, joined, system_failure, words};
+use super::{Run, Stop, images, joined, system_failure};
 use crate::cancel::Reason;
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::docker::{Bindings, DockerCommand};
 use crate::logging::carried;
-use crate::plan::{Place, Resource};
+use crate::plan::{HelperWay, Place, Resource};
+use crate::script::NO_REPOSITORY;
 
 impl Run<'_> {
     /// Network, volumes and images, side by side.
@@ -50,7 +51,10 @@ impl Run<'_> {
             }
             .push(resource.name.clone());
         }
-        self.capture(&resource.create).map(drop)
+        match &resource.create {
+            Some(create) => self.capture(create).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
@@ -116,7 +120,7 @@ impl Run<'_> {
                     self.ask_services(&started, &helpers, asking)
                 })
             });
-            let fetched = self.start_helper_and_fetch(&helper_runs);
+            let fetched = self.start_helper_and_fetch(&helper_runs, waiting.is_some());
             drop(helper_runs);
             if fetched.is_err() {
                 asking.trigger(Reason::Canceled);
@@ -135,55 +139,51 @@ impl Run<'_> {
 
     /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
     /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
-    fn start_helper_and_fetch(&self, running: &Sender<()>) -> Result<(), Stop> {
-        let last = self.plan.helper_variants.len().saturating_sub(1);
-        for (index, variant) in self.plan.helper_variants.iter().enumerate() {
+    fn start_helper_and_fetch(&self, running: &Sender<()>, build_waits: bool) -> Result<(), Stop> {
+        let last = self.plan.helper_ways.len().saturating_sub(1);
+        for (index, way) in self.plan.helper_ways.iter().enumerate() {
             if index > 0 {
                 self.docker
                     .capture(&DockerCommand::remove([&self.plan.helper]))?;
             } else {
                 self.made().containers.push(self.plan.helper.clone());
             }
-            let started = self.timed("helper", "", || {
-                variant
-                    .iter()
-                    .try_for_each(|command| self.capture(command).map(drop))
-            });
-            match started {
-                Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {
-                    continue;
-                }
-                result => result?,
-            }
-            // Whoever listened may have learned already what it wanted to know.
-            let _ = running.send(());
-            let stages = self
-                .plan
-                .stages
-                .iter()
-                .take_while(|stage| stage.place == Place::Helper);
-            let mut missing = false;
-            for stage in stages {
-                match self.helper_stage(stage, self.cancel)? {
-                    0 => {}
-                    _ if index < last => {
-                        missing = true;
-                        break;
-                    }
-                    status => {
-                        return Err(system_failure(format!(
-                            "{} failed with status {status}",
-                            words(stage.name)
-                        )));
-                    }
-                }
-            }
-            if !missing {
-                return Ok(());
+            match self.fetch_by(way, running, build_waits) {
+                Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {}
+                Ok(NO_REPOSITORY) if index < last => {}
+                Ok(NO_REPOSITORY) => return Err(system_failure("the helper sees no sources")),
+                result => return result.map(drop),
             }
         }
         Err(system_failure(
             "there is no way to start the helper container",
         ))
+    }
+
+    /// Starts the helper one way and runs those stages in it. Returns 0, or the status that asks for another way.
+    fn fetch_by(
+        &self,
+        way: &HelperWay,
+        running: &Sender<()>,
+        build_waits: bool,
+    ) -> Result<i32, Stop> {
+        if let (Some(only), true) = (&way.once, build_waits) {
+            return self.helper_stage(only, self.cancel);
+        }
+        self.timed("helper", "", || {
+            way.start
+                .iter()
+                .try_for_each(|command| self.capture(command).map(drop))
+        })?;
+        // Whoever listened may have learned already what it wanted to know.
+        let _ = running.send(());
+        let stages = self.plan.stages.iter();
+        for stage in stages.take_while(|stage| stage.place == Place::Helper) {
+            match self.helper_stage(stage, self.cancel)? {
+                0 => {}
+                status => return Ok(status),
+            }
+        }
+        Ok(0)
     }
 }

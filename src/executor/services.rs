@@ -21,8 +21,6 @@ impl Run<'_> {
         service: &'scope Service,
         followers: &'scope Scope<'scope, '_>,
     ) -> Result<bool, Stop> {
-        let ports = self.capture(&service.ports)?;
-        self.bind(&service.ports_slot, ports.trim().to_owned());
         self.made().containers.push(service.name.clone());
         match self.capture(&service.run) {
             Ok(_) => {

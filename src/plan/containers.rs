@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use super::names::{Names, RENAMED, labelled};
+use super::names::{Names, RENAMED, labels};
 use super::network::Network;
 use super::volumes::{Layout, Made, Mount, normal};
-use super::{Build, Host, Resource, Service, git, options};
+use super::{Build, HelperWay, Host, Resource, Service, Stage, git, options};
 use crate::config::RunnerConfig;
 use crate::docker::command::client_reads;
-use crate::docker::engine::bind_mount;
-use crate::docker::{DockerCommand, Slot, Word};
+use crate::docker::{DockerCommand, Slot, Word, mount};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, SHELL};
@@ -36,29 +35,34 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The volumes to make.
+    /// The job's volumes.
     pub fn volumes(&self) -> Vec<Resource> {
         let made = self
             .mounts
             .iter()
             .filter_map(|mount| Some((mount, mount.made?)));
         made.map(|(mount, made)| {
-            let keep = made == Made::ForTheNext;
-            let create = self.labelled(
-                DockerCommand::volume_create(),
-                if keep { "cache" } else { "builds" },
-            );
-            let create = match &self.config.docker.volume_driver {
-                Some(driver) if keep => create.option("--driver", driver),
-                _ => create,
-            };
+            // Where a mode is wanted, `--volume` has to mount it, which gives no labels.
+            let create = mount.mode.is_some().then(|| {
+                let create = self.labelled(DockerCommand::volume_create(), made.kind());
+                let create = match self.volume_driver(made) {
+                    Some(driver) => create.option("--driver", driver),
+                    None => create,
+                };
+                create.operands(&mount.source, [""; 0])
+            });
             Resource {
                 name: mount.source.clone(),
-                create: create.operands(&mount.source, [""; 0]),
-                keep,
+                create,
+                keep: made == Made::ForTheNext,
             }
         })
         .collect()
+    }
+
+    fn volume_driver(&self, made: Made) -> Option<&str> {
+        let driver = self.config.docker.volume_driver.as_deref();
+        driver.filter(|_| made == Made::ForTheNext)
     }
 
     /// The build container.
@@ -113,11 +117,10 @@ impl Builder<'_> {
     }
 
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
-    /// file system, and with a copy of it.
-    pub fn helper_variants(&self, services: &[Service]) -> Vec<Vec<DockerCommand>> {
+    /// file system, and with a copy of it. `only` is the stage that the helper is for, if there is but one.
+    pub fn helper_ways(&self, services: &[Service], only: Option<&Stage>) -> Vec<HelperWay> {
         let name = self.names.container("helper");
         let run = DockerCommand::run(&name)
-            .flag("--detach")
             .option("--log-driver", "none")
             .option("--entrypoint", "");
         let run = self.mounted(self.labelled(run, "helper"));
@@ -143,7 +146,25 @@ impl Builder<'_> {
         let run = shown.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
-        let finish = |run: DockerCommand| run.operands(Slot::new("image_helper"), HELPER_COMMAND);
+        let image = Slot::new("image_helper");
+        let stays = |run: &DockerCommand| {
+            run.clone()
+                .flag("--detach")
+                .operands(image.clone(), HELPER_COMMAND)
+        };
+        let way = |run: DockerCommand| HelperWay {
+            start: vec![stays(&run)],
+            once: only.map(|stage| {
+                let secrets = stage.command.secrets().iter();
+                let run = secrets.fold(run.flag("--interactive"), |run, (name, value)| {
+                    run.secret_env(name, value)
+                });
+                Stage {
+                    command: run.operands(image.clone(), ["sh"]),
+                    ..stage.clone()
+                }
+            }),
+        };
 
         let Origin::Checkout {
             git_dir,
@@ -152,7 +173,7 @@ impl Builder<'_> {
             ..
         } = &self.job.sources.origin
         else {
-            return vec![vec![finish(run)]];
+            return vec![way(run)];
         };
         let mut places: Vec<(&Path, String)> = vec![(git_dir.as_path(), CHECKOUT_DIR.to_owned())];
         places.extend(alternates.iter().map(|alternate| {
@@ -168,9 +189,9 @@ impl Builder<'_> {
                 .map(|path| (path.as_path(), CHANGES_DIR.to_owned())),
         );
         let mounted = places.iter().fold(run.clone(), |run, (path, target)| {
-            run.option("--mount", bind_mount(path, target))
+            run.option("--mount", mount::bind(path, target))
         });
-        let mut copied = vec![finish(run)];
+        let mut copied = vec![stays(&run)];
         let directories = places.iter().map(|(_, target)| target.as_str());
         let make = ["mkdir", "-p"].into_iter().chain(directories);
         copied.push(DockerCommand::exec().operands(&name, make));
@@ -178,8 +199,12 @@ impl Builder<'_> {
             // The contents of the directory, into one that is there or not.
             DockerCommand::copy_into(format!("{}/.", path.display()), &name, target)
         }));
+        let copied = HelperWay {
+            start: copied,
+            once: None,
+        };
         if self.host.shares_files {
-            vec![vec![finish(mounted)], copied]
+            vec![way(mounted), copied]
         } else {
             vec![copied]
         }
@@ -187,16 +212,40 @@ impl Builder<'_> {
 
     /// Says whose it is.
     pub fn labelled(&self, command: DockerCommand, kind: &str) -> DockerCommand {
-        let command = labelled(command, kind, self.job, &self.names.short_token, self.host);
-        let extra = self.config.docker.container_labels.iter().flatten();
-        extra.fold(command, |command, (name, value)| {
+        let labels = self.labels(kind).into_iter();
+        labels.fold(command, |command, (name, value)| {
             command.option("--label", format!("{name}={value}"))
         })
     }
 
-    /// The builds directory and the volumes, which every container of the job sees.
+    fn labels(&self, kind: &str) -> Vec<(String, String)> {
+        let mut labels = labels(kind, self.job, &self.names.short_token, self.host);
+        let extra = self.config.docker.container_labels.iter().flatten();
+        labels.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
+        labels
+    }
+
+    /// The builds directory and the volumes, which every container of the job sees. Whichever comes first makes the
+    /// volumes.
     pub fn mounted(&self, run: DockerCommand) -> DockerCommand {
-        self.mounts.iter().fold(run, |run, mount| mount.on(run))
+        self.mounts
+            .iter()
+            .fold(run, |run, mount| match (mount.made, &mount.mode) {
+                (Some(made), None) => {
+                    let labels = self.labels(made.kind());
+                    let driver = self.volume_driver(made);
+                    run.option(
+                        "--mount",
+                        mount::volume(&mount.source, &mount.target, driver, &labels),
+                    )
+                }
+                (_, mode) => {
+                    let mode = mode.iter().map(|mode| format!(":{mode}"));
+                    let mode: String = mode.collect();
+                    let target = format!(":{}{mode}", mount.target);
+                    run.option("--volume", mount.source.clone().then(target))
+                }
+            })
     }
 
     /// A word on entrypoints that the job may not replace.

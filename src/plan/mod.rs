@@ -82,7 +82,7 @@ pub struct Plan {
     pub images: Vec<Image>,
     /// The job's own network, if it needs one.
     pub network: Option<Resource>,
-    /// Volumes to make.
+    /// Volumes of ours.
     pub volumes: Vec<Resource>,
     /// The services have to run before anything that uses them is made.
     pub services_first: bool,
@@ -103,7 +103,7 @@ pub struct Plan {
     pub helper: Word,
     /// Ways to start the helper, with the sources in sight; the next one is for where the one before does
     /// not see them.
-    pub helper_variants: Vec<Vec<DockerCommand>>,
+    pub helper_ways: Vec<HelperWay>,
     /// The build container.
     pub build: Build,
     /// What happens in the helper and the build container, in order.
@@ -146,10 +146,21 @@ pub enum ImageSource {
 pub struct Resource {
     /// Its name.
     pub name: Word,
-    /// Makes it.
-    pub create: DockerCommand,
+    /// Makes it. Without it, the containers that use it do, whichever comes first.
+    pub create: Option<DockerCommand>,
     /// It stays for the next job.
     pub keep: bool,
+}
+
+/// A way to start the helper.
+#[derive(Clone, Debug)]
+pub struct HelperWay {
+    /// Starts it, and it stays for all of its stages.
+    pub start: Vec<DockerCommand>,
+    /// Where it is for one stage only: that stage, with a command that starts the helper as its shell. It ends with
+    /// that, and something else has to hold the volumes by then, or a `docker system prune` may take them: the build
+    /// container, if that [may wait](Build::may_wait).
+    pub once: Option<Stage>,
 }
 
 /// The build container.
@@ -226,11 +237,12 @@ impl Plan {
         });
         let health_check = builder.health_check(&services, wait_for_services(config));
         let build = builder.build(&image.1, &image.0.to_string(), &services);
-        let helper_variants = builder.helper_variants(&services);
         let mut caches = builder.caches()?;
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
         let stages = stages::stages(&builder, &build, caches)?;
+        let only = stages::only_in_helper(&stages).filter(|_| health_check.is_none());
+        let helper_ways = builder.helper_ways(&services, only);
         Ok(Self {
             header: vec![
                 format!(
@@ -260,7 +272,7 @@ impl Plan {
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),
             helper: names.container("helper"),
-            helper_variants,
+            helper_ways,
             build,
             stages,
             timeout: job.timeout,

@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 
 use super::Host;
-use crate::docker::{DockerCommand, Slot, Word};
+use crate::docker::{Slot, Word};
 use crate::job::Job;
 
 /// Every label begins with it, and it alone says the runner's version.
@@ -71,13 +71,12 @@ impl Names {
 }
 
 /// The labels of what is made for a job.
-pub(super) fn labelled(
-    command: DockerCommand,
+pub(super) fn labels(
     kind: &str,
     job: &Job,
     short_token: &str,
     host: &Host,
-) -> DockerCommand {
+) -> Vec<(String, String)> {
     let of_job = [
         (".job.id", job.id.to_string()),
         (".job.ref", job.sources.ref_name.clone()),
@@ -87,13 +86,12 @@ pub(super) fn labelled(
         (".type", kind.to_owned()),
         (".process", host.process.clone()),
     ];
-    of_job
+    let known = of_job.into_iter().filter(|(_, value)| !value.is_empty());
+    [("", host.version.clone())]
         .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .fold(
-            command.option("--label", format!("{LABEL}={}", host.version)),
-            |command, (name, value)| command.option("--label", format!("{LABEL}{name}={value}")),
-        )
+        .chain(known)
+        .map(|(name, value)| (format!("{LABEL}{name}"), value))
+        .collect()
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Network {
         (*self == Self::Own).then(|| {
             let name = names.prefix.clone();
             Resource {
-                create: create.operands(&name, [""; 0]),
+                create: Some(create.operands(&name, [""; 0])),
                 name,
                 keep: false,
             }

@@ -121,7 +121,7 @@ impl Script<'_> {
         self.line("");
         let slot = image.slot.name();
         let inspect = self.command(
-            &DockerCommand::image_inspect(&image.name, "{{.Id}}"),
+            &DockerCommand::image_inspect([&image.name], "{{.Id}}"),
             None,
             " 2>/dev/null",
         );
@@ -176,7 +176,9 @@ impl Script<'_> {
     fn resources(&mut self) {
         self.line("");
         for resource in self.plan.network.iter().chain(&self.plan.volumes) {
-            self.run(&resource.create, QUIET);
+            if let Some(create) = &resource.create {
+                self.run(create, QUIET);
+            }
         }
     }
 

@@ -35,8 +35,8 @@ impl Script<'_> {
         }
         self.line("}");
         let not_here = format!("status={NO_REPOSITORY}");
-        for (index, variant) in plan.helper_variants.iter().enumerate() {
-            let last = index + 1 == plan.helper_variants.len();
+        for (index, way) in plan.helper_ways.iter().enumerate() {
+            let last = index + 1 == plan.helper_ways.len();
             if index > 0 {
                 let _ = writeln!(self.text, "if [ $status = {NO_REPOSITORY} ]; then");
                 self.run(
@@ -45,7 +45,8 @@ impl Script<'_> {
                 );
             }
             self.line("status=0");
-            for command in variant {
+            // No build waits here, so the helper always stays.
+            for command in &way.start {
                 // Where another way follows, this one's failure is no news.
                 let end = if last {
                     QUIET.to_owned()

@@ -89,7 +89,7 @@ impl Builder<'_> {
         let command = spec.command.clone().unwrap_or_default();
         Ok(Service {
             ports: DockerCommand::image_inspect(
-                image_slot.clone(),
+                [image_slot.clone()],
                 "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}",
             ),
             run: overriding_entrypoint(run, self.entrypoint(spec), image_slot.clone(), command),

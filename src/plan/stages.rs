@@ -85,6 +85,8 @@ pub struct Stage {
     pub command: DockerCommand,
     /// The script, for standard input.
     pub script: Word,
+    /// The script writes all to stdout: what comes by stderr is docker's.
+    pub one_stream: bool,
     /// Files of this host beside it.
     pub exchange: Exchange,
     /// When it runs.
@@ -112,6 +114,7 @@ impl Stage {
             place,
             command,
             script: script.into(),
+            one_stream: false,
             exchange: Exchange::None,
             when: When::OnSuccess,
             failure: Failure::System,
@@ -161,6 +164,7 @@ pub(super) fn stages(
     let shell = builder.helper_shell(&login);
     let get_sources = Stage {
         attempts: settings.attempts,
+        one_stream: true,
         ..Stage::new("get_sources", Place::Helper, shell, sources.text())
     };
     let file_variables = variables.iter().filter(|variable| variable.file);
@@ -213,6 +217,13 @@ pub(super) fn stages(
     stages.extend(caches.archive);
     stages.extend(builder.uploads()?);
     Ok(stages)
+}
+
+/// The stage in the helper, if there is but one, and it is tried once.
+pub(super) fn only_in_helper(stages: &[Stage]) -> Option<&Stage> {
+    let mut stages = stages.iter().filter(|stage| stage.place == Place::Helper);
+    let only = stages.next().filter(|stage| stage.attempts == 1);
+    only.filter(|_| stages.next().is_none())
 }
 
 /// How long the `after_script` may take: what the job's variable `RUNNER_AFTER_SCRIPT_TIMEOUT` says, in seconds

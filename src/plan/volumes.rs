@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::names::Names;
 use crate::config::RunnerConfig;
-use crate::docker::{DockerCommand, Word};
+use crate::docker::Word;
 use crate::job::Job;
 use crate::outcome::InputError;
 
@@ -58,8 +58,9 @@ pub(super) struct Mount {
     pub source: Word,
     /// Where it is in the containers.
     pub target: String,
-    mode: Option<String>,
-    /// The docker volume has to be made first.
+    /// As docker has it, `ro` for example.
+    pub mode: Option<String>,
+    /// The docker volume is ours to make.
     pub made: Option<Made>,
 }
 
@@ -187,23 +188,20 @@ impl Layout {
     }
 }
 
+impl Made {
+    /// What its label says that it is.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::ForTheJob => "builds",
+            Self::ForTheNext => "cache",
+        }
+    }
+}
+
 impl Mount {
     /// Whether what is in it is there for the next job.
     pub fn stays(&self) -> bool {
         self.made != Some(Made::ForTheJob)
-    }
-
-    /// Mounts it in a container.
-    pub fn on(&self, run: DockerCommand) -> DockerCommand {
-        let mode = self
-            .mode
-            .as_ref()
-            .map(|mode| format!(":{mode}"))
-            .unwrap_or_default();
-        run.option(
-            "--volume",
-            self.source.clone().then(format!(":{}{mode}", self.target)),
-        )
     }
 }
 
