@@ -55,9 +55,12 @@ else
   clear_directory ''
 fi
 git init -q
-git config remote.origin.url "$url"
-git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
+git remote add -- origin "$url"
 
+missing() {
+  echo "ERROR: the commit $sha is not in the repository; was it pushed over?" >&2
+  exit 1
+}
 has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
 fetch() { git fetch -q --force --update-shallow "$@"; }
 
@@ -79,20 +82,26 @@ if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
   unset ALLOY_GIT_AUTHORIZATION
 fi
 
-if [ "$depth" -gt 0 ] && { fetch --no-tags --depth "$depth" origin "$sha" || [ -n "$local" ]; }; then
-  :
-else
+# An earlier job may have fetched as much of the history.
+has_history() {
+  count=$(git rev-list --count --max-count "$depth" "$sha" 2>/dev/null) && [ "$count" = "$depth" ]
+}
+fetch_history() {
+  { [ -z "$cloned" ] && has_history; } || fetch --no-tags --depth "$depth" origin "$sha" ||
+    { [ -z "$local" ] || missing; return 1; }
+}
+
+if [ "$depth" = 0 ] || ! fetch_history; then
   set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
   if [ -n "$local" ]; then
     fetch --prune origin "$@" "$sha"
   else
     fetch --prune origin "$@"
-    has_commit || fetch origin "$sha" || fetch_refspecs || fetch origin '+refs/pull/*:refs/remotes/pull/*'
+    has_commit || {
+      fetch origin "$sha" || fetch_refspecs || fetch origin '+refs/pull/*:refs/remotes/pull/*'
+      has_commit
+    } || missing
   fi
-fi
-if ! has_commit; then
-  echo "ERROR: the commit $sha is not in the repository; was it pushed over?" >&2
-  exit 1
 fi
 
 if [ -z "$checkout" ]; then
@@ -128,7 +137,7 @@ local_submodules() {
       fi
     done
 }
-git config remote.origin.url "$remote"
+[ "$remote" = "$url" ] || git config remote.origin.url "$remote"
 if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
   recursive=
   if [ "$submodules" = recursive ]; then recursive=--recursive; fi
