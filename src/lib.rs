@@ -6,6 +6,7 @@ pub mod config;
 pub mod coordinator;
 pub mod docker;
 pub mod executor;
+pub mod glob;
 pub mod helper;
 pub mod http;
 pub mod job;

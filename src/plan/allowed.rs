@@ -1,10 +1,9 @@
 //! What a job may use: `allowed_images` and the other lists of their kind.
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::reference;
 use crate::config::{DockerConfig, PullPolicy};
 use crate::docker::Reference;
+use crate::glob::Glob;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
 
@@ -100,7 +99,7 @@ pub(super) fn allows(patterns: Option<&[String]>, name: &str) -> bool {
     patterns.is_empty()
         || patterns
             .iter()
-            .any(|pattern| glob(pattern).is_ok_and(|glob| glob.is_match(name)))
+            .any(|pattern| Glob::new(pattern).is_ok_and(|glob| glob.matches(name)))
 }
 
 fn is_own(
@@ -117,12 +116,6 @@ fn is_own(
     Ok(false)
 }
 
-/// A `*` stays between two slashes, so that it leads into nobody else's folder; `**` does not.
-fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build()?;
-    Ok(glob.compile_matcher())
-}
-
 fn check(
     place: &str,
     name: &str,
@@ -131,13 +124,10 @@ fn check(
 ) -> Result<(), InputError> {
     let patterns = patterns.unwrap_or_default();
     for pattern in patterns {
-        let glob = glob(pattern).map_err(|error| {
-            InputError::new(format!(
-                "docker.{key}: `{pattern}` is no pattern: {}",
-                error.kind()
-            ))
+        let glob = Glob::new(pattern).map_err(|error| {
+            InputError::new(format!("docker.{key}: `{pattern}` is no pattern: {error}"))
         })?;
-        if glob.is_match(name) {
+        if glob.matches(name) {
             return Ok(());
         }
     }

@@ -3,14 +3,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use crate::glob::Glob;
 
 /// A pattern, cut into what can be looked up and what has to be searched for.
 pub struct Pattern {
     /// The directories before the first wildcard.
     pub prefix: PathBuf,
     /// What matches paths below the project. `None`: the prefix itself is meant.
-    pub matcher: Option<GlobMatcher>,
+    pub matcher: Option<Glob>,
     /// How deep below the project a match can be.
     pub depth: Option<usize>,
 }
@@ -55,18 +55,12 @@ impl Pattern {
             });
         }
         let pattern = path.to_string_lossy();
-        let glob = GlobBuilder::new(&pattern)
-            .literal_separator(true)
-            .backslash_escape(true)
-            .empty_alternates(true)
-            .build()
-            .map_err(|error| error.kind().to_string())?;
         // Alternatives can have slashes in them.
         let depth =
             (!pattern.contains("**") && !pattern.contains('{')).then(|| path.components().count());
         Ok(Self {
             prefix,
-            matcher: Some(glob.compile_matcher()),
+            matcher: Some(Glob::new(&pattern)?),
             depth,
         })
     }

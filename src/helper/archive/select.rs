@@ -9,10 +9,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use globset::GlobMatcher;
 
 use super::pattern::Pattern;
 use super::{Entry, Kind, Stat, inside};
+use crate::glob::Glob;
 
 /// How many things of one kind are named in warnings; the rest is counted.
 const NAMED: usize = 10;
@@ -116,15 +116,10 @@ impl Walk<'_> {
         self.search(&pattern.prefix, matcher, pattern.depth)
     }
 
-    fn search(
-        &mut self,
-        directory: &Path,
-        matcher: &GlobMatcher,
-        depth: Option<usize>,
-    ) -> Result<bool> {
+    fn search(&mut self, directory: &Path, matcher: &Glob, depth: Option<usize>) -> Result<bool> {
         let mut any = false;
         for path in self.children(directory)? {
-            if matcher.is_match(&path) {
+            if matcher.matches(path.as_os_str().as_bytes()) {
                 any |= self.add_tree(&path)?;
             } else if depth.is_none_or(|depth| path.components().count() < depth)
                 && fs::symlink_metadata(self.root.join(&path))
