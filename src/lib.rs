@@ -12,6 +12,7 @@ pub mod http;
 pub mod job;
 pub mod logging;
 pub mod outcome;
+pub mod partial;
 pub mod plan;
 pub mod runner;
 pub mod script;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, Ran, path_with, read_until, run, shell};
+use support::{BUSYBOX, Project, REDIS, Ran, Running, path_with, read_until, run, shell};
 
 /// The clients of this machine by their version: those on `PATH`, and where packages put them.
 fn clients() -> BTreeMap<String, PathBuf> {
@@ -120,10 +120,8 @@ fn serve(client: &Path, remote: &str) -> Vec<String> {
         "DOCKER_TOKEN=",
         "test",
     ];
-    let mut killed = prepare(project.command(&sleeps))
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("started");
+    let mut killed =
+        Running::start(prepare(project.command(&sleeps)).stdout(std::process::Stdio::piped()));
     read_until(killed.stdout.as_mut().expect("piped"), "\n+OK\r\n");
     killed.kill().expect("killed");
     killed.wait().expect("ended");

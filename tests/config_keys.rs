@@ -4,10 +4,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::Child;
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, docker, signal};
+use support::{BUSYBOX, Project, REDIS, Running, docker, signal};
 
 /// A key, its value in TOML, and what it makes of a container: part of its name, template, result.
 type Row = (
@@ -417,7 +416,7 @@ impl Configured {
         self.project.run(&self.arguments(more))
     }
 
-    fn begin(&self) -> Child {
+    fn begin(&self) -> Running {
         let mut child = self.project.spawn(&self.arguments(&[]));
         let mut said = Vec::new();
         let stdout = child.stdout.as_mut().expect("piped");
@@ -457,7 +456,7 @@ impl Configured {
     }
 }
 
-fn end(mut child: Child) {
+fn end(mut child: Running) {
     signal(&child, "INT");
     assert_eq!(child.wait().expect("ended").code(), Some(130));
 }

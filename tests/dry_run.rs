@@ -5,7 +5,7 @@ mod support;
 use std::process::Command;
 
 use serde_json::json;
-use support::{BUSYBOX, DEBIAN, POSTGRES, Project, Ran, run, shell};
+use support::{BUSYBOX, DEBIAN, POSTGRES, Project, Ran, Running, run, shell};
 
 /// Jobs with and without a service, an entrypoint and a failure; with a secret in all of them.
 fn project() -> Project {
@@ -106,10 +106,7 @@ fn a_printed_script_that_is_stopped_cleans_up() {
     let script = project.exec(&["--dry-run", "test"]).stdout;
     let mut command = shell("sh", &script);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("started");
+    let mut child = Running::start(command.stdout(std::process::Stdio::piped()));
     let mut stdout = child.stdout.take().expect("piped");
     support::read_until(&mut stdout, "\nbegun\n");
     // As a terminal does it: to all of the group.

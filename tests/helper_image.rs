@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::{BUSYBOX, NONROOT, Project, RUNNER, docker, fake_docker, path_with, run};
+use support::{BUSYBOX, NONROOT, Project, RUNNER, Running, docker, fake_docker, path_with, run};
 
 #[test]
 fn the_executable_is_static_and_is_the_one_in_the_image() {
@@ -156,13 +156,13 @@ fn a_certificate_authority_of_ones_own_reaches_git() {
     );
     support::git(&site.join("inner.git"), &["update-server-info"]);
 
-    let mut server = Command::new("python3")
-        .args(["-c", SERVER])
-        .current_dir(&site)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("started");
+    let mut server = Running::start(
+        Command::new("python3")
+            .args(["-c", SERVER])
+            .current_dir(&site)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    );
     let port = support::read_until(server.stdout.as_mut().expect("piped"), "\n");
     // As if it had been added from there: what is committed is the address and the commit.
     project.git(&[

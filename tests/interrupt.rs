@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, read_until, signal};
+use support::{BUSYBOX, Project, REDIS, Running, read_until, signal};
 
 fn sleeper() -> Project {
     Project::new(
@@ -144,10 +144,7 @@ fn names_that_another_host_has_taken_on_the_engine_are_left_to_it() {
         let mut other = project.command(&["exec", "--env", "SECONDS_TO_SLEEP=5", "test"]);
         // Another host has another state directory, and sees no locks of ours.
         other.env("ALLOY_RUNNER_STATE_DIR", project.beside("other-state"));
-        let mut other = other
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("started");
+        let mut other = Running::start(other.stdout(std::process::Stdio::piped()));
         read_until(other.stdout.as_mut().expect("piped"), "\nbegun\n");
         let ours = project.exec(&["test"]);
         assert!(

@@ -13,7 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use support::coordinator::{Coordinator, Fault, Kind, REGISTRATION_TOKEN, RUNNER_TOKEN};
 use support::http::Response;
-use support::{BUSYBOX, Ran, run};
+use support::{BUSYBOX, Ran, Running, run};
 
 fn register(coordinator: &Coordinator, arguments: &[&str]) -> Command {
     let url = coordinator.url();
@@ -146,7 +146,7 @@ fn those_who_register_at_once_are_all_written_down() {
         .map(|number| {
             let name = format!("runner-{number}");
             let mut command = register(&coordinator, &["--name", &name]);
-            command.stdout(Stdio::null()).spawn().expect("started")
+            Running::start(command.stdout(Stdio::null()))
         })
         .collect();
     for mut child in children {
@@ -168,11 +168,7 @@ fn on_a_terminal_it_asks_with_defaults() {
     asking
         .args(["-qec", &runner, "/dev/null"])
         .env_remove("REGISTRATION_TOKEN");
-    let mut asking = asking
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script");
+    let mut asking = Running::start(asking.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let answers = format!("{}\n{REGISTRATION_TOKEN}\nmine\na,b\n\n", coordinator.url());
     let mut stdin = asking.stdin.take().expect("piped");
     // The terminal shows answers when they come: not in the middle of the first question.

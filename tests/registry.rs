@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Kind};
-use support::{BUSYBOX, Project, Ran, docker, eventually, fake_docker, path_with, run};
+use support::{BUSYBOX, Project, Ran, Running, docker, eventually, fake_docker, path_with, run};
 use tempfile::TempDir;
 
 const USER: &str = "me";
@@ -543,7 +543,7 @@ fn the_pause_before_another_try_can_be_interrupted() {
     command
         .env("PATH", path_with(&fake_docker()))
         .env("DOCKER_FAKE", NO_NETWORK);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
+    let mut child = Running::start(command.stdout(Stdio::piped()));
     support::read_until(child.stdout.as_mut().expect("piped"), "trying again in 5 s");
     let begin = Instant::now();
     support::signal(&child, "INT");

@@ -3,21 +3,21 @@
 mod support;
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Heard, Kind, RUNNER_TOKEN};
-use support::{BUSYBOX, NONROOT, REDIS, Ran, git, run, signal};
+use support::{BUSYBOX, NONROOT, REDIS, Ran, Running, git, run, signal};
 
 /// Starts `run`, which ends when it is told to.
-fn serve(coordinator: &Coordinator, arguments: &[&str]) -> Child {
+fn serve(coordinator: &Coordinator, arguments: &[&str]) -> Running {
     let mut command = coordinator.command(&[&["run"], arguments].concat());
-    command.stderr(Stdio::piped()).spawn().expect("started")
+    Running::start(command.stderr(Stdio::piped()))
 }
 
 /// Ends it in an orderly way, and returns what it wrote to stderr.
-fn quit(child: Child) -> String {
+fn quit(child: Running) -> String {
     signal(&child, "QUIT");
     let ran = Ran::from(child.wait_with_output().expect("ended"));
     assert_eq!(ran.status, Some(0), "{ran}");
@@ -413,7 +413,7 @@ fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
         coordinator.queue_script(BUSYBOX, &script),
     ];
     let mut first = coordinator.single(&[]);
-    let mut first = first.stderr(Stdio::null()).spawn().expect("started");
+    let mut first = Running::start(first.stderr(Stdio::null()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", 1);
     let second = run(&mut coordinator.single(&[]));
     assert_eq!(second.status, Some(0), "{second}");
@@ -437,7 +437,7 @@ fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
     let asked = coordinator.requests("POST /api/v4/jobs/request").len();
     let id = coordinator.queue_script(BUSYBOX, &script);
     let mut first = coordinator.single(&["--limit", "1"]);
-    let mut first = first.stderr(Stdio::null()).spawn().expect("started");
+    let mut first = Running::start(first.stderr(Stdio::null()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", asked + 1);
     let begin = Instant::now();
     let second = run(&mut coordinator.single(&["--limit", "1"]));
@@ -477,7 +477,7 @@ fn run_single_waits_and_counts_as_it_is_told() {
     assert!(coordinator.heard(ids[1]).state.is_some());
     assert_eq!(coordinator.heard(ids[2]).state, None);
     let mut forever = coordinator.single(&["--forever"]);
-    let forever = forever.stderr(Stdio::piped()).spawn().expect("started");
+    let forever = Running::start(forever.stderr(Stdio::piped()));
     assert_success(&coordinator.wait_for_end(&ids)[2]);
     quit(forever);
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use support::coordinator::{Coordinator, GIT_PASSWORD, Kind, RUNNER_TOKEN};
-use support::{BUSYBOX, Ran};
+use support::{BUSYBOX, Ran, Running};
 
 const PASSWORD: &str = "hunter2-of-the-database";
 const KEY: &str =
@@ -17,7 +17,7 @@ const KEY: &str =
 const REGISTRY: &str = "registry-password-99";
 
 /// The arguments of every process of this machine, again and again until `child` ends.
-fn arguments_meanwhile(child: &mut std::process::Child) -> String {
+fn arguments_meanwhile(child: &mut Running) -> String {
     let mut seen = String::new();
     while child.try_wait().expect("asked").is_none() {
         for entry in fs::read_dir("/proc").expect("there").flatten() {
@@ -68,11 +68,7 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
     job["credentials"] = json!([{"type": "registry", "url": "registry.tld", "username": "me", "password": REGISTRY}]);
     let id = coordinator.queue(job);
     let mut command = coordinator.single(&["--log-level", "trace", "--output-limit", "8000"]);
-    let mut child = command
-        .arg("-x")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
+    let mut child = Running::start(command.arg("-x").stderr(Stdio::piped()));
     let mut stderr = child.stderr.take().expect("piped");
     let reader = std::thread::spawn(move || {
         let mut text = String::new();

@@ -2,16 +2,16 @@
 
 mod support;
 
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
-use support::{BUSYBOX, DEBIAN, REDIS, Ran, eventually, run, signal};
+use support::{BUSYBOX, DEBIAN, REDIS, Ran, Running, eventually, run, signal};
 
-fn serve(coordinator: &Coordinator) -> Child {
+fn serve(coordinator: &Coordinator) -> Running {
     let mut command = coordinator.command(&["run"]);
-    command.stderr(Stdio::piped()).spawn().expect("started")
+    Running::start(command.stderr(Stdio::piped()))
 }
 
 /// A job that goes on for long, and has begun.
@@ -70,7 +70,7 @@ fn who_does_not_hear_term_is_killed() {
         &["trap '' TERM; while :; do sleep 1; done"],
     );
     let mut runner = coordinator.single(&[]);
-    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_text(id, "\nbegun\n");
     coordinator.cancel(id);
     let begin = Instant::now();
@@ -92,7 +92,7 @@ fn a_job_that_the_coordinator_has_forgotten_is_stopped() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = running_job(&coordinator, BUSYBOX, &["sleep 600"]);
     let mut runner = coordinator.single(&[]);
-    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_text(id, "\nbegun\n");
     coordinator.forget(id);
     let ran = Ran::from(runner.wait_with_output().expect("ended"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::coordinator::{Coordinator, Fault, Kind};
 use support::http::Response;
-use support::{BUSYBOX, Ran, run, signal};
+use support::{BUSYBOX, Ran, Running, run, signal};
 
 const RESET: Duration = Duration::ZERO;
 /// Longer than the runner waits.
@@ -54,7 +54,7 @@ fn go_through_trouble(kind: Kind) {
         }
     });
     let mut runner = coordinator.command(&["run"]);
-    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    let runner = Running::start(runner.stderr(Stdio::piped()));
     for (heard, id) in coordinator.wait_for_end(&ids).iter().zip(&ids) {
         assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
         let lines: Vec<String> = (1..=40).map(|i| format!("line {i} of {id}\n")).collect();
@@ -164,7 +164,7 @@ fn pauses_grow_while_nobody_answers() {
     coordinator.misbehave(|_| Some(Fault::Before(Response::status(503))));
     coordinator.configure("", &[""]);
     let mut runner = coordinator.command(&["run"]);
-    let runner = runner.stderr(Stdio::piped()).spawn().expect("started");
+    let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", 5);
     let asked = coordinator.requests("POST /api/v4/jobs/request");
     let (early, late) = (asked[1] - asked[0], asked[4] - asked[3]);

@@ -131,7 +131,7 @@ impl Exec {
             show(&local.script(&found)?)?;
             return Ok(0);
         }
-        let ended = local.run(&found)?;
+        let ended = local.run(found)?;
         Ok(ended.signal.unwrap_or(match ended.verdict {
             Verdict::Success => 0,
             Verdict::Failure => 1,

@@ -11,8 +11,8 @@ use crate::config::DockerConfig;
 use crate::docker::Docker;
 use crate::executor::build_helper_image;
 use crate::plan::helper_image::DEFAULT_BASE;
-use crate::runner::host;
 use crate::runner::signals::stop_on_signals;
+use crate::runner::{host, remains};
 use crate::state::{self, State};
 
 /// The image that fetches sources: git, git-lfs, certificates and this executable
@@ -53,12 +53,18 @@ impl HelperImage {
             } => {
                 crate::docker::Reference::parse(&base).map_err(crate::outcome::InputError::new)?;
                 let certificates = host::certificates(tls_ca_file.as_deref())?;
-                let image = host::helper_image(&base, &host::proxies(), &certificates)?;
+                let mut image = host::helper_image(&base, &host::proxies(), &certificates)?;
+                let engine = docker.host.clone().unwrap_or_default();
                 let docker = Docker::new(docker.engine(), globals.given.print_commands);
                 let cancel = Cancel::new();
                 let signals =
                     stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
                 let state = State::open(state::directory()?)?;
+                remains::remove(&state, &docker, &engine);
+                let process = state.register(&engine, &image.name)?;
+                image.process.clone_from(&process.label);
+                image.by_hand = true;
+                let docker = docker.with_files_in(&process.files);
                 let _lock = state.exclusive("helper-image")?;
                 let built = build_helper_image(&docker, &image, &cancel);
                 if let Some(status) = signals.status() {

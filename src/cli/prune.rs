@@ -27,7 +27,7 @@ impl Prune {
     pub fn run(self, globals: &Globals) -> Result<u8> {
         for removed in prune(
             &self.docker,
-            &Wanted {
+            Wanted {
                 caches: self.caches,
                 foreign: self.foreign,
             },

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use tempfile::NamedTempFile;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use super::RunnerConfig;
 use crate::outcome::InputError;
+use crate::partial;
 
 /// What a configuration begins with that was not there before.
 const BEGIN: &str = "concurrent = 1\n";
@@ -45,7 +45,7 @@ pub fn change(file: &Path, change: impl FnOnce(&mut DocumentMut) -> Result<()>) 
         InputError::new(format!("{}: {message}", path.display()))
     })?;
     change(&mut document)?;
-    let mut new = NamedTempFile::new_in(&directory).with_context(failed)?;
+    let mut new = partial::create(&directory).with_context(failed)?;
     new.write_all(document.to_string().as_bytes())
         .with_context(failed)?;
     new.as_file()

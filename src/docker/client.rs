@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use duct::Expression;
 use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
+use super::clients;
 use super::command::{DockerCommand, Words, client_reads};
 use super::engine::Engine;
 use super::error::{DockerError, Kind};
@@ -21,6 +22,8 @@ use crate::cancel::Cancel;
 pub struct Docker {
     engine: Engine,
     pub(super) environment: BTreeMap<String, String>,
+    /// Where files are that secrets go through.
+    pub(super) files: PathBuf,
     print: bool,
 }
 
@@ -55,8 +58,19 @@ impl Docker {
         Self {
             engine,
             environment,
+            files: std::env::temp_dir(),
             print,
         }
+    }
+
+    /// The same client with its files, and those of the processes that it starts, in a directory of this process's
+    /// own. Whoever cleans up after this process knows its clients by that.
+    #[must_use]
+    pub fn with_files_in(mut self, directory: &Path) -> Self {
+        let path = directory.display().to_string();
+        self.environment.insert(clients::VARIABLE.to_owned(), path);
+        directory.clone_into(&mut self.files);
+        self
     }
 
     /// The engine it talks to.
@@ -197,7 +211,7 @@ impl Docker {
             secrets => {
                 let write = || {
                     // Mode 0600 is tempfile's own.
-                    let mut file = NamedTempFile::with_prefix("alloy-runner-")?;
+                    let mut file = NamedTempFile::with_prefix_in("alloy-runner-", &self.files)?;
                     for (name, value) in secrets {
                         writeln!(file, "{name}={}", value.expose())?;
                     }

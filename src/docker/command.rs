@@ -111,9 +111,16 @@ impl DockerCommand {
         self.with(["-"])
     }
 
-    /// `docker commit` of a container to an image.
-    pub fn commit(container: impl Into<Word>, image: impl Into<Word>) -> Self {
-        Self::new(&["commit", "--"]).with([container.into(), image.into()])
+    /// `docker commit` of a container to an image, with a change in the words of a Dockerfile.
+    pub fn commit(
+        container: impl Into<Word>,
+        image: impl Into<Word>,
+        change: Option<&str>,
+    ) -> Self {
+        let change = change.into_iter().flat_map(|change| ["--change", change]);
+        Self::new(&["commit"])
+            .with(change)
+            .operands(container, [image])
     }
 
     /// `docker cp` of a file or directory of this host into a container.
@@ -210,7 +217,12 @@ impl DockerCommand {
         Self::new(&["rm", "--force", "--volumes", "--"]).with(containers)
     }
 
-    /// `docker container ls`, `docker network ls` or `docker volume ls`: what carries a label, a line each.
+    /// `docker image rm`, of a name or several. Images that containers have are left.
+    pub fn image_remove(images: impl IntoIterator<Item = impl Into<Word>>) -> Self {
+        Self::new(&["image", "rm", "--"]).with(images)
+    }
+
+    /// `docker container ls`, `docker image ls`, `docker network ls` or `docker volume ls`: what carries a label, a line each.
     #[must_use]
     pub fn list(kind: &str, label: &str, format: &str) -> Self {
         let all: &[&str] = if kind == "container" {

@@ -56,7 +56,7 @@ impl Docker {
                 _directory: None,
             });
         };
-        let private = private_directory(directory.as_deref(), &host, registry, auth)?;
+        let private = private_directory(&self.files, directory.as_deref(), &host, registry, auth)?;
         let mut docker = self.clone();
         docker
             .environment
@@ -119,8 +119,9 @@ fn read(directory: &Path) -> HostConfig {
     })
 }
 
-/// A directory that only we can enter: the host's, by links, but for the users.
+/// A directory in `place` that only we can enter: the host's, by links, but for the users.
 fn private_directory(
+    place: &Path,
     of_host: Option<&Path>,
     host: &HostConfig,
     registry: &str,
@@ -129,7 +130,7 @@ fn private_directory(
     let private = tempfile::Builder::new()
         .prefix("alloy-runner-")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir()?;
+        .tempdir_in(place)?;
     let mut file: File = OpenOptions::new()
         .write(true)
         .create_new(true)

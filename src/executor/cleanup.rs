@@ -28,7 +28,7 @@ impl Run<'_> {
         match orphans::remove(self.docker, &ours) {
             Ok(_) => true,
             Err(error) => {
-                log::error!("cannot clean up: {error}; `alloy-runner prune` will try again");
+                log::error!("cannot clean up: {error:#}; `alloy-runner prune` will try again");
                 false
             }
         }

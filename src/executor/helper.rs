@@ -11,6 +11,7 @@ use super::{Run, Stop, outcome_of_reason, system_failure, words};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::session::Status;
 use crate::outcome::Outcome;
+use crate::partial;
 use crate::plan::{Exchange, Failure, REFUSED, Stage};
 use crate::script::NO_REPOSITORY;
 
@@ -212,9 +213,7 @@ fn place(root: &Path, directory: &Path) -> io::Result<NamedTempFile> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempfile_in(directory)
+    partial::create(directory)
 }
 
 /// Puts a file in place of the archives that are there, unless there is nothing in it.

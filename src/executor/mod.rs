@@ -8,6 +8,7 @@ mod enter;
 mod helper;
 mod helper_image;
 mod images;
+pub mod old_images;
 pub mod orphans;
 mod prepare;
 mod services;

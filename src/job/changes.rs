@@ -49,15 +49,15 @@ enum State {
 }
 
 impl Changes {
-    /// Copies what is not committed in the checkout whose working tree begins at `top`: modified and new files
-    /// but not ignored ones. `None` if there is nothing.
+    /// Copies what is not committed in the checkout whose working tree begins at `top`, into a directory in `place`:
+    /// modified and new files but not ignored ones. `None` if there is nothing.
     ///
     /// # Errors
     /// If the repository or a file in it cannot be read, or the copy cannot be written.
-    pub fn of(top: &Path) -> Result<Option<Self>> {
+    pub fn of(top: &Path, place: &Path) -> Result<Option<Self>> {
         let repository = gix::open(top)?;
         let mut changes = Self {
-            directory: TempDir::with_prefix("alloy-runner-changes-")
+            directory: TempDir::with_prefix_in("changes-", place)
                 .context("cannot make a directory for what is not committed")?,
             layers: (0..=LAST).map(|_| Layer::default()).collect(),
         };

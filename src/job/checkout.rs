@@ -90,12 +90,13 @@ impl Checkout {
         })
     }
 
-    /// Copies what is not committed, if anything is. It belongs to the sources from now on.
+    /// Copies what is not committed, if anything is, into a directory in `place`. It belongs to the sources from now
+    /// on.
     ///
     /// # Errors
     /// As [`Changes::of`].
-    pub fn take_changes(&mut self) -> anyhow::Result<Option<Changes>> {
-        let taken = Changes::of(&self.directory)?;
+    pub fn take_changes(&mut self, place: &Path) -> anyhow::Result<Option<Changes>> {
+        let taken = Changes::of(&self.directory, place)?;
         if let Origin::Checkout { changes, .. } = &mut self.sources.origin {
             *changes = taken.as_ref().map(|taken| taken.directory().to_owned());
         }

@@ -26,7 +26,20 @@ pub struct HelperImage {
     pub proxies: Vec<String>,
     /// PEM certificates that downloads have to know.
     pub certificates: String,
+    /// The runner's version.
+    pub version: String,
+    /// The label of the process that builds it, empty if nobody is to know.
+    pub process: String,
+    /// Somebody asked for it, instead of a job.
+    pub by_hand: bool,
 }
+
+/// The label that says which runner's images these are: the scope of its processes.
+pub const SCOPE: &str = "com.alloy-ci.runner.image.scope";
+/// The label with the name of the image of tools that an image was made of.
+pub const TOOLS: &str = "com.alloy-ci.runner.image.tools";
+/// The label with the version of an image that was made by hand.
+pub const BY_HAND: &str = "com.alloy-ci.runner.image.by-hand";
 
 /// The architecture of this executable, in docker's words.
 #[must_use]
@@ -40,7 +53,8 @@ pub fn architecture() -> &'static str {
 
 impl HelperImage {
     /// The image with everything but the executable: the same for every build of the runner.
-    fn tools(&self) -> String {
+    #[must_use]
+    pub fn tools(&self) -> String {
         let digest = hex::encode(Sha256::digest(self.dockerfile()));
         format!("alloy-runner-helper-tools:{}", &digest[..12])
     }
@@ -77,6 +91,32 @@ impl HelperImage {
         text
     }
 
+    /// The labels of the container that becomes the image, and so of the image.
+    fn labels(&self) -> Vec<(String, String)> {
+        let Some((scope, _)) = self.process.rsplit_once('/') else {
+            return Vec::new();
+        };
+        let mut labels = vec![
+            (LABEL.to_owned(), self.version.clone()),
+            (format!("{LABEL}.process"), self.process.clone()),
+            (SCOPE.to_owned(), scope.to_owned()),
+            (TOOLS.to_owned(), self.tools()),
+        ];
+        if self.by_hand {
+            labels.push((BY_HAND.to_owned(), self.version.clone()));
+        }
+        labels
+    }
+
+    fn commit(&self, container: &Word) -> DockerCommand {
+        if self.process.is_empty() {
+            return DockerCommand::commit(container, &self.name, None);
+        }
+        // The container is a process's, the image is not.
+        let nobody = format!("LABEL {LABEL}.process=\"\"");
+        DockerCommand::commit(container, &self.name, Some(&nobody))
+    }
+
     /// The steps that make the image, each with its standard input. `container` is the name of a
     /// container that nobody else uses, and that the last step removes.
     #[must_use]
@@ -96,14 +136,22 @@ impl HelperImage {
                 Some(self.dockerfile()),
             ),
             (
-                DockerCommand::create(container).operands(self.tools(), ["true"]),
+                self.labels()
+                    .into_iter()
+                    .fold(
+                        DockerCommand::create(container),
+                        |command, (name, value)| {
+                            command.option("--label", format!("{name}={value}"))
+                        },
+                    )
+                    .operands(self.tools(), ["true"]),
                 None,
             ),
             (
                 DockerCommand::copy_into(&self.executable, container, EXECUTABLE),
                 None,
             ),
-            (DockerCommand::commit(container, &self.name), None),
+            (self.commit(container), None),
             (DockerCommand::remove([container]), None),
         ]
     }

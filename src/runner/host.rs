@@ -18,18 +18,18 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit it was built from, 8 digits.
 pub const REVISION: &str = env!("ALLOY_RUNNER_REVISION");
 
-/// Looks around. `process` is the label of this process, empty if it has none.
+/// Looks around, as a process that has no label.
 ///
 /// # Errors
 /// If the executable cannot be read, or the certificates of the configuration.
-pub fn describe(config: &RunnerConfig, process: &str, colour: bool) -> Result<Host> {
+pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
     let certificates = certificates(config.tls_ca_file.as_deref())?;
     let proxies = proxies();
     Ok(Host {
         version: VERSION.to_owned(),
         revision: REVISION.to_owned(),
         hostname: hostname(),
-        process: process.to_owned(),
+        process: String::new(),
         helper_image: helper_image(DEFAULT_BASE, &proxies, &certificates)?,
         proxies,
         certificates,
@@ -57,6 +57,9 @@ pub fn helper_image(
         base: base.to_owned(),
         proxies: proxies.iter().map(|(name, _)| name.clone()).collect(),
         certificates: certificates.to_owned(),
+        version: VERSION.to_owned(),
+        process: String::new(),
+        by_hand: false,
     })
 }
 

@@ -8,6 +8,7 @@ pub mod metrics;
 mod pace;
 pub mod prune;
 pub mod registration;
+pub mod remains;
 mod roster;
 pub mod scheduler;
 pub mod serving;

@@ -2,38 +2,31 @@
 
 use anyhow::Result;
 
+use super::host::{VERSION, helper_image, proxies};
+use super::remains;
+pub use super::remains::Wanted;
 use crate::config::DockerConfig;
 use crate::docker::Docker;
-use crate::executor::orphans::{self, Selection};
-use crate::state::{self, DeadProcess, State};
-
-/// What to remove beside what killed runners of this host left.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
-    /// Cache volumes.
-    pub caches: bool,
-    /// Things of runners that this host knows nothing of.
-    pub foreign: bool,
-}
+use crate::executor::old_images;
+use crate::plan::helper_image::DEFAULT_BASE;
+use crate::state::{self, State};
 
 /// Removes what is left on an engine and returns what that was.
 ///
 /// # Errors
 /// If the engine does not answer, or something cannot be removed.
-pub fn prune(config: &DockerConfig, wanted: &Wanted, print_commands: bool) -> Result<Vec<String>> {
+pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Result<Vec<String>> {
     let docker = Docker::new(config.engine(), print_commands);
     let state = State::open(state::directory()?)?;
-    let dead = state.dead_processes(config.host.as_deref().unwrap_or_default())?;
-    let selection = Selection {
-        processes: dead.iter().map(|process| process.label.clone()).collect(),
-        all_but: wanted
-            .foreign
-            .then(|| state.living_processes())
-            .transpose()?,
-        prefix: String::new(),
-        caches: wanted.caches,
+    let engine = config.host.as_deref().unwrap_or_default();
+    let mut removed = remains::remove_wanted(&state, &docker, engine, wanted)?;
+    let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
+    let keep = old_images::Keep {
+        scope: (!wanted.foreign).then(|| state.scope()),
+        version: VERSION,
+        current: &current,
+        in_use: &|| state.helper_images(),
     };
-    let removed = orphans::remove(&docker, &selection)?;
-    dead.into_iter().try_for_each(DeadProcess::forget)?;
+    removed.extend(old_images::remove(&docker, &keep)?);
     Ok(removed)
 }

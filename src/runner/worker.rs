@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::thread;
 
 use anyhow::Result;
 
-use super::host;
+use super::{host, remains};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::docker::Docker;
-use crate::executor::orphans::{self, Selection};
 use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
 use crate::outcome::Outcome;
@@ -69,17 +69,25 @@ impl Worker {
         let engine = config.docker.host.clone().unwrap_or_default();
         let state = State::open(state::directory()?)?;
         // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
-        clean_up_after_the_dead(&state, &docker, &engine);
-        let process = state.register(&engine)?;
-        let host = host::describe(config, &process.label, colour)?;
+        remains::remove(&state, &docker, &engine);
+        let mut host = host::describe(config, colour)?;
+        let process = state.register(&engine, &host.helper_image.name)?;
+        host.process.clone_from(&process.label);
+        host.helper_image.process.clone_from(&process.label);
         Ok(Self {
             config: config.clone(),
             short_token: short_token.to_owned(),
-            docker,
+            docker: docker.with_files_in(&process.files),
             host,
             state,
             process,
         })
+    }
+
+    /// A directory that only this process can enter, and that goes with it.
+    #[must_use]
+    pub fn files(&self) -> &Path {
+        &self.process.files
     }
 
     /// Checks that a job can be planned.
@@ -145,26 +153,5 @@ impl Worker {
             id = take(id.number + 1)?;
             first = false;
         }
-    }
-}
-
-/// Removes what processes left that were killed. It costs nothing where there are none.
-pub fn clean_up_after_the_dead(state: &State, docker: &Docker, engine: &str) {
-    let clean = || -> Result<()> {
-        let dead = state.dead_processes(engine)?;
-        if dead.is_empty() {
-            return Ok(());
-        }
-        let selection = Selection {
-            processes: dead.iter().map(|process| process.label.clone()).collect(),
-            ..Selection::default()
-        };
-        for removed in orphans::remove(docker, &selection)? {
-            log::info!("removed {removed}, left by a runner that was killed");
-        }
-        dead.into_iter().try_for_each(state::DeadProcess::forget)
-    };
-    if let Err(error) = clean() {
-        log::warn!("cannot clean up after runners that were killed: {error:#}");
     }
 }

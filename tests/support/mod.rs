@@ -4,7 +4,9 @@
 pub mod coordinator;
 pub mod git_server;
 pub mod http;
+pub mod running;
 pub mod second_engine;
+pub mod soak;
 pub mod tmux;
 
 use std::fmt::Write as _;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub use running::Running;
 use tempfile::TempDir;
 
 pub const BUSYBOX: &str = "alloy-runner-test/busybox";
@@ -111,13 +114,13 @@ impl Project {
     }
 
     /// Starts the executable in a process group of its own, as a shell would.
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         command
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().expect("started")
+        Running::start(&mut command)
     }
 
     /// The number in the names of this checkout's containers.

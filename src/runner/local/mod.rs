@@ -80,8 +80,6 @@ pub struct Found {
     checkout: Checkout,
     selection: Selection,
     config: RunnerConfig,
-    /// A copy of what is not committed, where that is asked for.
-    _changes: Option<Changes>,
 }
 
 /// How a run ended.
@@ -98,19 +96,13 @@ impl Local {
     /// # Errors
     /// [`InputError`] for a missing checkout, job file or job, and what is wrong in them.
     pub fn find(&self, wanted: &Wanted) -> Result<Found> {
-        let mut checkout = Checkout::discover(&current_directory()?)?;
+        let checkout = Checkout::discover(&current_directory()?)?;
         let pipeline = self.read(&checkout.directory)?;
         let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
-        let changes = if self.dirty {
-            checkout.take_changes()?
-        } else {
-            None
-        };
         Ok(Found {
             selection,
             checkout,
             config: self.config(),
-            _changes: changes,
         })
     }
 
@@ -214,7 +206,7 @@ impl Local {
             return Err(InputError::new(message).into());
         };
         let job = self.job(&found.checkout, selected);
-        let host = host::describe(&found.config, "", false)?;
+        let host = host::describe(&found.config, false)?;
         let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
         let engine = found.config.docker.engine().words();
@@ -226,14 +218,13 @@ impl Local {
     /// # Errors
     /// [`InputError`] if a job or the settings say something that cannot be meant (then none is begun), or
     /// whatever keeps the jobs from being started.
-    pub fn run(&self, found: &Found) -> Result<Ended> {
+    pub fn run(&self, mut found: Found) -> Result<Ended> {
         let began = Instant::now();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if self.shell_on_failure && !terminal {
             let message = "--shell-on-failure needs a terminal, as stdin and stdout";
             return Err(InputError::new(message).into());
         }
-        let selection = &found.selection;
         let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), wants_colour()));
         let worker = Worker::open(
             &found.config,
@@ -241,6 +232,13 @@ impl Local {
             self.print_commands,
             screen.colour,
         )?;
+        // The copy is there as long as this value is.
+        let _changes: Option<Changes> = if self.dirty {
+            found.checkout.take_changes(worker.files())?
+        } else {
+            None
+        };
+        let (found, selection) = (&found, &found.selection);
         let several = selection.only_one().is_none();
         // None begins where another one cannot be meant.
         for selected in selection.jobs() {

@@ -3,13 +3,17 @@
 //! All of it is locks on files of the state directory, which the kernel gives back when their holder dies,
 //! however it dies.
 
+mod process;
+
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use uuid::Uuid;
+
+use crate::partial;
+pub use process::{DeadProcess, Process};
 
 /// The directory of the locks: `ALLOY_RUNNER_STATE_DIR`, else `/var/lib/alloy-runner` for root, else
 /// `alloy-runner` below `XDG_STATE_HOME` or `~/.local/state`.
@@ -48,15 +52,6 @@ pub struct State {
     scope: String,
 }
 
-/// This process, which says by a lock that it lives, until this is dropped. What it makes on an engine carries [`Process::label`].
-pub struct Process {
-    /// `<machine id>/<state directory's id>/<uuid>`.
-    pub label: String,
-    path: PathBuf,
-    left: AtomicBool,
-    _lock: File,
-}
-
 /// A concurrent id that this process holds.
 pub struct ConcurrentId {
     /// The number, from 0.
@@ -75,13 +70,15 @@ impl State {
     /// # Errors
     /// If it cannot be written.
     pub fn open(directory: PathBuf) -> Result<Self> {
+        let directory =
+            std::path::absolute(directory).context("which directory is the state's?")?;
         let failed = || {
             format!(
                 "cannot use the state directory {}; set ALLOY_RUNNER_STATE_DIR to one that can be written",
                 directory.display()
             )
         };
-        for part in ["processes", "concurrent", "slots", "locks"] {
+        for part in ["processes", "files", "concurrent", "slots", "locks"] {
             fs::create_dir_all(directory.join(part)).with_context(failed)?;
         }
         let id = state_id(&directory).with_context(failed)?;
@@ -95,80 +92,6 @@ impl State {
             scope: format!("{machine}/{id}"),
             directory,
         })
-    }
-
-    /// Registers this process as living. `engine` says where it makes things, for whoever has to clean up
-    /// after it.
-    ///
-    /// # Errors
-    /// If the lock's file cannot be written.
-    pub fn register(&self, engine: &str) -> Result<Process> {
-        let uuid = Uuid::new_v4();
-        let path = self.directory.join("processes").join(uuid.to_string());
-        // Under another name first: nobody may see it unlocked.
-        let hidden = self.directory.join("locks").join(uuid.to_string());
-        let register = || -> std::io::Result<File> {
-            let mut file = File::create_new(&hidden)?;
-            file.lock()?;
-            file.write_all(engine.as_bytes())?;
-            fs::rename(&hidden, &path)?;
-            Ok(file)
-        };
-        let lock = register().with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(Process {
-            label: format!("{}/{uuid}", self.scope),
-            path,
-            left: AtomicBool::new(false),
-            _lock: lock,
-        })
-    }
-
-    /// The labels of processes that worked with `engine` and ended without cleaning up.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn dead_processes(&self, engine: &str) -> Result<Vec<DeadProcess>> {
-        let mut dead = Vec::new();
-        for (label, path, file) in self.processes()? {
-            let free = matches!(file.try_lock(), Ok(()));
-            if free && fs::read_to_string(&path).is_ok_and(|text| text == engine) {
-                dead.push(DeadProcess {
-                    label,
-                    path,
-                    _lock: file,
-                });
-            }
-        }
-        Ok(dead)
-    }
-
-    /// The labels of processes that live, whichever engine they work with.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn living_processes(&self) -> Result<Vec<String>> {
-        let lives = |file: &File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        let processes = self.processes()?.into_iter();
-        Ok(processes
-            .filter_map(|(label, _, file)| lives(&file).then_some(label))
-            .collect())
-    }
-
-    /// The processes that are registered, living or not: label, path and file of each.
-    fn processes(&self) -> Result<Vec<(String, PathBuf, File)>> {
-        let directory = self.directory.join("processes");
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("cannot read {}", directory.display()))?;
-        let mut found = Vec::new();
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            // A file that goes away while we look belongs to a process that has just ended well.
-            let Ok(file) = File::open(&path) else {
-                continue;
-            };
-            let uuid = path.file_name().unwrap_or_default().to_string_lossy();
-            found.push((format!("{}/{uuid}", self.scope), path, file));
-        }
-        Ok(found)
     }
 
     /// Takes the smallest free concurrent id of a runner for a project, from `from` on.
@@ -249,7 +172,7 @@ fn state_id(directory: &Path) -> std::io::Result<String> {
         return Ok(id.trim().to_owned());
     }
     // Two processes may both get here: the first one to link its file counts.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = partial::create(directory)?;
     write!(file, "{}", Uuid::new_v4())?;
     match file.persist_noclobber(&path) {
         Ok(_) => {}
@@ -257,45 +180,6 @@ fn state_id(directory: &Path) -> std::io::Result<String> {
         Err(error) => return Err(error.error),
     }
     fs::read_to_string(&path)
-}
-
-impl Process {
-    /// Lets it end without unregistering: something of it is left on the engine, for the next process to
-    /// remove.
-    pub fn leave_to_others(&self) {
-        self.left.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A panic says nothing about what is left.
-        if self.left.load(Ordering::Relaxed) || std::thread::panicking() {
-            return;
-        }
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("cannot remove {}: {error}", self.path.display());
-        }
-    }
-}
-
-/// A process that ended without cleaning up. Nobody else cleans up after it while this exists.
-pub struct DeadProcess {
-    /// What its things on the engine are labelled with.
-    pub label: String,
-    path: PathBuf,
-    _lock: File,
-}
-
-impl DeadProcess {
-    /// Forgets it: all that it left is gone.
-    ///
-    /// # Errors
-    /// If its file cannot be removed.
-    pub fn forget(self) -> Result<()> {
-        fs::remove_file(&self.path)
-            .with_context(|| format!("cannot remove {}", self.path.display()))
-    }
 }
 
 #[cfg(test)]
@@ -324,35 +208,5 @@ mod tests {
         assert!(take(3).is_some(), "another process has another limit");
         drop(one);
         assert!(take(2).is_some());
-    }
-
-    #[test]
-    fn only_the_dead_are_found_and_only_by_one() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let state = State::open(directory.path().to_owned()).expect("opens");
-        let living = state.register("engine").expect("registers");
-        let dies = state.register("engine").expect("registers");
-        let label = dies.label.clone();
-        let elsewhere = state.register("another engine").expect("registers");
-        elsewhere.leave_to_others();
-        drop(elsewhere);
-        dies.leave_to_others();
-        drop(dies);
-        let dead = state.dead_processes("engine").expect("reads");
-        assert_eq!(
-            dead.iter()
-                .map(|process| process.label.clone())
-                .collect::<Vec<_>>(),
-            [label]
-        );
-        assert!(
-            state.dead_processes("engine").expect("reads").is_empty(),
-            "somebody is at it"
-        );
-        for process in dead {
-            process.forget().expect("removes");
-        }
-        drop(living);
-        assert!(state.dead_processes("engine").expect("reads").is_empty());
     }
 }

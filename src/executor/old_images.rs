@@ -1,0 +1,107 @@
+//! Removes helper images of builds of the runner that are gone: each build has its own, and nobody asks for those
+//! of before.
+
+use anyhow::Result;
+
+use crate::docker::{Docker, DockerCommand, DockerError};
+use crate::plan::helper_image::{BY_HAND, HelperImage, SCOPE, TOOLS};
+use crate::plan::names::LABEL;
+
+/// Which images stay.
+pub struct Keep<'a> {
+    /// Those that other scopes made; `None`: nobody's stay for that.
+    pub scope: Option<String>,
+    /// Those that somebody made by hand for this version.
+    pub version: &'a str,
+    /// This build's, and what it is made of.
+    pub current: &'a HelperImage,
+    /// Those that living processes work with. It is asked after the look at the engine.
+    pub in_use: &'a dyn Fn() -> Result<Vec<String>>,
+}
+
+/// Removes the others, as far as no container has them, and returns which, as `image NAME`.
+///
+/// # Errors
+/// [`DockerError`] of the first list that failed, or that of whoever knows who lives.
+pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
+    let list = |label: &str| -> Result<Vec<Listed>, DockerError> {
+        let command = DockerCommand::list("image", label, "{{.Repository}}:{{.Tag}}\t{{.ID}}");
+        let text = docker.capture(&command)?;
+        Ok(text.lines().filter_map(Listed::read).collect())
+    };
+    let all = list(&format!("{LABEL}.type=helper-image"))?;
+    let (tools, helpers): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|image| image.name.starts_with("alloy-runner-helper-tools:"));
+    let ours = match &keep.scope {
+        Some(scope) => list(&format!("{SCOPE}={scope}"))?,
+        None => helpers,
+    };
+    let by_hand = list(&format!("{BY_HAND}={}", keep.version))?;
+    let mut of_tools = Vec::new();
+    for image in &tools {
+        of_tools.push((image, list(&format!("{TOOLS}={}", image.name))?));
+    }
+    let in_use = (keep.in_use)()?;
+    let mut removed: Vec<Listed> = Vec::new();
+    for image in ours {
+        let kept = image.name == keep.current.name
+            || in_use.contains(&image.name)
+            || (!image.is_nameless() && by_hand.contains(&image));
+        if !kept && remove_unless_in_use(docker, &image)? {
+            removed.push(image);
+        }
+    }
+    for (image, users) in of_tools {
+        let unused = !users.is_empty() && users.iter().all(|user| removed.contains(user));
+        if unused && image.name != keep.current.tools() && remove_unless_in_use(docker, image)? {
+            removed.push(image.clone());
+        }
+    }
+    Ok(removed
+        .iter()
+        .map(|image| format!("image {}", image.word()))
+        .collect())
+}
+
+/// An image as `docker image ls` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    name: String,
+    id: String,
+}
+
+impl Listed {
+    fn read(line: &str) -> Option<Self> {
+        let (name, id) = line.split_once('\t')?;
+        Some(Self {
+            name: name.to_owned(),
+            id: id.to_owned(),
+        })
+    }
+
+    /// Another one has taken its name.
+    fn is_nameless(&self) -> bool {
+        self.name.contains("<none>")
+    }
+
+    fn word(&self) -> &str {
+        if self.is_nameless() {
+            &self.id
+        } else {
+            &self.name
+        }
+    }
+}
+
+fn remove_unless_in_use(docker: &Docker, image: &Listed) -> Result<bool, DockerError> {
+    match docker.capture(&DockerCommand::image_remove([image.word()])) {
+        Ok(_) => Ok(true),
+        // A container has it, or other images are made of it.
+        Err(error) if error.message.contains("conflict: unable to") => {
+            log::info!("{} stays: {}", image.word(), error.reason());
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
