@@ -70,7 +70,9 @@ impl RunSingle {
     }
 
     fn until(&self) -> Until {
+        // Of more than that no clock knows the end.
         let wait = self.wait_timeout.map(Duration::from_secs);
+        let wait = wait.map(|wait| wait.min(Duration::from_hours(24 * 3650)));
         match (self.forever, wait, self.max_builds) {
             (true, ..) => Until::default(),
             // By itself it asks once.

@@ -22,8 +22,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 const JOB_ANSWER: Duration = Duration::from_secs(75);
 /// The slowest line that is waited for, in bytes a second.
 const SLOWEST: usize = 50_000;
-/// The longest hand-out that is read, in bytes.
-const MAX_HAND_OUT: u64 = 32 * 1024 * 1024;
+/// The longest hand-out that is read, in bytes. No program could be given more variables than a quarter of it; and a
+/// hostile one takes up to thirty times its length in memory.
+const MAX_HAND_OUT: u64 = 8 * 1024 * 1024;
 /// The longest other answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;
 /// Longer bodies than this are refused (coordinator-api, "What surprises").

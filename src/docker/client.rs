@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use duct::Expression;
 use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
+use super::captured::{self, Captured};
 use super::clients;
 use super::command::{DockerCommand, Words, client_reads};
 use super::engine::Engine;
@@ -103,58 +103,51 @@ impl Docker {
             Some(text) => process.stdin_bytes(text),
             None => process.stdin_null(),
         };
-        let handle = Arc::new(
-            process
-                .stdout_capture()
-                .stderr_capture()
-                .start()
-                .map_err(|error| self.not_started(command, &error))?,
-        );
-        let killed = handle.clone();
-        // Failing to kill what has ended by itself is no failure.
-        let _guard = cancel.on_trigger(move || drop(killed.kill()));
-        let output = handle
-            .wait()
-            .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
+        let captured =
+            captured::run(&process, cancel).map_err(|error| self.not_started(command, &error))?;
         if cancel.reason().is_some() {
             return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
         }
-        self.printed(command, output, &output.stderr)
+        let Captured {
+            status,
+            printed,
+            complaints,
+        } = captured;
+        match printed {
+            Some(printed) if status.success() => Ok(text(&printed)),
+            Some(_) => Err(DockerError::from_stderr(
+                self.line(command),
+                status.code(),
+                &complaints,
+            )),
+            None => {
+                let message = format!(
+                    "docker printed more than {} MB, which is no answer",
+                    captured::LONGEST >> 20
+                );
+                Err(self.failed(command, Kind::Other, message))
+            }
+        }
     }
 
-    /// Runs a command to its end and returns what it printed, to stdout and to stderr.
+    /// Runs a command to its end and returns what it printed, to stdout and to stderr, or the end of it where that is
+    /// long.
     ///
     /// # Errors
     /// As [`Docker::capture`].
-    pub fn capture_all(&self, command: &DockerCommand) -> Result<String, DockerError> {
+    pub fn capture_end(&self, command: &DockerCommand) -> Result<String, DockerError> {
         self.announce(command, None, READ);
         let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
-        let output = process
-            .stdin_null()
-            .stderr_to_stdout()
-            .stdout_capture()
-            .run()
+        let (status, end) = captured::end(&process.stdin_null())
             .map_err(|error| self.not_started(command, &error))?;
-        self.printed(command, &output, &output.stdout)
-    }
-
-    /// What a client printed that ended well; `complaints` are what it says where it did not.
-    fn printed(
-        &self,
-        command: &DockerCommand,
-        output: &std::process::Output,
-        complaints: &[u8],
-    ) -> Result<String, DockerError> {
-        if !output.status.success() {
+        if !status.success() {
             return Err(DockerError::from_stderr(
                 self.line(command),
-                output.status.code(),
-                complaints,
+                status.code(),
+                &end,
             ));
         }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_owned())
+        Ok(text(&end))
     }
 
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
@@ -263,4 +256,11 @@ impl Docker {
             .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
             .unwrap_or_else(|| name.into())
     }
+}
+
+/// What a client printed, without the last line break.
+fn text(printed: &[u8]) -> String {
+    String::from_utf8_lossy(printed)
+        .trim_end_matches('\n')
+        .to_owned()
 }

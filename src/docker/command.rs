@@ -15,7 +15,7 @@ use crate::secret::Secret;
 pub struct DockerCommand {
     words: Vec<Word>,
     secrets: Vec<(String, Secret)>,
-    /// Secrets whose names the client itself reads: they go through a file, one `NAME=value` a line.
+    /// Secrets whose names the client or a script in its place reads: they go through a file, one `NAME=value` a line.
     file_secrets: Vec<(String, Secret)>,
     /// Where among `words` the option of that file belongs.
     file_at: usize,
@@ -58,13 +58,59 @@ const CLIENT_PREFIXES: &[&str] = &[
 ];
 
 /// Whether the docker client's own behaviour may depend on the environment variable of this name. Those
-/// are what it gets of the runner's environment, and what no job may set there.
+/// are what it gets of the runner's environment, and no job may set any of them there ([`may_lead_client`]).
 #[must_use]
 pub fn client_reads(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     CLIENT_NAMES.contains(&upper.as_str())
         || upper.ends_with("_PROXY")
         || CLIENT_PREFIXES
+            .iter()
+            .any(|prefix| upper.starts_with(prefix))
+}
+
+/// What shells and interpreters read as they start, and podman: the `docker` of a host may be a script, as podman's
+/// is. `SHELLOPTS=xtrace` with a command in `PS4`, for one, would run it on the host.
+const SCRIPT_NAMES: &[&str] = &[
+    "ENV",
+    "PS4",
+    "IFS",
+    "CDPATH",
+    "GLOBIGNORE",
+    "POSIXLY_CORRECT",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "GCONV_PATH",
+    "LOCPATH",
+    "NLSPATH",
+    "TZDIR",
+    "JAVA_TOOL_OPTIONS",
+    "REGISTRY_AUTH_FILE",
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+];
+const SCRIPT_PREFIXES: &[&str] = &[
+    "BASH_",
+    "PERL",
+    "PYTHON",
+    "RUBY",
+    "NODE_",
+    "GRPC_",
+    "CONTAINER",
+    "BUILDAH_",
+    "PODMAN_",
+    "STORAGE_",
+];
+
+/// Whether a job's variable of this name stays out of the environment of the client, and so of whatever stands in
+/// for it.
+#[must_use]
+pub fn may_lead_client(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    client_reads(name)
+        || SCRIPT_NAMES.contains(&upper.as_str())
+        || SCRIPT_PREFIXES
             .iter()
             .any(|prefix| upper.starts_with(prefix))
 }
@@ -259,7 +305,7 @@ impl DockerCommand {
     /// Sets a variable in the container whose value nobody is to see.
     #[must_use]
     pub fn secret_env(mut self, name: &str, value: &Secret) -> Self {
-        if client_reads(name) {
+        if may_lead_client(name) {
             self.file_secrets.push((name.to_owned(), value.clone()));
             self.file_at = self.words.len();
             return self;
@@ -309,6 +355,17 @@ impl DockerCommand {
                 .collect(),
             ..self.clone()
         }
+    }
+
+    /// How much room arguments and environment take in a process, without the client's own, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        // Each has a NUL behind it, and a pointer to it.
+        let each = 1 + size_of::<*const u8>();
+        let words = self.words.iter().map(|word| word.length() + each);
+        let secrets = self.secrets.iter();
+        let secrets = secrets.map(|(name, value)| name.len() + 1 + value.expose().len() + each);
+        words.chain(secrets).sum()
     }
 
     /// Variables that the client's environment has to hold.
@@ -395,7 +452,7 @@ impl std::fmt::Display for DockerCommand {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerCommand, Words, client_reads};
+    use super::{DockerCommand, Words, client_reads, may_lead_client};
     use crate::docker::word::{Slot, Word};
     use crate::secret::Secret;
 
@@ -459,10 +516,19 @@ mod tests {
             "SSL_CERT_FILE",
             "HOME",
         ] {
-            assert!(client_reads(name), "{name}");
+            assert!(client_reads(name) && may_lead_client(name), "{name}");
+        }
+        for name in [
+            "BASH_ENV",
+            "PS4",
+            "SHELLOPTS",
+            "CONTAINER_HOST",
+            "PYTHONPATH",
+        ] {
+            assert!(!client_reads(name) && may_lead_client(name), "{name}");
         }
         for name in ["CI", "DB_PASSWORD", "MY_DOCKER_HOST"] {
-            assert!(!client_reads(name), "{name}");
+            assert!(!client_reads(name) && !may_lead_client(name), "{name}");
         }
     }
 }

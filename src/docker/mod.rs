@@ -1,12 +1,13 @@
 //! The docker command line: what is said to it, and how.
 //!
-//! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker, [`clients`] finds those that a
-//! dead runner left, [`session`]
-//! reads what it says meanwhile, `terminal` lets somebody type,
+//! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker, `captured` reads
+//! its answers, [`session`] what it says meanwhile, [`clients`] finds those that a dead runner left, `terminal` lets
+//! somebody type,
 //! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`auth`],
 //! [`host_config`] and [`login`] who may read them, [`word`] and [`mount`] make the arguments. Nothing in here knows what a job is.
 
 pub mod auth;
+mod captured;
 pub mod client;
 pub mod clients;
 pub mod command;

@@ -68,6 +68,15 @@ impl Word {
             .collect()
     }
 
+    /// How many bytes are known of it.
+    pub(super) fn length(&self) -> usize {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.len(),
+            Piece::Slot(_) => 0,
+        });
+        pieces.sum()
+    }
+
     /// This word with its known slots filled in; unknown ones stay.
     #[must_use]
     pub fn filled(&self, bindings: &Bindings) -> Word {

@@ -18,6 +18,9 @@ use crate::plan::{Image, ImageSource};
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
 const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"ports":{{json .Config.ExposedPorts}}}"#;
 
+/// How many characters an error shows of what nobody understands.
+const SHOWN: usize = 300;
+
 /// How long to wait between two tries of a pull: a registry that is overloaded needs a while.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -221,7 +224,10 @@ impl Run<'_> {
         serde_json::from_str(&text).map_err(|error| DockerError {
             kind: Kind::Other,
             command: command.to_string(),
-            message: format!("docker printed something unexpected ({error}): {text}"),
+            message: format!(
+                "docker printed something unexpected ({error}): {}",
+                text.chars().take(SHOWN).collect::<String>().escape_debug()
+            ),
         })
     }
 }

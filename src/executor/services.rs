@@ -13,6 +13,8 @@ use crate::plan::Service;
 
 /// How much of a service's log a warning shows, in lines.
 const LOG_LINES: u32 = 30;
+/// The longest line of a service's log that is shown in one, in bytes.
+const LONGEST_LINE: usize = 64 * 1024;
 
 impl Run<'_> {
     /// Starts a service. One that does not start costs a warning.
@@ -47,10 +49,16 @@ impl Run<'_> {
         let mut rest = Vec::new();
         let mut show = |bytes: &[u8]| {
             rest.extend_from_slice(bytes);
+            // One that never ends its line fills no memory.
+            let full = if rest.len() > LONGEST_LINE {
+                rest.len()
+            } else {
+                0
+            };
             let whole = rest
                 .iter()
                 .rposition(|byte| *byte == b'\n')
-                .map_or(0, |at| at + 1);
+                .map_or(full, |at| at + 1);
             let lines = rest.drain(..whole).collect::<Vec<_>>();
             let lines = String::from_utf8_lossy(&lines).into_owned();
             lines
@@ -135,7 +143,7 @@ impl Run<'_> {
         };
         let log = match self
             .docker
-            .capture_all(&DockerCommand::logs(&service.name, LOG_LINES))
+            .capture_end(&DockerCommand::logs(&service.name, LOG_LINES))
         {
             Ok(log) if log.is_empty() => "it logged nothing".to_owned(),
             Ok(log) => format!("the end of its log:\n  {}", log.replace('\n', "\n  ")),

@@ -1,5 +1,7 @@
 //! `.alloy-ci.json`: its keywords and its jobs.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -92,6 +94,11 @@ const OF_A_JOB: &[&str] = &[
     "dependencies",
     "artifacts",
 ];
+/// The longest job file, in bytes.
+const LONGEST: u64 = 4 << 20;
+/// How much all jobs of a file may get of the keywords that count for all, in bytes.
+const MOST_SHARED: usize = 32 << 20;
+
 const DEFAULT_STAGES: &[&str] = &["build", "test", "deploy"];
 
 /// Finds the job file of a checkout: the JSON one counts where both are there.
@@ -123,12 +130,22 @@ impl Pipeline {
     /// [`InputError`] with file, line and column where it does not parse, or the path of a keyword that is
     /// of a wrong type.
     pub fn read(file: &Path) -> Result<Self, InputError> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let failed = |what: &dyn std::fmt::Display| {
             InputError::new(format!(
-                "cannot read the job file {}: {error}",
+                "cannot read the job file {}: {what}",
                 file.display()
             ))
-        })?;
+        };
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|open| open.take(LONGEST + 1).read_to_string(&mut text))
+            .map_err(|error| failed(&error))?;
+        if text.len() as u64 > LONGEST {
+            return Err(failed(&format_args!(
+                "it is longer than {} MB, which no job file is",
+                LONGEST >> 20
+            )));
+        }
         let is_yaml = file
             .extension()
             .is_some_and(|ending| ending == "yml" || ending == "yaml");
@@ -165,6 +182,15 @@ impl Pipeline {
             jobs: Vec::new(),
             unknown: Vec::new(),
         };
+        // Every job has a copy of what counts for all.
+        let shared = Value::Object(global.clone()).to_string().len();
+        if top.len().saturating_mul(shared) > MOST_SHARED {
+            let what = format!(
+                "{} jobs with {shared} bytes of keywords that count for all of them are too much",
+                top.len()
+            );
+            return Err(Problem::at("", &what));
+        }
         for (name, entry) in &top {
             if GLOBAL.contains(&name.as_str()) || name == "stages" || name.starts_with('.') {
                 continue;

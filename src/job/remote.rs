@@ -36,10 +36,14 @@ impl Remote {
             Scheme::Http | Scheme::Https | Scheme::Ssh | Scheme::Git
         );
         let host = url.host().unwrap_or_default().to_owned();
-        if !known || host.is_empty() || host.starts_with('-') {
+        if !known || !is_host(&host) {
             return Err(wrong(
                 "must begin with http://, https://, ssh:// or git:// and a host",
             ));
+        }
+        // ssh would take it for an option, though git itself refuses that.
+        if url.user().is_some_and(|user| user.starts_with('-')) {
+            return Err(wrong("has a user that begins with a dash"));
         }
         let password = url.password().filter(|password| !password.is_empty());
         let login = password.map(|password| {
@@ -93,6 +97,20 @@ impl Remote {
             ..moved
         })
     }
+}
+
+/// A name or a number of a host, and nothing that git's settings for a site (`http.<site>.extraHeader`) could take
+/// for many of them.
+fn is_host(host: &str) -> bool {
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let numbered = bracketed
+        .unwrap_or(host)
+        .parse::<std::net::Ipv6Addr>()
+        .is_ok();
+    let good = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    numbered || !host.is_empty() && !host.starts_with('-') && host.chars().all(good)
 }
 
 /// The passwords of addresses in a text, as they stand there: the part between the last `:` and the `@` of

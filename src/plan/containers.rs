@@ -7,7 +7,7 @@ use super::network::Network;
 use super::volumes::{Layout, Made, Mount, normal};
 use super::{Build, HelperWay, Host, Resource, Service, Stage, git, options};
 use crate::config::RunnerConfig;
-use crate::docker::command::client_reads;
+use crate::docker::command::may_lead_client;
 use crate::docker::{DockerCommand, Slot, Word, mount};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
@@ -296,7 +296,7 @@ fn is_for_helper(variable: &Variable) -> bool {
 /// client's environment nor into an `--env-file`: it travels under another name.
 fn must_rename(variable: &Variable) -> bool {
     !variable.public
-        && client_reads(&variable.name)
+        && may_lead_client(&variable.name)
         && variable.value.expose().contains(['\n', '\r'])
 }
 

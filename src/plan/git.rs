@@ -87,7 +87,14 @@ pub(super) fn helper_settings() -> Vec<(String, String)> {
         ("gc.auto", "0"),
         ("init.defaultBranch", "main"),
         ("maintenance.auto", "false"),
-        ("protocol.ext.allow", "never"),
+        // Whatever a `git-remote-…` in the image could do, only these are asked for; a local path only by us, by
+        // no submodule.
+        ("protocol.allow", "never"),
+        ("protocol.file.allow", "user"),
+        ("protocol.git.allow", "always"),
+        ("protocol.http.allow", "always"),
+        ("protocol.https.allow", "always"),
+        ("protocol.ssh.allow", "always"),
         ("uploadpack.allowAnySHA1InWant", "true"),
     ])
 }

@@ -6,6 +6,7 @@ mod allowed;
 mod artifacts;
 mod caches;
 mod containers;
+mod fits;
 mod git;
 pub mod helper_image;
 pub mod names;
@@ -186,6 +187,7 @@ impl Plan {
         names: &Names,
         host: &Host,
     ) -> Result<Self, InputError> {
+        fits::words(job)?;
         let layout = Layout::new(job, config, names)?;
         let mut variables = variables::resolve(job, config, names, host, &layout)?;
         let registries = registries::brought(&job.credentials, &mut variables);
@@ -243,6 +245,7 @@ impl Plan {
         let stages = stages::stages(&builder, &build, caches)?;
         let only = stages::only_in_helper(&stages).filter(|_| health_check.is_none());
         let helper_ways = builder.helper_ways(&services, only);
+        fits::containers(job, &build, &helper_ways, &services)?;
         Ok(Self {
             header: vec![
                 format!(

@@ -12,6 +12,8 @@ use crate::outcome::InputError;
 
 /// How long jobs have to end in unless the configuration says so.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// More than this nobody means, and no clock can add it.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 3650);
 
 /// What counts for all runners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,9 @@ impl From<&Config> for Settings {
             shutdown_timeout: config
                 .shutdown_timeout
                 .filter(|seconds| *seconds > 0)
-                .map_or(SHUTDOWN_TIMEOUT, Duration::from_secs),
+                .map_or(SHUTDOWN_TIMEOUT, |seconds| {
+                    Duration::from_secs(seconds).min(LONGEST_TIMEOUT)
+                }),
             metrics_server: config.metrics_server.clone(),
             log_level: config.log_level,
         }

@@ -31,7 +31,8 @@ clear_directory() {
     case $kept in
     *"|$entry|"*) ;;
     *"|$entry/"*) clear_directory "$entry" ;;
-    *) rm -rf "$entry" ;;
+    # An earlier job may have called a file `-x`.
+    *) rm -rf -- "$entry" ;;
     esac
   done
 }

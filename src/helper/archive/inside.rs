@@ -7,6 +7,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+/// The longest path that Linux takes, in bytes (`PATH_MAX` without its NUL).
+const LONGEST: usize = 4095;
+
 /// The path below its directory that an archive's name stands for; empty for the directory itself.
 ///
 /// # Errors
@@ -17,6 +20,9 @@ pub fn name(raw: &[u8]) -> Result<PathBuf, &'static str> {
     }
     if raw.is_empty() {
         return Err("its name is empty");
+    }
+    if raw.len() > LONGEST {
+        return Err("its name is longer than Linux takes");
     }
     let mut path = PathBuf::new();
     for component in Path::new(OsStr::from_bytes(raw)).components() {
@@ -40,6 +46,9 @@ pub fn link(root: &Path, path: &Path, target: &OsStr) -> Result<(), String> {
         let target = target.to_string_lossy();
         format!("a link that leads out of the project, to {target}")
     };
+    if target.len() > LONGEST {
+        return Err("a link to a name that is longer than Linux takes".to_owned());
+    }
     let target = Path::new(target);
     if target.as_os_str().is_empty() || target.as_os_str().as_bytes().contains(&0) {
         return Err("a link to nowhere".to_owned());

@@ -1,8 +1,10 @@
 //! Reads cache archives, as [`frames`](super::frames) writes them, and whatever else is tar in zstd.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{self, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +19,8 @@ use super::{Stat, inside};
 
 /// The longest frame that is believed.
 const LONGEST: usize = 4 * FRAME;
+/// How much may come between the contents of two files, in bytes.
+const METADATA: u64 = 1 << 20;
 
 /// Unpacks an archive. What it holds that is refused ends it.
 ///
@@ -168,12 +172,45 @@ impl<R: Read> Read for Rest<'_, '_, R> {
     }
 }
 
+/// A tar file of which only so much is read as is allowed: names and attributes are whole in memory, and what they
+/// are packed in may unpack to any number of them.
+struct Metered<R> {
+    tar: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.tar.read(buffer)?;
+        let left = self.left.get().checked_sub(length as u64);
+        let Some(left) = left else {
+            return Err(io::Error::other(
+                "names and attributes of more than a megabyte",
+            ));
+        };
+        self.left.set(left);
+        Ok(length)
+    }
+}
+
 /// Unpacks what is in a part of a tar file.
 fn members(tar: impl Read, hand: &mut Hand) -> Result<()> {
     let damaged = "the archive is damaged";
-    let mut archive = tar::Archive::new(tar);
-    for entry in archive.entries().context(damaged)? {
+    let left = Rc::new(Cell::new(0));
+    let metered = Metered {
+        tar,
+        left: left.clone(),
+    };
+    let mut archive = tar::Archive::new(metered);
+    let mut entries = archive.entries().context(damaged)?;
+    loop {
+        left.set(METADATA);
+        let Some(entry) = entries.next() else {
+            return Ok(());
+        };
         let mut entry = entry.context(damaged)?;
+        // What is in a file is counted where it is written.
+        left.set(u64::MAX);
         let name = entry.path_bytes().into_owned();
         let refused = |why: &str| anyhow!("`{}` is refused: {why}", String::from_utf8_lossy(&name));
         let path = inside::name(&name).map_err(refused)?;
@@ -215,5 +252,4 @@ fn members(tar: impl Read, hand: &mut Hand) -> Result<()> {
             }
         }
     }
-    Ok(())
 }

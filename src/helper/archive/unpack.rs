@@ -21,6 +21,10 @@ use rustix::io::Errno;
 use super::limit::Limit;
 use super::{Stat, inside};
 
+/// How much memory links and directories may take until they are made, in bytes, and what one takes beside its names.
+const MOST_LATE: usize = 256 << 20;
+const EACH_LATE: usize = 128;
+
 /// A directory that an archive is unpacked to.
 pub struct Target {
     path: PathBuf,
@@ -37,8 +41,24 @@ pub struct Target {
 /// What is done when all files are there.
 #[derive(Default)]
 struct Late {
+    /// How much memory it takes, about.
+    size: usize,
     links: Vec<(PathBuf, OsString, Stat)>,
     directories: Vec<(PathBuf, Stat)>,
+}
+
+impl Late {
+    /// Makes sure that there is room for one more, with names of so many bytes.
+    fn takes(&mut self, names: usize) -> Result<()> {
+        self.size += names + EACH_LATE;
+        if self.size > MOST_LATE {
+            bail!(
+                "it has more links and directories than fit into {} MB",
+                MOST_LATE >> 20
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Target {
@@ -168,10 +188,9 @@ impl Hand<'_> {
         self.target.count(0, 1)?;
         self.reach(path)
             .with_context(|| format!("cannot make the directory {}", path.display()))?;
-        self.target
-            .late()
-            .directories
-            .push((path.to_owned(), *stat));
+        let mut late = self.target.late();
+        late.takes(path.as_os_str().len())?;
+        late.directories.push((path.to_owned(), *stat));
         Ok(())
     }
 
@@ -182,10 +201,9 @@ impl Hand<'_> {
     pub fn link(&mut self, path: &Path, target: OsString, stat: &Stat) -> Result<()> {
         self.target.count(0, 1)?;
         self.target.check_link(path, &target)?;
-        self.target
-            .late()
-            .links
-            .push((path.to_owned(), target, *stat));
+        let mut late = self.target.late();
+        late.takes(path.as_os_str().len() + target.len())?;
+        late.links.push((path.to_owned(), target, *stat));
         Ok(())
     }
 
@@ -274,6 +292,8 @@ impl Hand<'_> {
             let name = part.as_os_str();
             let next = match openat(at, name, DIRECTORY, Mode::empty()) {
                 Err(Errno::NOENT) => {
+                    // It takes as much room as one that the archive names.
+                    self.target.count(0, 1)?;
                     match mkdirat(at, name, Mode::from_raw_mode(0o777)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),

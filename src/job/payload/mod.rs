@@ -1,16 +1,17 @@
 //! A job as a coordinator hands it out (coordinator-api, "A job as AlloyCI sends it"; GitLab's is a superset).
 
+mod value;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use super::checkout::project_path;
 use super::files::{Artifacts, Cache, Coordinator, Dependency};
 use super::remote::Remote;
-use super::variables::{Variable, scalar};
+use super::variables::Variable;
 use super::{
     Credential, ImageForm, ImageSpec, ImageTable, Job, OneOrMany, Origin, Project, Sources,
 };
@@ -129,8 +130,8 @@ struct RunnerInfo {
 #[derive(Deserialize)]
 struct PayloadVariable {
     key: String,
-    #[serde(default)]
-    value: Value,
+    #[serde(default = "value::empty", deserialize_with = "value::text")]
+    value: Option<String>,
     public: Option<bool>,
     masked: Option<bool>,
     file: Option<bool>,
@@ -228,7 +229,7 @@ impl Payload {
                 script_timeout = script_timeout
                     .into_iter()
                     .chain(timeout)
-                    .reduce(|a, b| a + b);
+                    .reduce(Duration::saturating_add);
             }
         }
         Ok(Job {
@@ -340,7 +341,7 @@ fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
             predefined = None;
             continue;
         }
-        let value = scalar(&variable.value).ok_or_else(|| {
+        let value = variable.value.ok_or_else(|| {
             InputError::new(format!(
                 "the variable {} is neither a string nor a number nor a boolean",
                 variable.key.escape_debug()
