@@ -66,7 +66,7 @@ fn ended(process: &ReaderHandle) -> io::Result<ExitStatus> {
 }
 
 /// Reads everything and keeps the end.
-fn end_of(mut from: impl Read) -> io::Result<Vec<u8>> {
+pub(super) fn end_of(mut from: impl Read) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     let mut buffer = vec![0; END];
     loop {

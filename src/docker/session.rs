@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use duct::ReaderHandle;
 use tempfile::NamedTempFile;
 
+use super::captured::end_of;
 use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
@@ -71,10 +72,11 @@ impl Docker {
             Some((file, path)) => (process.stdout_file(file), Some(path.to_owned())),
             None => (process, None),
         };
-        let process = if apart {
-            process.stderr_capture()
+        let (process, complaints) = if apart {
+            let (complaints, stderr) = io::pipe().map_err(failed)?;
+            (process.stderr_file(stderr), Some(complaints))
         } else {
-            process.stderr_to_stdout()
+            (process.stderr_to_stdout(), None)
         };
         let process = process.reader().map_err(failed)?;
         Ok(Session {
@@ -83,6 +85,7 @@ impl Docker {
             process: Arc::new(process),
             feed,
             output: path,
+            complaints: complaints.map(|pipe| std::thread::spawn(move || end_of(pipe))),
             _env_file: env_file,
         })
     }
@@ -134,19 +137,7 @@ impl Docker {
         let ended = process
             .try_wait()
             .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
-        let Some(ended) = ended else {
-            return Ok(Status(None));
-        };
-        let status = ended.status.code();
-        if status.is_some_and(|status| NOT_STARTED.contains(&status)) && !ended.stderr.is_empty() {
-            let line = self.line(command);
-            return Err(DockerError::from_stderr(line, status, &ended.stderr));
-        }
-        if !ended.stderr.is_empty() {
-            let text = String::from_utf8_lossy(&ended.stderr);
-            log::debug!("{}: {}", self.line(command), text.trim_end());
-        }
-        Ok(Status(status))
+        Ok(Status(ended.and_then(|output| output.status.code())))
     }
 }
 
@@ -158,6 +149,8 @@ pub struct Session {
     feed: PipeWriter,
     /// Where its stdout goes, if not to whoever reads.
     output: Option<PathBuf>,
+    /// What the client itself says, where that is no output: the end of it.
+    complaints: Option<JoinHandle<io::Result<Vec<u8>>>>,
     _env_file: Option<NamedTempFile>,
 }
 
@@ -222,7 +215,38 @@ impl Session {
             .stream(&self.command, &self.process, output, cancel);
         held.finish();
         drop(writer.join());
-        status
+        let Some(complaints) = self.complaints else {
+            return status;
+        };
+        let complaints = complaints
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let complaints = complaints.map_err(|error| {
+            self.docker
+                .failed(&self.command, Kind::Other, error.to_string())
+        })?;
+        self.docker.judged(&self.command, status?, &complaints)
+    }
+}
+
+impl Docker {
+    /// How a client ended that said this of itself.
+    fn judged(
+        &self,
+        command: &DockerCommand,
+        Status(code): Status,
+        complaints: &[u8],
+    ) -> Result<Status, DockerError> {
+        if complaints.is_empty() {
+            return Ok(Status(code));
+        }
+        let line = self.line(command);
+        if code.is_some_and(|code| NOT_STARTED.contains(&code)) {
+            return Err(DockerError::from_stderr(line, code, complaints));
+        }
+        let text = String::from_utf8_lossy(complaints);
+        log::debug!("{line}: {}", text.trim_end());
+        Ok(Status(code))
     }
 }
 
