@@ -1,5 +1,6 @@
 //! What became of a job, and the error that is the caller's own doing.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -26,6 +27,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The end of a job in which this program itself made a mistake: what a thread panicked with.
+    #[must_use]
+    pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::SystemFailure(format!(
+            "the runner has a bug, please report it: {}",
+            text.unwrap_or("a thread panicked")
+        ))
+    }
+
     /// Whether the job did what it was to do.
     #[must_use]
     pub fn is_success(&self) -> bool {

@@ -14,6 +14,7 @@ mod prepare;
 mod services;
 mod stages;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -145,11 +146,16 @@ impl Executor<'_> {
             began: self.began,
             terminal: self.terminal,
         };
-        let result = thread::scope(|followers| {
-            let result = run.job(followers);
-            run.ended.trigger(Reason::Canceled);
-            result
-        });
+        let work = || {
+            thread::scope(|followers| {
+                // Also after a panic: nobody could wait for the followers.
+                let _ended = Ending(&run.ended);
+                run.job(followers)
+            })
+        };
+        // What was made is written down, so that it can be removed whatever went wrong.
+        let result = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(Stop::Outcome(Outcome::of_panic(&*panic))));
         if matches!(&result, Err(Stop::Docker(error)) if error.kind == Kind::Conflict) {
             let outcome = Outcome::SystemFailure("the names of the job are taken".to_owned());
             return Report {
@@ -178,6 +184,15 @@ impl Executor<'_> {
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner),
         }
+    }
+}
+
+/// Ends what goes along with the stages when it is dropped.
+struct Ending<'a>(&'a Cancel);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.trigger(Reason::Canceled);
     }
 }
 

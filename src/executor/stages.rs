@@ -24,6 +24,15 @@ const KILLED: i32 = 137;
 /// How long after the end an engine may hear why, as docker has times in the future.
 const NOTICE: &str = "-500ms";
 
+/// Lets those go on who wait for these, however the work between comes to its end.
+struct Ended<'a>([&'a Cancel; 2]);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|cancel| cancel.finish());
+    }
+}
+
 impl Run<'_> {
     /// Runs the job's script in the build container.
     pub(super) fn build_stage(
@@ -41,15 +50,13 @@ impl Run<'_> {
                     self.end_build(&client);
                 }
             }));
-            let sent = match (self.terminal, &stage.enter) {
+            let _ended = Ended([&client, &limited]);
+            match (self.terminal, &stage.enter) {
                 (Some(terminal), Some(enter)) => {
                     self.send_attended(stage, session, &client, &limited, (terminal, enter))
                 }
                 _ => self.send(stage, session, &client),
-            };
-            client.finish();
-            limited.finish();
-            sent
+            }
         });
         match (limited.reason(), sent) {
             (Some(reason), _) => Err(Stop::Outcome(outcome_of_reason(reason))),
