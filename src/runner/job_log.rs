@@ -1,5 +1,6 @@
 //! A job's log on its way to a coordinator: all of it, as text.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ struct State {
     torn: Vec<u8>,
     /// How the job ended; nothing follows then.
     outcome: Option<Outcome>,
+    /// Has the same text, for whoever comes after a runner that was killed.
+    copy: Option<File>,
 }
 
 /// A part of a log, and whether there is more.
@@ -32,6 +35,25 @@ pub struct Part {
 }
 
 impl JobLog {
+    /// A log that is there already.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let state = State {
+            text,
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// From now on, all that is written goes to a file too.
+    pub fn copy_to(&self, file: File) {
+        self.lock().copy = Some(file);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,7 +63,9 @@ impl JobLog {
         let mut state = self.lock();
         if !state.torn.is_empty() {
             state.torn.clear();
+            let from = state.text.len();
             state.text.push(char::REPLACEMENT_CHARACTER);
+            state.copy_from(from);
         }
         state.outcome.get_or_insert_with(|| outcome.clone());
         drop(state);
@@ -107,12 +131,25 @@ impl JobLog {
     }
 }
 
+impl State {
+    /// Copies what is behind byte `from`.
+    fn copy_from(&mut self, from: usize) {
+        let Some(copy) = &mut self.copy else { return };
+        if let Err(error) = copy.write_all(&self.text.as_bytes()[from..]) {
+            // The job is not to suffer from that.
+            log::warn!("cannot write a copy of the job's log: {error}");
+            self.copy = None;
+        }
+    }
+}
+
 /// The writing end.
 pub struct Writer(pub Arc<JobLog>);
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
+        let from = state.text.len();
         let State { text, torn, .. } = &mut *state;
         if torn.is_empty() {
             push(text, torn, bytes);
@@ -120,6 +157,7 @@ impl Write for Writer {
             let whole = [std::mem::take(torn).as_slice(), bytes].concat();
             push(text, torn, &whole);
         }
+        state.copy_from(from);
         drop(state);
         self.0.changed.notify_all();
         Ok(bytes.len())

@@ -7,6 +7,7 @@ pub mod local;
 pub mod metrics;
 mod pace;
 pub mod prune;
+mod record;
 pub mod registration;
 pub mod remains;
 mod roster;

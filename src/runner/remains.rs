@@ -1,7 +1,9 @@
 //! What processes of this host left that were killed, found and removed: on an engine, and in the state directory.
+//! What of their jobs nobody told the coordinator is told now.
 
 use anyhow::Result;
 
+use super::record;
 use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection, Strays};
 use crate::state::{DeadProcess, State};
@@ -75,13 +77,19 @@ fn remove_of(
     };
     let files: Vec<_> = here.iter().map(|process| process.files.clone()).collect();
     let removed = orphans::remove_all(docker, &selection, &files);
-    // Files need no engine, and there may be secrets in them.
+    // Neither files, which may hold secrets, nor coordinators need the engine.
+    let mut untold = Vec::new();
     for process in here.iter().chain(&elsewhere) {
-        if let Err(error) = process.remove_files() {
+        if let Err(error) = process.remove_files_but(record::DIRECTORY) {
             log::warn!("{error:#}");
+        }
+        if !record::report(&process.files) {
+            untold.push(process.label.clone());
         }
     }
     let removed = removed?;
-    here.into_iter().try_for_each(DeadProcess::forget)?;
+    here.into_iter()
+        .filter(|process| !untold.contains(&process.label))
+        .try_for_each(DeadProcess::forget)?;
     Ok(removed)
 }

@@ -173,7 +173,15 @@ impl Roster {
         Ok(Some(places))
     }
 
-    /// Removes what runners that were killed have left on the engines.
+    /// As [`Roster::clean_up`], where anything is left: otherwise no engine is needed before there is a job.
+    pub fn clean_up_if_need_be(&self) -> Result<()> {
+        if !self.state.dead_processes()?.is_empty() {
+            self.clean_up();
+        }
+        Ok(())
+    }
+
+    /// Removes what runners that were killed have left on the engines, and reports their jobs.
     pub fn clean_up(&self) {
         for runner in &self.runners {
             let _entered = runner.serving.context().enter();

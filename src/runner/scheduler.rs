@@ -3,6 +3,7 @@
 //! One thread decides; it sleeps until something is due or somebody tells it something. Each question is asked
 //! by a thread of its own, which becomes the job's if there is one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -116,6 +117,7 @@ pub fn serve_one(
     if let Some(status) = scheduler.take_places()? {
         return Ok(status);
     }
+    scheduler.roster.clean_up_if_need_be()?;
     scheduler.run()
 }
 
@@ -279,6 +281,7 @@ impl Scheduler {
         let last_update = runner.pace.last_update.clone();
         let (sender, stop, hurry) = (self.sender.clone(), self.stop.clone(), self.hurry.clone());
         let work = move || {
+            // Whoever is told may end this process. The runner is given back before, so that the process unregisters.
             let _entered = serving.context().enter();
             // The channel lives as long as the deciding thread; without that nobody cares.
             let tell = |event| drop(sender.send(event));
@@ -291,10 +294,16 @@ impl Scheduler {
                 }
                 Err(error) => (Answer::Failed(error), None),
             };
+            let job = job.map(|out| (serving, out));
             tell(Event::Answered(number, answer));
-            if let Some(out) = job {
-                serving.run(*out, &stop, &hurry);
-                drop(places);
+            if let Some((serving, out)) = job {
+                let ran = || serving.run(*out, &stop, &hurry);
+                if catch_unwind(AssertUnwindSafe(ran)).is_err() {
+                    log::error!(
+                        "the runner has a bug, please report it: the job's thread panicked"
+                    );
+                }
+                drop((places, serving));
                 tell(Event::Ended);
             }
         };

@@ -1,5 +1,6 @@
 //! One runner of a coordinator: it asks for jobs and sees each through, up to what the coordinator hears.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -8,6 +9,7 @@ use anyhow::Result;
 use super::host::{REVISION, VERSION};
 use super::job_log::{JobLog, Writer};
 use super::metrics::{JobMeter, Metrics};
+use super::record::Record;
 use super::upload::{Delivered, Upload};
 use super::worker::{Run, Worker};
 use crate::cancel::Cancel;
@@ -21,6 +23,7 @@ use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome};
 use crate::plan::helper_image::architecture;
 use crate::secret::Secret;
+use crate::state::{self, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
 
@@ -109,7 +112,8 @@ impl Serving {
             return Ok(worker.clone());
         }
         let short_token = self.config.short_token();
-        let opened = Worker::open(&self.config, &short_token, self.print_commands, true)?;
+        let state = State::open(state::directory()?)?;
+        let opened = Worker::open(&self.config, state, &short_token, self.print_commands, true)?;
         Ok(worker.insert(Arc::new(opened)).clone())
     }
 
@@ -141,6 +145,13 @@ impl Serving {
         let meter = self.metrics.job(&self.config.name);
         let log = Arc::new(JobLog::default());
         let cancel = stop.child(None);
+        let record = self.begin_record(id, &token, &log);
+        let end = |outcome: &Outcome| {
+            if let Some(record) = &record {
+                record.end(outcome);
+            }
+            log.close(outcome);
+        };
         let (outcome, spans, delivered) = thread::scope(|scope| {
             let upload = Upload {
                 client: &self.client,
@@ -152,13 +163,13 @@ impl Serving {
             };
             let upload = scope.spawn(carried(move || upload.run()));
             let (outcome, spans) = match job {
-                Ok(job) => self.run_job(*job, &log, &cancel, &meter, &secrets),
+                Ok(job) => self.run_job(*job, &log, &cancel, &meter, &secrets, &end),
                 Err(error) => {
                     let outcome = Outcome::SystemFailure(error.to_string());
                     (self.give_up(outcome, &log, &secrets), Vec::new())
                 }
             };
-            log.close(&outcome);
+            end(&outcome);
             let delivered = upload.join();
             let delivered = delivered.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (outcome, spans, delivered)
@@ -171,6 +182,28 @@ impl Serving {
             }
             Delivered::No(error) => {
                 log::error!("ended, and the coordinator could not be told: {outcome}; {error}");
+                // The next start tries again.
+                if let (Some(record), Ok(worker)) = (record, self.worker()) {
+                    record.keep();
+                    worker.leave_to_others();
+                }
+            }
+        }
+    }
+
+    /// What is written down of a job for whoever comes after a runner that was killed. A job does not fail for
+    /// want of that.
+    fn begin_record(&self, id: u64, token: &Secret, log: &JobLog) -> Option<Record> {
+        // Where there is no worker, there will be no job.
+        let worker = self.worker().ok()?;
+        match Record::begin(worker.files(), &self.config, id, token) {
+            Ok((record, file)) => {
+                log.copy_to(file);
+                Some(record)
+            }
+            Err(error) => {
+                log::warn!("{error:#}; should this runner be killed, nobody would report the job");
+                None
             }
         }
     }
@@ -182,8 +215,9 @@ impl Serving {
         cancel: &Cancel,
         meter: &JobMeter,
         secrets: &[Secret],
+        end: &(dyn Fn(&Outcome) + Sync),
     ) -> (Outcome, Vec<Span>) {
-        let mut run = || {
+        let run = || {
             if let (Some(base), Origin::Remote { remote, .. }) =
                 (&self.config.clone_url, &mut job.sources.origin)
             {
@@ -195,16 +229,20 @@ impl Serving {
                     log: &|| Box::new(Writer(log.clone())),
                     output_limit: Some(self.config.output_limit.unwrap_or(OUTPUT_LIMIT)),
                     beside: &|_| {},
-                    ended: &|outcome| log.close(outcome),
+                    ended: end,
                     began: &|stage| meter.at(stage),
                     terminal: None,
                     cancel,
                 },
             )
         };
-        match run() {
-            Ok(report) => (report.outcome, report.spans),
-            Err(error) => {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(report)) => (report.outcome, report.spans),
+            Err(panic) => {
+                let outcome = Outcome::of_panic(&*panic);
+                (self.give_up(outcome, log, secrets), Vec::new())
+            }
+            Ok(Err(error)) => {
                 let outcome = match error.downcast_ref::<InputError>() {
                     Some(error) => Outcome::BuildError(error.to_string()),
                     None => Outcome::SystemFailure(format!("{error:#}")),

@@ -68,6 +68,12 @@ impl Upload<'_> {
         self.at_the_end(sent, &outcome)
     }
 
+    /// Sends a log that is whole, and the job's outcome, for somebody who knows nothing of what was sent before.
+    #[must_use]
+    pub fn at_once(&self, outcome: &Outcome) -> Delivered {
+        self.at_the_end(0, outcome)
+    }
+
     /// Returns how much is sent, or that the job is gone.
     fn while_it_grows(&self) -> Result<usize, ()> {
         let mut sent = 0;

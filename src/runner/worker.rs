@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::plan::names::Names;
 use crate::plan::{Host, Plan};
-use crate::state::{self, Process, State};
+use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
 
@@ -58,16 +58,16 @@ impl Worker {
     /// commands go to stderr before they run.
     ///
     /// # Errors
-    /// If the state directory cannot be used, or a file that the settings name cannot be read.
+    /// If the state directory cannot be written, or a file that the settings name cannot be read.
     pub fn open(
         config: &RunnerConfig,
+        state: State,
         short_token: &str,
         print_commands: bool,
         colour: bool,
     ) -> Result<Self> {
         let docker = Docker::new(config.docker.engine(), print_commands);
         let engine = config.docker.host.clone().unwrap_or_default();
-        let state = State::open(state::directory()?)?;
         // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
         remains::remove(&state, &docker, &engine);
         let mut host = host::describe(config, colour)?;
@@ -88,6 +88,11 @@ impl Worker {
     #[must_use]
     pub fn files(&self) -> &Path {
         &self.process.files
+    }
+
+    /// Something in [`Worker::files`] is for the next process.
+    pub fn leave_to_others(&self) {
+        self.process.leave_to_others();
     }
 
     /// Checks that a job can be planned.

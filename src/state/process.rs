@@ -236,20 +236,30 @@ impl Drop for Process {
 }
 
 impl DeadProcess {
-    /// Removes its files.
+    /// Removes its files, but for those in the directory `kept` among them.
     ///
     /// # Errors
     /// If one of them cannot be removed.
-    pub fn remove_files(&self) -> Result<()> {
-        remove_all(&self.files)
+    pub fn remove_files_but(&self, kept: &str) -> Result<()> {
+        for entry in fs::read_dir(&self.files).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            match (is_directory, entry.file_name() == kept) {
+                (_, true) => {}
+                (true, _) => remove_all(&path)?,
+                (false, _) => fs::remove_file(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?,
+            }
+        }
+        Ok(())
     }
 
-    /// Forgets it: all that it left on the engine is gone.
+    /// Forgets it, with its files: all that it left on the engine is gone.
     ///
     /// # Errors
     /// If its files cannot be removed.
     pub fn forget(self) -> Result<()> {
-        self.remove_files()?;
+        remove_all(&self.files)?;
         fs::remove_file(&self.path)
             .with_context(|| format!("cannot remove {}", self.path.display()))
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub mod coordinator;
+pub mod deaf;
 pub mod git_server;
 pub mod http;
 pub mod running;

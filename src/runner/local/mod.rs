@@ -33,6 +33,7 @@ use crate::job::{Job, Project};
 use crate::outcome::InputError;
 use crate::plan::names::Names;
 use crate::plan::{Plan, print};
+use crate::state::{self, State};
 pub use environment::{read_env, read_env_file};
 pub use list::List;
 use progress::Progress;
@@ -228,6 +229,7 @@ impl Local {
         let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), wants_colour()));
         let worker = Worker::open(
             &found.config,
+            State::open(state::directory()?)?,
             SHORT_TOKEN,
             self.print_commands,
             screen.colour,

@@ -1,0 +1,261 @@
+//! What of a coordinator's job is on disk while it runs, so that whoever cleans up after a killed runner can say how
+//! the job ended.
+//!
+//! It holds the job's token and its log as the coordinator has it: mode 0600, in the directory of the process. It
+//! goes when the coordinator has been told.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::job_log::JobLog;
+use super::serving;
+use super::upload::{Delivered, Upload};
+use crate::cancel::{Cancel, Reason};
+use crate::config::RunnerConfig;
+use crate::outcome::Outcome;
+use crate::partial;
+use crate::secret::Secret;
+
+/// The directory of all records, among the files of a process.
+pub(super) const DIRECTORY: &str = "jobs";
+/// What is there of a job.
+const ENTRY: &str = "json";
+const LOG: &str = "log";
+/// So long a coordinator is told that did not answer; later nobody waits for it any more.
+const KEPT: Duration = Duration::from_hours(24);
+
+/// What is known of a job beside its log.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    url: String,
+    tls_ca_file: Option<PathBuf>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
+    id: u64,
+    token: String,
+    /// How it ended, if it has.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum End {
+    Success,
+    Failure,
+    SystemFailure,
+}
+
+/// The record of a job that runs. It is removed when this is dropped.
+pub(super) struct Record {
+    path: PathBuf,
+    entry: Mutex<Entry>,
+    kept: bool,
+}
+
+impl Record {
+    /// Begins a record among the files of this process. With it comes the file for the log.
+    pub fn begin(
+        files: &Path,
+        config: &RunnerConfig,
+        id: u64,
+        token: &Secret,
+    ) -> Result<(Self, File)> {
+        let directory = files.join(DIRECTORY);
+        let path = directory.join(id.to_string());
+        let entry = Entry {
+            url: config.url.clone(),
+            tls_ca_file: config.tls_ca_file.clone(),
+            tls_cert_file: config.tls_cert_file.clone(),
+            tls_key_file: config.tls_key_file.clone(),
+            id,
+            token: token.expose().to_owned(),
+            end: None,
+        };
+        let log = || -> io::Result<File> {
+            fs::create_dir_all(&directory)?;
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let log = options.open(path.with_extension(LOG))?;
+            write(&path, &entry)?;
+            Ok(log)
+        };
+        let log = log().with_context(|| format!("cannot write {}", path.display()))?;
+        let record = Self {
+            path,
+            entry: Mutex::new(entry),
+            kept: false,
+        };
+        Ok((record, log))
+    }
+
+    /// Writes down how the job ended. Only the first word counts.
+    pub fn end(&self, outcome: &Outcome) {
+        let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if entry.end.is_some() {
+            return;
+        }
+        entry.end = Some(match outcome {
+            Outcome::Success => End::Success,
+            Outcome::SystemFailure(_) => End::SystemFailure,
+            _ => End::Failure,
+        });
+        if let Err(error) = write(&self.path, &entry) {
+            log::warn!("cannot write {}: {error}", self.path.display());
+        }
+    }
+
+    /// Leaves it to the next process to tell the coordinator.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.kept {
+            forget(&self.path);
+        }
+    }
+}
+
+fn write(path: &Path, entry: &Entry) -> io::Result<()> {
+    let mut file = partial::create(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(serde_json::to_string(entry)?.as_bytes())?;
+    file.persist(path.with_extension(ENTRY))?;
+    Ok(())
+}
+
+fn forget(path: &Path) {
+    for name in [ENTRY, LOG] {
+        let file = path.with_extension(name);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::warn!("cannot remove {}: {error}", file.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells the coordinators how the jobs of a dead process ended, whose files are here. Each is asked once. Returns
+/// whether nothing is left to be told.
+pub(super) fn report(files: &Path) -> bool {
+    let entries = fs::read_dir(files.join(DIRECTORY)).into_iter().flatten();
+    let paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == ENTRY))
+        .collect();
+    thread::scope(|scope| {
+        let told = paths.iter().map(|path| scope.spawn(|| report_one(path)));
+        let told: Vec<_> = told.collect();
+        told.into_iter().all(|thread| thread.join().unwrap_or(true))
+    })
+}
+
+fn report_one(path: &Path) -> bool {
+    let told = tell(path).unwrap_or_else(|error| {
+        log::error!("cannot report a job of a runner that was killed: {error:#}");
+        true
+    });
+    let age = fs::metadata(path).and_then(|data| data.modified());
+    let old = age.is_ok_and(|age| age.elapsed().is_ok_and(|age| age > KEPT));
+    if told || old {
+        forget(path);
+    }
+    told || old
+}
+
+/// Returns whether the coordinator has been told, or wants to hear nothing.
+fn tell(path: &Path) -> Result<bool> {
+    let failed = || format!("cannot read {}", path.display());
+    let text = fs::read_to_string(path).with_context(failed)?;
+    let entry: Entry = serde_json::from_str(&text).with_context(failed)?;
+    let mut log = fs::read(path.with_extension(LOG)).with_context(failed)?;
+    let killed = Outcome::SystemFailure("the runner was killed".to_owned());
+    let outcome = match entry.end {
+        Some(End::Success) => Outcome::Success,
+        // What exactly, the log says.
+        Some(End::Failure) => Outcome::Canceled,
+        Some(End::SystemFailure) => killed,
+        None => {
+            if log.last().is_some_and(|byte| *byte != b'\n') {
+                log.push(b'\n');
+            }
+            log.extend_from_slice(format!("\x1b[31;1m{killed}\x1b[0m\n").as_bytes());
+            killed
+        }
+    };
+    let config = RunnerConfig {
+        url: entry.url,
+        tls_ca_file: entry.tls_ca_file,
+        tls_cert_file: entry.tls_cert_file,
+        tls_key_file: entry.tls_key_file,
+        ..RunnerConfig::default()
+    };
+    let client = serving::client(&config, Arc::new(|_, _| {}))?;
+    let hurry = Cancel::new();
+    hurry.trigger(Reason::Stopped);
+    let log = JobLog::of(&log);
+    let upload = Upload {
+        client: &client,
+        id: entry.id,
+        token: &Secret::new(entry.token),
+        log: &log,
+        cancel: &Cancel::new(),
+        hurry: &hurry,
+    };
+    let id = entry.id;
+    match upload.at_once(&outcome) {
+        Delivered::Yes => {
+            log::warn!("job {id} was reported, whose runner was killed: {outcome}");
+            Ok(true)
+        }
+        Delivered::Gone => Ok(true),
+        Delivered::No(error) if error.is_temporary() => {
+            log::warn!("job {id}, whose runner was killed, is reported the next time: {error}");
+            Ok(false)
+        }
+        Delivered::No(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DIRECTORY, Record, report};
+    use crate::config::RunnerConfig;
+    use crate::outcome::Outcome;
+    use crate::secret::Secret;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_record_is_for_us_only_and_goes_with_its_job() {
+        let files = tempfile::tempdir().expect("a directory");
+        // Nobody listens there.
+        let config = RunnerConfig {
+            url: "http://127.0.0.1:9".to_owned(),
+            ..RunnerConfig::default()
+        };
+        let begin = |id| Record::begin(files.path(), &config, id, &Secret::new("word"));
+        let (record, _log) = begin(7).expect("begins");
+        record.end(&Outcome::Success);
+        let names = || fs::read_dir(files.path().join(DIRECTORY)).expect("there");
+        for entry in names() {
+            let mode = entry.expect("one").metadata().expect("there").permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600);
+        }
+        assert_eq!(names().count(), 2);
+        assert!(!report(files.path()), "it is for the next one");
+        assert_eq!(names().count(), 2);
+        drop(record);
+        assert_eq!(names().count(), 0);
+        assert!(report(files.path()));
+    }
+}
