@@ -103,10 +103,39 @@ impl fmt::Display for Outcome {
 pub struct InputError(pub String);
 
 impl InputError {
-    /// An error with this message.
+    /// An error with this message, on one line whatever it quotes, and without the middle where it quotes much.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self(on_one_line(&message.into()))
     }
+}
+
+/// How many characters of a message's begin and of its end are kept.
+const BEGIN: usize = 1000;
+const END: usize = 600;
+
+/// A text with its middle left out where it is long, and with what would lead a terminal or a log astray written as
+/// an escape: control characters, and those that turn the direction of what follows.
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
+    let misleads = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut whole = String::new();
+    for c in text.chars() {
+        if misleads(c) {
+            whole.extend(c.escape_debug());
+        } else {
+            whole.push(c);
+        }
+    }
+    let count = whole.chars().count();
+    if count <= BEGIN + END {
+        return whole;
+    }
+    let begin: String = whole.chars().take(BEGIN).collect();
+    let end: String = whole.chars().skip(count - END).collect();
+    format!("{begin} … {end}")
 }
 
 impl fmt::Display for InputError {
@@ -116,3 +145,21 @@ impl fmt::Display for InputError {
 }
 
 impl std::error::Error for InputError {}
+
+#[cfg(test)]
+mod tests {
+    use super::InputError;
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let error = InputError::new("`a\n\u{1b}[2J\u{202e}b` is wrong: it's \"grün\"");
+        assert_eq!(
+            error.to_string(),
+            "`a\\n\\u{1b}[2J\\u{202e}b` is wrong: it's \"grün\""
+        );
+        let error = InputError::new(format!("`{}` is wrong; do this", "ä".repeat(100_000)));
+        let error = error.to_string();
+        assert!(error.starts_with("`ää") && error.ends_with("ä` is wrong; do this"));
+        assert_eq!(error.chars().count(), 1603);
+    }
+}

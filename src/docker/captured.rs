@@ -17,38 +17,46 @@ const END: usize = 64 << 10;
 /// What a client printed, and how it ended.
 pub(super) struct Captured {
     pub status: ExitStatus,
-    /// To stdout; nothing where it was more than [`LONGEST`]. The client is killed then.
-    pub printed: Option<Vec<u8>>,
+    /// To stdout.
+    pub printed: Vec<u8>,
     /// The end of what it printed to stderr.
     pub complaints: Vec<u8>,
 }
 
-/// Runs a client to its end, or until `cancel` ends it.
-pub(super) fn run(process: &Expression, cancel: &Cancel) -> io::Result<Captured> {
+/// Runs a client to its end, or until `cancel` ends it. One that prints more than [`LONGEST`] is killed, and nothing of
+/// it returned.
+pub(super) fn run(process: &Expression, cancel: &Cancel) -> io::Result<Option<Captured>> {
     let (complaints, stderr) = io::pipe()?;
     // The expression goes at once, and with it our hold of the pipe's other end.
     let process = Arc::new(process.stderr_file(stderr).reader()?);
     let killed = process.clone();
     // Failing to kill what has ended by itself is no failure.
     let _guard = cancel.on_trigger(move || drop(killed.kill()));
-    thread::scope(|scope| {
-        let complaints = scope.spawn(move || end_of(complaints));
-        let mut printed = Vec::new();
-        let read = (&*process)
-            .take(LONGEST as u64 + 1)
-            .read_to_end(&mut printed);
-        let fits = printed.len() <= LONGEST;
-        if !fits || read.is_err() {
-            drop(process.kill());
-        }
-        let complaints = complaints.join();
-        read?;
-        Ok(Captured {
-            status: ended(&process)?,
-            printed: fits.then_some(printed),
-            complaints: complaints.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-        })
-    })
+    // By itself: what a killed client leaves running may hold it open until we let go of the other pipe.
+    let complaints = thread::spawn(move || end_of(complaints));
+    let mut printed = Vec::new();
+    let read = (&*process)
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut printed);
+    let fits = printed.len() <= LONGEST;
+    if !fits || read.is_err() {
+        drop(process.kill());
+        // To the end, where the client is waited for; a child of its own that goes on is left alone.
+        drop(io::copy(
+            &mut (&*process).take(LONGEST as u64),
+            &mut io::sink(),
+        ));
+    }
+    read?;
+    if !fits {
+        return Ok(None);
+    }
+    let complaints = complaints.join();
+    Ok(Some(Captured {
+        status: ended(&process)?,
+        printed,
+        complaints: complaints.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+    }))
 }
 
 /// Runs a client to its end and returns the end of what it printed, both streams.
@@ -96,25 +104,32 @@ mod tests {
     #[test]
     fn both_streams_and_the_status_come() {
         let captured = run(&shell("echo out; echo err >&2; exit 7"), &Cancel::new());
-        let captured = captured.expect("ran");
-        assert_eq!(captured.printed.as_deref(), Some(&b"out\n"[..]));
+        let captured = captured.expect("ran").expect("short");
+        assert_eq!(captured.printed, b"out\n");
         assert_eq!(captured.complaints, b"err\n");
         assert_eq!(captured.status.code(), Some(7));
     }
 
     #[test]
     fn what_never_ends_is_ended() {
-        let captured = run(&shell("exec yes"), &Cancel::new()).expect("ran");
-        assert_eq!(captured.printed, None);
+        for endless in ["exec yes", "yes & exec sleep 1000"] {
+            let captured = run(&shell(endless), &Cancel::new()).expect("ran");
+            assert!(captured.is_none());
+        }
         let most = format!("yes | head -c {LONGEST}");
         let captured = run(&shell(&most), &Cancel::new()).expect("ran");
-        assert_eq!(captured.printed.map(|bytes| bytes.len()), Some(LONGEST));
+        assert_eq!(
+            captured.map(|captured| captured.printed.len()),
+            Some(LONGEST)
+        );
     }
 
     #[test]
     fn of_complaints_and_logs_the_end_is_kept() {
         let lines = "seq 1 100000; echo last";
-        let captured = run(&shell(&format!("{{ {lines}; }} >&2")), &Cancel::new()).expect("ran");
+        let captured = run(&shell(&format!("{{ {lines}; }} >&2")), &Cancel::new())
+            .expect("ran")
+            .expect("short");
         let (_, log) = end(&shell(lines)).expect("ran");
         for kept in [captured.complaints, log] {
             assert_eq!(kept.len(), END);

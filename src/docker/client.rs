@@ -108,26 +108,26 @@ impl Docker {
         if cancel.reason().is_some() {
             return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
         }
-        let Captured {
+        let Some(Captured {
             status,
             printed,
             complaints,
-        } = captured;
-        match printed {
-            Some(printed) if status.success() => Ok(text(&printed)),
-            Some(_) => Err(DockerError::from_stderr(
+        }) = captured
+        else {
+            let message = format!(
+                "docker printed more than {} MB, which is no answer",
+                captured::LONGEST >> 20
+            );
+            return Err(self.failed(command, Kind::Other, message));
+        };
+        if !status.success() {
+            return Err(DockerError::from_stderr(
                 self.line(command),
                 status.code(),
                 &complaints,
-            )),
-            None => {
-                let message = format!(
-                    "docker printed more than {} MB, which is no answer",
-                    captured::LONGEST >> 20
-                );
-                Err(self.failed(command, Kind::Other, message))
-            }
+            ));
         }
+        Ok(text(&printed))
     }
 
     /// Runs a command to its end and returns what it printed, to stdout and to stderr, or the end of it where that is
@@ -206,6 +206,10 @@ impl Docker {
                     // Mode 0600 is tempfile's own.
                     let mut file = NamedTempFile::with_prefix_in("alloy-runner-", &self.files)?;
                     for (name, value) in secrets {
+                        // Each line of its own would be a variable, or the name of one of ours.
+                        if value.expose().contains(['\n', '\r']) {
+                            return Err(io::Error::other(format!("{name} has several lines")));
+                        }
                         writeln!(file, "{name}={}", value.expose())?;
                     }
                     file.flush()?;

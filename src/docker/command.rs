@@ -63,7 +63,9 @@ const CLIENT_PREFIXES: &[&str] = &[
 pub fn client_reads(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     CLIENT_NAMES.contains(&upper.as_str())
-        || upper.ends_with("_PROXY")
+        || upper
+            .strip_suffix("_PROXY")
+            .is_some_and(|scheme| !scheme.contains('_'))
         || CLIENT_PREFIXES
             .iter()
             .any(|prefix| upper.starts_with(prefix))
@@ -527,7 +529,13 @@ mod tests {
         ] {
             assert!(!client_reads(name) && may_lead_client(name), "{name}");
         }
-        for name in ["CI", "DB_PASSWORD", "MY_DOCKER_HOST"] {
+        // The last one is how a secret travels that may not be called `https_proxy`.
+        for name in [
+            "CI",
+            "DB_PASSWORD",
+            "MY_DOCKER_HOST",
+            "ALLOY_VARIABLE_https_proxy",
+        ] {
             assert!(!client_reads(name) && !may_lead_client(name), "{name}");
         }
     }

@@ -5,9 +5,6 @@ use std::fmt;
 /// The registry of images whose name has none.
 pub const DOCKER_HUB: &str = "docker.io";
 
-/// How many characters of a wrong name an error shows.
-const SHOWN: usize = 300;
-
 /// An image's name, checked. `Display` prints it with `:latest` where it has neither tag nor digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -66,16 +63,8 @@ impl Reference {
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
-            // Longer than any name is, and in no log a line of its own.
-            let shown: String = text.chars().take(SHOWN).collect();
-            let shown = shown.escape_debug();
-            let more = if text.chars().nth(SHOWN).is_some() {
-                "…"
-            } else {
-                ""
-            };
             format!(
-                "`{shown}{more}` is no image name (like `ruby`, `ruby:2.1` or `my.registry.tld:5000/group/image:tag`)"
+                "`{text}` is no image name (like `ruby`, `ruby:2.1` or `my.registry.tld:5000/group/image:tag`)"
             )
         };
         let (rest, digest) = text

@@ -9,7 +9,7 @@ use crate::cancel::{Cancel, Reason};
 use crate::docker::DockerCommand;
 use crate::docker::session::{Session, Status};
 use crate::logging::carried;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, on_one_line};
 use crate::plan::Stage;
 
 /// What is asked about a build container that ended.
@@ -157,7 +157,8 @@ impl Run<'_> {
         let error = words.next().unwrap_or_default().trim();
         match (status, code) {
             ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
-                "the build container could not be started ({code}): {error}"
+                "the build container could not be started ({code}): {}",
+                on_one_line(error)
             ))),
             ("exited", Some(0)) if client.0 == Some(0) => Ok(Outcome::Success),
             ("exited", Some(0)) => Err(system_failure(
@@ -175,7 +176,8 @@ impl Run<'_> {
                 "the attachment to the build container was lost while its script ran",
             )),
             _ => Err(system_failure(format!(
-                "the build container could not be started: {state}"
+                "the build container could not be started: {}",
+                on_one_line(&state)
             ))),
         }
     }

@@ -20,8 +20,8 @@ pub struct Form<R> {
 /// A form with one field, `file`.
 pub fn form(file_name: &str, contents: impl Read) -> Form<impl Read> {
     let boundary = Uuid::new_v4().simple();
-    // As browsers do it (HTML, "multipart/form-data").
-    let file_name = file_name.replace('"', "%22").replace(['\r', '\n'], "_");
+    // As browsers do it (HTML, "multipart/form-data"), and nothing in it that any reader of headers could stumble over.
+    let file_name = file_name.replace('"', "%22").replace(char::is_control, "_");
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
          Content-Type: application/zip\r\n\r\n"

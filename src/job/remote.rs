@@ -29,6 +29,9 @@ impl Remote {
         if address.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong("has spaces or control characters"));
         }
+        if !address.contains("://") {
+            return Err(wrong("is no address like https://host/group/project.git"));
+        }
         let mut url = gix::url::parse(address)
             .map_err(|_| wrong("is no address like https://host/group/project.git"))?;
         let known = matches!(

@@ -292,12 +292,16 @@ fn is_for_helper(variable: &Variable) -> bool {
     switch || (variable.public && shown)
 }
 
-/// A secret whose name leads the docker client and whose value has several lines fits neither into the
-/// client's environment nor into an `--env-file`: it travels under another name.
+/// The longest line of an `--env-file` that docker reads is one of 64 KiB.
+const LONGEST_LINE: usize = 63 * 1024;
+
+/// A secret whose name leads the docker client and whose value has several lines, or a very long one, fits neither
+/// into the client's environment nor into an `--env-file`: it travels under another name.
 fn must_rename(variable: &Variable) -> bool {
     !variable.public
         && may_lead_client(&variable.name)
-        && variable.value.expose().contains(['\n', '\r'])
+        && (variable.value.expose().contains(['\n', '\r'])
+            || variable.value.expose().len() > LONGEST_LINE)
 }
 
 /// Variables that travel under another name, and that name.

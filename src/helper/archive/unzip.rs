@@ -21,6 +21,9 @@ use super::{Stat, inside};
 /// The longest target of a link.
 const LINK: u64 = 4096;
 
+/// The longest directory, in bytes: some 500,000 files. All of it is in memory, eight times as long.
+const DIRECTORY: u64 = 64 << 20;
+
 /// What an entry is, by its own word.
 struct Known {
     index: usize,
@@ -41,7 +44,10 @@ enum Kind {
 /// # Errors
 /// If it is no archive, damaged or refused, or something cannot be written.
 pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> {
-    let archive = ZipArchive::new(At::new(file)).context("it is not a zip file, or damaged")?;
+    let at = At::new(file);
+    let opening = at.opening.clone();
+    let archive = ZipArchive::new(at).context("it is not a zip file, or damaged")?;
+    opening.store(false, Ordering::Relaxed);
     let known = inspect(&mut archive.clone(), directory, limit)?;
     let target = Target::open(directory, limit)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -220,22 +226,36 @@ fn owner(entry: &Entry) -> (u32, u32) {
 #[derive(Clone)]
 struct At {
     file: Arc<File>,
-    at: u64,
+    place: u64,
+    /// While this is so, only [`DIRECTORY`] bytes may be read.
+    opening: Arc<AtomicBool>,
+    read: u64,
 }
 
 impl At {
     fn new(file: File) -> Self {
         Self {
             file: Arc::new(file),
-            at: 0,
+            place: 0,
+            opening: Arc::new(AtomicBool::new(true)),
+            read: 0,
         }
     }
 }
 
 impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(buffer, self.at)?;
-        self.at += length as u64;
+        let length = self.file.read_at(buffer, self.place)?;
+        self.place += length as u64;
+        if self.opening.load(Ordering::Relaxed) {
+            self.read += length as u64;
+            if self.read > DIRECTORY {
+                return Err(io::Error::other(format!(
+                    "its directory is longer than {} MB",
+                    DIRECTORY >> 20
+                )));
+            }
+        }
         Ok(length)
     }
 }
@@ -244,10 +264,10 @@ impl Seek for At {
     fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
         let moved = match to {
             io::SeekFrom::Start(at) => Some(at),
-            io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            io::SeekFrom::Current(by) => self.place.checked_add_signed(by),
             io::SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
         };
-        self.at = moved.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at)
+        self.place = moved.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.place)
     }
 }

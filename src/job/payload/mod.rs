@@ -1,5 +1,6 @@
 //! A job as a coordinator hands it out (coordinator-api, "A job as AlloyCI sends it"; GitLab's is a superset).
 
+mod sources;
 mod value;
 
 use std::fmt;
@@ -12,14 +13,15 @@ use super::checkout::project_path;
 use super::files::{Artifacts, Cache, Coordinator, Dependency};
 use super::remote::Remote;
 use super::variables::Variable;
-use super::{
-    Credential, ImageForm, ImageSpec, ImageTable, Job, OneOrMany, Origin, Project, Sources,
-};
+use super::{Credential, ImageForm, ImageSpec, ImageTable, Job, OneOrMany, Project};
 use crate::outcome::InputError;
 use crate::secret::Secret;
 
 /// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
 const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
+
+/// How much all secrets of a job may be, in bytes.
+const MOST_SECRETS: usize = 1 << 20;
 
 /// What was handed out. The coordinator takes the job for running from then on, so whoever cannot run it has
 /// to report that.
@@ -44,7 +46,7 @@ pub fn read(body: &[u8], api: &str) -> Option<HandOut> {
         Err(error) => Err(InputError::new(format!(
             "what the coordinator sent of the job cannot be read: {error}"
         ))),
-        Ok(()) => parse(body, api).map(Box::new),
+        Ok(()) => parse(body, api).and_then(maskable).map(Box::new),
     };
     Some(HandOut { id, token, job })
 }
@@ -91,15 +93,21 @@ struct Payload {
     allow_git_fetch: Option<bool>,
     #[serde(default)]
     job_info: JobInfo,
-    git_info: GitInfo,
+    git_info: sources::GitInfo,
     runner_info: Option<RunnerInfo>,
+    #[serde(default, deserialize_with = "value::list")]
     variables: Option<Vec<PayloadVariable>>,
     steps: Vec<Step>,
     image: Option<PayloadImage>,
+    #[serde(default, deserialize_with = "value::list")]
     services: Option<Vec<PayloadImage>>,
+    #[serde(default, deserialize_with = "value::list")]
     artifacts: Option<Vec<Option<Artifacts>>>,
+    #[serde(default, deserialize_with = "value::list")]
     cache: Option<Vec<Option<Cache>>>,
+    #[serde(default, deserialize_with = "value::list")]
     dependencies: Option<Vec<PayloadDependency>>,
+    #[serde(default, deserialize_with = "value::list")]
     credentials: Option<Vec<PayloadCredential>>,
 }
 
@@ -109,17 +117,6 @@ struct JobInfo {
     name: Option<String>,
     stage: Option<String>,
     project_id: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct GitInfo {
-    repo_url: String,
-    r#ref: String,
-    sha: String,
-    before_sha: Option<String>,
-    ref_type: Option<String>,
-    depth: Option<u32>,
-    refspecs: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +181,20 @@ struct PayloadCredential {
     password: String,
 }
 
+/// Makes sure that its secrets can be looked for in all that it prints: that takes up to 160 times their length in
+/// memory. More than this no container can be given anyway.
+fn maskable(job: Job) -> Result<Job, InputError> {
+    let secrets = job.every_secret();
+    let size: usize = secrets.iter().map(|secret| secret.expose().len()).sum();
+    if size > MOST_SECRETS {
+        return Err(InputError::new(format!(
+            "the secrets of the job are {size} bytes, and no more than {MOST_SECRETS} fit: put long ones into files that \
+             the job fetches"
+        )));
+    }
+    Ok(job)
+}
+
 fn parse(body: &[u8], api: &str) -> Result<Job, InputError> {
     let mut input = serde_json::Deserializer::from_slice(body);
     let payload: Payload = serde_path_to_error::deserialize(&mut input).map_err(|error| {
@@ -241,7 +252,7 @@ impl Payload {
                 namespace,
                 name,
             },
-            sources: sources(self.git_info, remote)?,
+            sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
             services: self
                 .services
@@ -278,56 +289,6 @@ impl Payload {
 /// A time limit; 0 is none.
 fn seconds(number: Option<u64>) -> Option<Duration> {
     number.filter(|number| *number > 0).map(Duration::from_secs)
-}
-
-/// The commit, and what its branch or tag is called: AlloyCI sends full refs, `owner:branch` for a fork's
-/// pull request, and `branch` for the type of all; GitLab sends short names.
-fn sources(info: GitInfo, remote: Remote) -> Result<Sources, InputError> {
-    let good =
-        |sha: &str| [40, 64].contains(&sha.len()) && sha.chars().all(|c| c.is_ascii_hexdigit());
-    if !good(&info.sha) {
-        return Err(InputError::new(format!(
-            "`{}` is no commit id",
-            info.sha.escape_debug()
-        )));
-    }
-    let (ref_name, tag) = match info.r#ref.split_once("refs/") {
-        Some(("", rest)) => match rest.split_once('/') {
-            Some(("heads", name)) => (name.to_owned(), false),
-            Some(("tags", name)) => (name.to_owned(), true),
-            _ => (info.r#ref, false),
-        },
-        _ => (info.r#ref, info.ref_type.as_deref() == Some("tag")),
-    };
-    if ref_name.chars().any(char::is_control) {
-        return Err(InputError::new("the ref has control characters"));
-    }
-    let refspecs = info.refspecs.unwrap_or_default().into_iter();
-    Ok(Sources {
-        origin: Origin::Remote {
-            remote,
-            refspecs: refspecs.filter(|spec| is_refspec(spec)).collect(),
-        },
-        sha: info.sha.to_ascii_lowercase(),
-        before_sha: info.before_sha.filter(|sha| good(sha)),
-        ref_name,
-        tag,
-        depth: info.depth.unwrap_or(0),
-    })
-}
-
-/// `+refs/…:refs/…`, and nothing that git could take for something else.
-fn is_refspec(spec: &str) -> bool {
-    let good = |name: &str| {
-        name.starts_with("refs/")
-            && !name.contains("..")
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/._-*".contains(c))
-    };
-    let spec = spec.strip_prefix('+').unwrap_or(spec);
-    spec.split_once(':')
-        .map_or_else(|| good(spec), |(from, to)| good(from) && good(to))
 }
 
 fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {

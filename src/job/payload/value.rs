@@ -1,9 +1,10 @@
-//! The value of a variable, whatever JSON it is.
+//! The value of a variable, whatever JSON it is, and lists that are no longer than anybody means them.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// What a variable is without one.
 #[allow(
@@ -60,4 +61,40 @@ pub(super) fn text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>
         }
     }
     input.deserialize_any(Text)
+}
+
+/// The longest list: of what it has a few letters for in JSON, each element takes hundreds of bytes in memory.
+const MOST: usize = 10_000;
+
+/// A list, or `null` for none.
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    input: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    struct List<T>(Vec<T>);
+    struct Elements<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+        type Value = List<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = list.next_element()? {
+                if elements.len() == MOST {
+                    let what = format!("a list of more than {MOST} elements");
+                    return Err(serde::de::Error::custom(what));
+                }
+                elements.push(element);
+            }
+            Ok(List(elements))
+        }
+    }
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+        fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+            input.deserialize_seq(Elements(PhantomData))
+        }
+    }
+    Ok(Option::<List<T>>::deserialize(input)?.map(|List(elements)| elements))
 }

@@ -1,0 +1,73 @@
+//! What a payload says of the sources.
+
+use serde::Deserialize;
+
+use super::value;
+use crate::job::remote::Remote;
+use crate::job::{Origin, Sources};
+use crate::outcome::InputError;
+
+/// `git_info`.
+#[derive(Deserialize)]
+pub(super) struct GitInfo {
+    pub repo_url: String,
+    r#ref: String,
+    sha: String,
+    before_sha: Option<String>,
+    ref_type: Option<String>,
+    depth: Option<u32>,
+    #[serde(default, deserialize_with = "value::list")]
+    refspecs: Option<Vec<String>>,
+}
+
+impl GitInfo {
+    /// The commit, and what its branch or tag is called: AlloyCI sends full refs, `owner:branch` for a fork's
+    /// pull request, and `branch` for the type of all; GitLab sends short names.
+    pub fn read(self, remote: Remote) -> Result<Sources, InputError> {
+        let good =
+            |sha: &str| [40, 64].contains(&sha.len()) && sha.chars().all(|c| c.is_ascii_hexdigit());
+        if !good(&self.sha) {
+            return Err(InputError::new(format!(
+                "`{}` is no commit id",
+                self.sha.escape_debug()
+            )));
+        }
+        let (ref_name, tag) = match self.r#ref.split_once("refs/") {
+            Some(("", rest)) => match rest.split_once('/') {
+                Some(("heads", name)) => (name.to_owned(), false),
+                Some(("tags", name)) => (name.to_owned(), true),
+                _ => (self.r#ref, false),
+            },
+            _ => (self.r#ref, self.ref_type.as_deref() == Some("tag")),
+        };
+        if ref_name.chars().any(char::is_control) {
+            return Err(InputError::new("the ref has control characters"));
+        }
+        let refspecs = self.refspecs.unwrap_or_default().into_iter();
+        Ok(Sources {
+            origin: Origin::Remote {
+                remote,
+                refspecs: refspecs.filter(|spec| is_refspec(spec)).collect(),
+            },
+            sha: self.sha.to_ascii_lowercase(),
+            before_sha: self.before_sha.filter(|sha| good(sha)),
+            ref_name,
+            tag,
+            depth: self.depth.unwrap_or(0),
+        })
+    }
+}
+
+/// `+refs/…:refs/…`, and nothing that git could take for something else.
+fn is_refspec(spec: &str) -> bool {
+    let good = |name: &str| {
+        name.starts_with("refs/")
+            && !name.contains("..")
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "/._-*".contains(c))
+    };
+    let spec = spec.strip_prefix('+').unwrap_or(spec);
+    spec.split_once(':')
+        .map_or_else(|| good(spec), |(from, to)| good(from) && good(to))
+}

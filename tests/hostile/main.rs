@@ -1,0 +1,18 @@
+//! What others wrote, meant badly or broken on the way: jobs against the host, and payloads, files, archives and
+//! answers that are not what they should be.
+//!
+//! `HOSTILE_TIMES=50 scripts/test --test hostile` tries fifty times as many. What fails says its seed, and with
+//! `HOSTILE_SEED` it fails again. What was found is a test by its own name, here or beside the code.
+
+mod answers;
+mod archives;
+mod commands;
+mod docker_line;
+mod memory;
+mod payloads;
+mod recorded;
+mod scripts;
+#[path = "../support/mod.rs"]
+mod support;
+mod tries;
+mod words;
