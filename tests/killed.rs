@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Heard, Kind, gateway};
 use support::deaf::Deaf;
 use support::http::Response;
-use support::soak::{assert_nothing_of_processes, names};
+use support::soak::{assert_nothing_of_processes, clients, names};
 use support::{
     BUSYBOX, Project, REDIS, Running, docker, eventually, fake_docker, path_with, read_until, run,
 };
@@ -140,26 +140,12 @@ impl Scene {
         let locks = names(&state.join("locks"));
         assert!(locks.iter().all(|name| name == "helper-image"), "{locks:?}");
         assert_eq!(names(&self.temporary), [].into());
-        let mark = format!("TMPDIR={}", state.join("files").display());
-        let clients = environments()
-            .into_iter()
-            .filter(|text| text.contains(&mark));
-        let uuid = living.first().expect("one");
+        let clients = clients(&state);
         assert!(
-            clients.into_iter().all(|text| text.contains(uuid)),
-            "a client of the dead lives"
+            clients.iter().all(|(_, uuid)| living.contains(uuid)),
+            "a client of the dead lives: {clients:?}"
         );
     }
-}
-
-/// The environments of all processes that we may read.
-fn environments() -> Vec<String> {
-    let processes = fs::read_dir("/proc").expect("there").flatten();
-    let read = |entry: fs::DirEntry| fs::read(entry.path().join("environ")).ok();
-    processes
-        .filter_map(read)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .collect()
 }
 
 /// Whether there is a file with this text below a directory.
@@ -324,11 +310,13 @@ fn in_the_cleanup() {
     let path = path_with(&fake_docker());
     let victim = scene.victim(&[], &[("PATH", &path), ("DOCKER_FAKE", "rm --force=hang")]);
     scene.coordinator.wait_for_end(&[scene.victim_job]);
+    let arguments = |id: &String| fs::read_to_string(format!("/proc/{id}/cmdline"));
+    let removes = |text: String| text.contains("rm\0--force") || text.contains("sleep");
     eventually(Duration::from_mins(1), "it cleans up", || {
-        environments().iter().any(|text| {
-            text.contains("DOCKER_FAKE=rm --force=hang")
-                && text.contains(&scene.state().display().to_string())
-        })
+        let clients = clients(&scene.state());
+        clients
+            .iter()
+            .any(|(id, _)| arguments(id).is_ok_and(removes))
     });
     scene.kill(victim);
     let heard = scene.clean_up(Next::Job);

@@ -7,7 +7,7 @@ use super::Globals;
 use crate::config::DockerConfig;
 use crate::runner::prune::{Wanted, prune};
 
-/// Remove what runners that no longer run have left on the engine
+/// Remove what runners that no longer run have left on the engine, and helper images of builds that are gone
 #[derive(Args)]
 #[command(after_help = "Examples:
   alloy-runner prune             what runners of this host left that were killed
@@ -16,7 +16,7 @@ pub(super) struct Prune {
     /// The cache volumes too
     #[arg(long)]
     caches: bool,
-    /// What runners of other hosts and shells left too, living or not
+    /// What runners of other hosts and shells left or use too, living or not
     #[arg(long)]
     foreign: bool,
     #[command(flatten)]

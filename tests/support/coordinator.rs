@@ -239,6 +239,11 @@ impl Coordinator {
         self.lock().heard.get(&id).cloned().unwrap_or_default()
     }
 
+    /// Whether somebody has got the job.
+    pub fn is_handed_out(&self, id: u64) -> bool {
+        self.lock().heard.contains_key(&id)
+    }
+
     /// Waits until the log by patches holds a text.
     pub fn wait_for_text(&self, id: u64, text: &str) {
         let holds = |state: &State| {

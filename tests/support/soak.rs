@@ -104,6 +104,24 @@ pub fn names(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// The docker clients of all runners with this state directory, and whose they are.
+pub fn clients(state: &Path) -> Vec<(String, String)> {
+    let mark = format!("TMPDIR={}/", state.join("files").display());
+    let processes = fs::read_dir("/proc").expect("there").flatten();
+    let client = |entry: fs::DirEntry| {
+        let environment = fs::read(entry.path().join("environ")).ok()?;
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        let uuid = environment
+            .split('\0')
+            .find_map(|variable| variable.strip_prefix(&mark))?;
+        Some((
+            entry.file_name().to_string_lossy().into_owned(),
+            uuid.to_owned(),
+        ))
+    };
+    processes.filter_map(client).collect()
+}
+
 fn list(path: &Path, taken: &mut Taken) {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return;
