@@ -1,12 +1,14 @@
 //! An engine of a test's own beside the first one; see `scripts/second-engine`.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{RUNNER, Ran, run};
+use super::{RUNNER, Ran, eventually, run};
 
 /// A running engine. It ends with this value, and also with this thread.
 pub struct SecondEngine {
@@ -20,6 +22,11 @@ pub struct SecondEngine {
 impl SecondEngine {
     /// Starts one that has these images and the tests' helper image, and finds the directories `hidden` empty.
     pub fn start(hidden: &[&Path], images: &[&str]) -> Self {
+        Self::start_with(&[], hidden, images)
+    }
+
+    /// As [`SecondEngine::start`], with variables for the script: `ENGINE_DISK`, `ENGINE_OPTIONS`.
+    pub fn start_with(variables: &[(&str, &str)], hidden: &[&Path], images: &[&str]) -> Self {
         let directory = TempDir::with_prefix("alloy-engine-")
             .expect("a directory")
             .keep();
@@ -28,6 +35,7 @@ impl SecondEngine {
         // A test that is killed must not leave it running.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]).arg(script);
+        command.envs(variables.iter().copied());
         command.arg(&directory).args(hidden).arg("--");
         let mut script = command
             .args(images)
@@ -61,6 +69,45 @@ impl SecondEngine {
     /// The certificates for its port.
     pub fn certificates(&self) -> String {
         self.directory.join("client").display().to_string()
+    }
+
+    /// Sends a signal to the engine itself, by its name. What it has started lives on.
+    pub fn signal(&self, name: &str) {
+        let ran = run(Command::new("kill").args([&format!("-{name}"), &self.process()]));
+        assert_eq!(ran.status, Some(0), "{ran}");
+    }
+
+    /// Ends the engine by a signal. It stays away until [`SecondEngine::come_back`].
+    pub fn go_away(&self, name: &str) {
+        let process = format!("/proc/{}", self.process());
+        fs::write(self.directory.join("down"), "").expect("written");
+        self.signal(name);
+        eventually(Duration::from_mins(1), "the engine ends", || {
+            !Path::new(&process).exists()
+        });
+    }
+
+    /// What an operator's cron does.
+    pub fn prune(&self) {
+        self.docker(&["system", "prune", "--all", "--force", "--volumes"]);
+    }
+
+    pub fn come_back(&self) {
+        fs::remove_file(self.directory.join("down")).expect("removed");
+        eventually(Duration::from_mins(1), "the engine answers", || {
+            self.docker(&["version"]).status == Some(0)
+        });
+    }
+
+    /// The process id of the engine itself, in whose network its registry would be.
+    pub fn process(&self) -> String {
+        let root = format!("dockerd --data-root {}/data ", self.directory.display());
+        let ran = run(Command::new("pgrep").args(["--full", &root]));
+        let mut lines = ran.stdout.lines();
+        let (Some(process), None) = (lines.next(), lines.next()) else {
+            panic!("one engine: {ran}");
+        };
+        process.to_owned()
     }
 
     pub fn docker(&self, arguments: &[&str]) -> Ran {
