@@ -113,6 +113,41 @@ impl Cancel {
         }
     }
 
+    /// A handle of its own that is triggered when this one has been for `grace`: for what should rather come to its
+    /// end by itself.
+    #[must_use]
+    pub fn late(&self, grace: Duration) -> CancelScope {
+        let child = Cancel::new();
+        let forward = child.clone();
+        let parent = self.clone();
+        let guard = self.on_trigger(move || {
+            if let Some(reason) = parent.reason() {
+                let late = forward.clone();
+                std::thread::spawn(move || {
+                    if !late.is_over_within(grace) {
+                        late.trigger(reason);
+                    }
+                });
+            }
+        });
+        CancelScope {
+            cancel: child,
+            _parent: guard,
+            timer: None,
+        }
+    }
+
+    /// Waits until this is triggered or [finished](Self::finish), for at most this long, and returns whether it is.
+    #[must_use]
+    pub fn is_over_within(&self, limit: Duration) -> bool {
+        let waiting = |state: &mut State| state.reason.is_none() && !state.done;
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(self.0.lock(), limit, waiting);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// Waits this long, or until this is triggered, and returns why it was.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> Option<Reason> {
@@ -238,6 +273,22 @@ mod tests {
         assert_eq!(limited.wait(Duration::from_millis(50)), None);
         parent.trigger(Reason::Canceled);
         assert_eq!(limited.reason(), Some(Reason::Canceled));
+    }
+
+    #[test]
+    fn a_late_one_has_its_grace_and_one_that_is_over_is_left_alone() {
+        let parent = Cancel::new();
+        let (late, over) = (
+            parent.late(Duration::from_millis(30)),
+            parent.late(Duration::from_millis(10)),
+        );
+        parent.trigger(Reason::Stopped);
+        over.finish();
+        assert_eq!(late.reason(), None);
+        assert!(late.is_over_within(Duration::from_secs(5)));
+        assert_eq!(late.reason(), Some(Reason::Stopped));
+        assert_eq!(over.reason(), None);
+        assert!(!Cancel::new().is_over_within(Duration::from_millis(5)));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl HelperImage {
                 image.process.clone_from(&process.label);
                 image.by_hand = true;
                 let docker = docker.with_files_in(&process.files);
-                let _lock = state.exclusive("helper-image")?;
+                let _lock = state.exclusive("helper-image", &cancel)?;
                 let built = build_helper_image(&docker, &image, &cancel);
                 if let Some(status) = signals.status() {
                     return Ok(status);

@@ -21,7 +21,8 @@ pub struct DockerCommand {
     file_at: usize,
 }
 
-/// Names that the docker client (or the loader, or its libraries) reads from its environment.
+/// Names that the docker client (or the loader, or its libraries) reads from its environment. What is called docker may
+/// be a shell's or another interpreter's script, too, or podman.
 const CLIENT_NAMES: &[&str] = &[
     "PATH",
     "HOME",
@@ -39,6 +40,16 @@ const CLIENT_NAMES: &[&str] = &[
     "LOCALDOMAIN",
     "RES_OPTIONS",
     "ALL_PROXY",
+    "TMP",
+    "TEMP",
+    "ENV",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "PS4",
+    "IFS",
+    "CDPATH",
+    "GLOBIGNORE",
+    "REGISTRY_AUTH_FILE",
 ];
 const CLIENT_PREFIXES: &[&str] = &[
     "DOCKER_",
@@ -55,6 +66,14 @@ const CLIENT_PREFIXES: &[&str] = &[
     "MALLOC_",
     "GLIBC_",
     "NSS_",
+    "BASH_",
+    "PYTHON",
+    "PERL",
+    "RUBY",
+    "CONTAINER_",
+    "CONTAINERS_",
+    "PODMAN_",
+    "STORAGE_",
 ];
 
 /// Whether the docker client's own behaviour may depend on the environment variable of this name. Those
@@ -242,6 +261,15 @@ impl DockerCommand {
         .option("--since", since)
         .option("--until", until)
         .option("--filter", Word::from("container=").then(container))
+    }
+
+    /// `docker events` of the containers of a name between two times: id, event and exit status, with tabs between.
+    pub fn history(container: impl Into<Word>, since: &str, until: &str) -> Self {
+        let format = "{{.Actor.ID}}\t{{.Action}}\t{{.Actor.Attributes.exitCode}}";
+        Self::new(&["events", "--format", format])
+            .option("--since", since)
+            .option("--until", until)
+            .option("--filter", Word::from("container=").then(container))
     }
 
     /// `docker logs`, the last lines only.
@@ -517,6 +545,7 @@ mod tests {
             "GODEBUG",
             "SSL_CERT_FILE",
             "HOME",
+            "BASH_ENV",
         ] {
             assert!(client_reads(name) && may_lead_client(name), "{name}");
         }

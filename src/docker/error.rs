@@ -9,6 +9,8 @@ pub enum Kind {
     NoClient,
     /// The client could not reach its engine.
     NoEngine,
+    /// The engine went away meanwhile, or the container in which it was to happen.
+    Gone,
     /// The image, container, network or volume does not exist, or may not be seen.
     NotFound,
     /// The registry knows nobody of this name and password.
@@ -60,7 +62,13 @@ impl DockerError {
     /// Whether no other command would fare better.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self.kind, Kind::NoClient | Kind::NoEngine | Kind::Canceled)
+        matches!(self.kind, Kind::NoClient | Kind::Canceled) || self.is_loss()
+    }
+
+    /// Whether the engine is not there, or not what it was: it may have been started again.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self.kind, Kind::NoEngine | Kind::Gone)
     }
 
     /// The message without docker's own preambles, for a log.
@@ -93,12 +101,15 @@ fn kind_of(stderr: &str) -> Kind {
         "server probably has client authentication",
     ]) {
         Kind::NoEngine
+    } else if is_cut_off(stderr) || is_unwell(stderr) || has(&["is not running"]) {
+        Kind::Gone
     } else if has(&["bind source path does not exist"]) {
         Kind::NoBindSource
     } else if has(&["is already in use by container", "already exists"]) {
         Kind::Conflict
     } else if has(&[
         "No such",
+        "is marked for removal",
         "pull access denied",
         "manifest unknown",
         "repository does not exist",
@@ -118,6 +129,24 @@ fn kind_of(stderr: &str) -> Kind {
     } else {
         Kind::Other
     }
+}
+
+/// Whether a client lost its engine in the middle of an answer. What the engine itself says of somebody else's
+/// connections, those to a registry for example, is another matter.
+fn is_cut_off(stderr: &str) -> bool {
+    !stderr.contains("Error response from daemon")
+        && (stderr.ends_with("EOF")
+            || ["connection reset by peer", "broken pipe", "unexpected EOF"]
+                .iter()
+                .any(|text| stderr.contains(text)))
+}
+
+/// Whether an engine lost what it starts containers with, or did not hear of it in time: it had been hanging.
+fn is_unwell(stderr: &str) -> bool {
+    let has = |text| stderr.contains(text);
+    has("transport is closing")
+        || has("failed to start io pipe copy")
+        || (has("context deadline exceeded") && (has("shim") || has("containerd")))
 }
 
 /// Whether what keeps an engine from answering is how its TLS is spoken to.
@@ -199,6 +228,23 @@ mod tests {
             (
                 "Error response from daemon: Get \"https://r/v2/\": dial tcp: i/o timeout",
                 Kind::Other,
+            ),
+            (
+                "time=\"2026-01-01T00:00:00Z\" level=error msg=\"error waiting for container: unexpected EOF\"",
+                Kind::Gone,
+            ),
+            (
+                "Error response from daemon: Get \"https://r/v2/\": unexpected EOF",
+                Kind::Other,
+            ),
+            (
+                "docker: Error response from daemon: failed to create shim task: failed to start io pipe copy: unable \
+                to copy pipes: containerd-shim: opening w/o fifo \"/x/init-stdout\" failed: context deadline exceeded",
+                Kind::Gone,
+            ),
+            (
+                "Error response from daemon: Container 0a061e3f9a38 is not running",
+                Kind::Gone,
             ),
         ] {
             let error = DockerError::from_stderr("docker x".into(), Some(1), stderr.as_bytes());

@@ -2,7 +2,7 @@
 //!
 //! [`command`] types what can be said and prints it, [`client`] is the only one that starts docker, `captured` reads
 //! its answers, [`session`] what it says meanwhile, [`clients`] finds those that a dead runner left, `terminal` lets
-//! somebody type,
+//! somebody type, `patience` knows engines that hang,
 //! [`error`] reads what comes back when it fails, [`reference`] knows how images are named, [`auth`],
 //! [`host_config`] and [`login`] who may read them, [`word`] and [`mount`] make the arguments. Nothing in here knows what a job is.
 
@@ -16,6 +16,7 @@ pub mod error;
 mod host_config;
 pub mod login;
 pub mod mount;
+mod patience;
 pub mod reference;
 pub mod session;
 mod terminal;

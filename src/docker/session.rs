@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use duct::ReaderHandle;
 use tempfile::NamedTempFile;
@@ -22,6 +23,9 @@ pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// What a client ends with that could not make or start a container, or the command in it.
 const NOT_STARTED: RangeInclusive<i32> = 125..=127;
+
+/// How long a client may take to end that nobody wants any more, when its standard input has ended.
+const ENOUGH: Duration = Duration::from_secs(10);
 
 /// How a command ended that ran in the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ impl Docker {
             docker: self.clone(),
             command: command.clone(),
             process: Arc::new(process),
-            feed,
+            feed: Some(feed),
             output: path,
             complaints: complaints.map(|pipe| std::thread::spawn(move || end_of(pipe))),
             _env_file: env_file,
@@ -146,7 +150,8 @@ pub struct Session {
     docker: Docker,
     command: DockerCommand,
     process: Arc<ReaderHandle>,
-    feed: PipeWriter,
+    /// Its standard input, until it is run.
+    feed: Option<PipeWriter>,
     /// Where its stdout goes, if not to whoever reads.
     output: Option<PathBuf>,
     /// What the client itself says, where that is no output: the end of it.
@@ -203,19 +208,22 @@ impl Session {
     }
 
     fn feed(
-        self,
+        mut self,
         stdin: impl Read + Send + 'static,
         output: Output,
         cancel: &Cancel,
         held: &Cancel,
     ) -> Result<Status, DockerError> {
-        let writer = copy_all(self.feed, stdin, held.clone());
+        let writer = self
+            .feed
+            .take()
+            .map(|feed| copy_all(feed, stdin, held.clone()));
         let status = self
             .docker
             .stream(&self.command, &self.process, output, cancel);
         held.finish();
-        drop(writer.join());
-        let Some(complaints) = self.complaints else {
+        drop(writer.map(JoinHandle::join));
+        let Some(complaints) = self.complaints.take() else {
             return status;
         };
         let complaints = complaints
@@ -247,6 +255,21 @@ impl Docker {
         let text = String::from_utf8_lossy(complaints);
         log::debug!("{line}: {}", text.trim_end());
         Ok(Status(code))
+    }
+}
+
+impl Drop for Session {
+    /// A client that is not wanted any more has made what it makes before anybody removes that: it is waited for.
+    fn drop(&mut self) {
+        if self.feed.take().is_some() {
+            let limit = Cancel::new().child(Some(ENOUGH));
+            let ended = self
+                .docker
+                .stream(&self.command, &self.process, &mut |_| Ok(()), &limit);
+            if let Err(error) = ended {
+                log::debug!("a client that is not wanted any more: {error}");
+            }
+        }
     }
 }
 

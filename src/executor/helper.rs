@@ -22,6 +22,15 @@ impl Run<'_> {
     /// Runs a stage in the helper, as often as it may be tried. Returns 0, or the status that asks for another
     /// helper: every other one is a failure, or a warning, as the stage has it.
     pub(super) fn helper_stage(&self, stage: &Stage, cancel: &Cancel) -> Result<i32, Stop> {
+        self.stage_of_helper(stage, cancel, false)
+    }
+
+    /// The same for the only stage of a helper, which ends with it.
+    pub(super) fn lone_helper_stage(&self, stage: &Stage) -> Result<i32, Stop> {
+        self.stage_of_helper(stage, self.cancel, true)
+    }
+
+    fn stage_of_helper(&self, stage: &Stage, cancel: &Cancel, alone: bool) -> Result<i32, Stop> {
         let limited = cancel.child(stage.timeout);
         let result = match &stage.exchange {
             Exchange::None => self.attempts(stage, &limited),
@@ -32,16 +41,25 @@ impl Run<'_> {
                 name,
             } => self.take_out(stage, root, &directory.join(name), &limited),
         };
+        let result = match result {
+            Ok(status) if ![0, NO_REPOSITORY, i32::from(REFUSED)].contains(&status) => {
+                let gone = self.helper_is_gone(status, alone);
+                gone.map_or(Ok(status), |error| Err(Stop::Docker(error)))
+            }
+            result => result,
+        };
         let name = words(stage.name);
         match (stage.failure, result) {
             (_, Ok(0)) => Ok(0),
+            (_, Err(stop)) if self.begins_again_after(&stop) => Err(stop),
             (Failure::System, Ok(NO_REPOSITORY)) => Ok(NO_REPOSITORY),
             (Failure::Refusable, Ok(status)) if status == i32::from(REFUSED) => Err(Stop::Outcome(
                 Outcome::BuildError(format!("{name} was refused")),
             )),
             (Failure::Warning, Ok(status)) => {
+                let cause = self.trouble.cause();
                 self.trace
-                    .warning(&format!("{name} failed with status {status}"))?;
+                    .warning(&format!("{name} failed with status {status}{cause}"))?;
                 Ok(0)
             }
             (Failure::Warning, Err(stop)) if cancel.reason().is_none() => {
@@ -52,7 +70,8 @@ impl Run<'_> {
                 Ok(0)
             }
             (_, Ok(status)) => Err(system_failure(format!(
-                "{name} failed with status {status}"
+                "{name} failed with status {status}{}",
+                self.trouble.cause()
             ))),
             (_, Err(stop)) => Err(stop),
         }
@@ -79,7 +98,7 @@ impl Run<'_> {
             } else {
                 self.docker.start(&command)?
             };
-            let status = alive(stage, self.send(stage, session, cancel)?)?;
+            let status = alive(stage, self.send(stage, session, cancel)?.status)?;
             if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
                 return Ok(status);
             }
@@ -140,7 +159,7 @@ impl Run<'_> {
             .map_err(|error| failed("write", partial.path(), &error))?;
         let command = self.bound(&stage.command);
         let session = self.docker.start_into(&command, (out, partial.path()))?;
-        let status = alive(stage, self.send(stage, session, cancel)?)?;
+        let status = alive(stage, self.send(stage, session, cancel)?.status)?;
         if status == 0 {
             put_in_place(partial, target).map_err(|error| failed("write", target, &error))?;
         }

@@ -15,7 +15,7 @@ use crate::plan::helper_image::{HelperImage, architecture};
 pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<(), DockerError> {
     let version = DockerCommand::version("{{.Server.Os}}/{{.Server.Arch}}");
     let (engine, own) = (
-        docker.capture(&version)?,
+        docker.capture_with(&version, None, cancel)?,
         format!("linux/{}", architecture()),
     );
     let failed = |command: &DockerCommand, message| DockerError {
@@ -37,11 +37,11 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
                 "cannot make the helper image from `{}` (another base: alloy-runner helper-image build --base IMAGE): {}",
                 image.base, error.message
             );
-            if error.kind == Kind::NoEngine { error } else { DockerError { kind: Kind::Other, message: hint, ..error } }
+            if error.is_final() { error } else { DockerError { kind: Kind::Other, message: hint, ..error } }
         })
     });
     if result.is_err()
-        && let Err(error) = docker.capture(&DockerCommand::remove([&container]))
+        && let Err(error) = docker.capture_patiently(&DockerCommand::remove([&container]))
         && error.kind != Kind::NotFound
     {
         log::warn!("cannot remove {container}: {error}");

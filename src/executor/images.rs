@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::trouble::RESTORATIONS;
 use super::{Run, Stop, helper_image, joined, outcome_of_reason};
 use crate::config::PullPolicy;
 use crate::docker::error::Kind;
+use crate::docker::login::Login;
 use crate::docker::{DockerCommand, DockerError};
 use crate::logging::carried;
 use crate::outcome::Outcome;
@@ -31,9 +33,10 @@ pub(super) struct Resolved {
     pub runs_at_once: bool,
 }
 
+/// What the engine says of an image.
 #[derive(Deserialize)]
-struct Inspected {
-    id: String,
+pub(super) struct Inspected {
+    pub id: String,
     entrypoint: Option<Vec<String>>,
     env: Option<Vec<String>>,
     /// `6379/tcp` and what else is written down there.
@@ -103,8 +106,7 @@ impl Run<'_> {
         let began = Instant::now();
         let names = self.plan.images.iter().map(|image| &image.name);
         let text = self
-            .docker
-            .capture(&DockerCommand::image_inspect(names, FORMAT))
+            .ask(&DockerCommand::image_inspect(names, FORMAT))
             .ok()?;
         let inspected = text.lines().map(serde_json::from_str);
         let inspected: Vec<_> = inspected.collect::<Result<_, _>>().ok()?;
@@ -117,14 +119,15 @@ impl Run<'_> {
         Some(inspected)
     }
 
-    fn resolve(&self, image: &Image) -> Result<Inspected, Stop> {
+    /// An image by its name, however it is to be had.
+    pub(super) fn resolve(&self, image: &Image) -> Result<Inspected, Stop> {
         match &image.source {
             ImageSource::Pull { registry, policies } => self.pull(image, registry, policies),
             ImageSource::Build(helper) => match self.inspect(&image.name) {
                 Err(error) if error.kind == Kind::NotFound => {
-                    let _lock = (self.build_lock)().map_err(|error| {
-                        Stop::Outcome(Outcome::SystemFailure(format!("{error:#}")))
-                    })?;
+                    let _lock = (self.build_lock)(self.cancel)
+                        .map_err(|error| super::system_failure(format!("{error:#}")))?;
+                    self.check_canceled()?;
                     // Whoever held the lock may have built it.
                     if let Ok(inspected) = self.inspect(&image.name) {
                         return Ok(inspected);
@@ -195,8 +198,28 @@ impl Run<'_> {
                 super::system_failure(format!("cannot make a docker configuration: {error}"))
             })?;
         let command = DockerCommand::pull(name);
+        for _ in 0..RESTORATIONS {
+            match self.pull_by(&login, &command) {
+                // Not the registry's word, but what a prune does to a pull: layers go while it needs them.
+                Err(Stop::Docker(error)) if is_torn(&error) => {
+                    self.trace
+                        .warning(&format!("{}; trying again", error.reason()))?;
+                    continue;
+                }
+                result => result?,
+            }
+            match self.inspect(name) {
+                // Somebody pruned it at once.
+                Err(error) if error.kind == Kind::NotFound => {}
+                result => return Ok(result?),
+            }
+        }
+        Ok(self.inspect(name)?)
+    }
+
+    fn pull_by(&self, login: &Login, command: &DockerCommand) -> Result<(), Stop> {
         let mut pauses = PAUSES.iter();
-        while let Err(error) = login.docker.capture_with(&command, None, self.cancel) {
+        while let Err(error) = login.docker.capture_with(command, None, self.cancel) {
             match (error.kind, pauses.next()) {
                 (Kind::Other, Some(pause)) => {
                     self.trace.warning(&format!(
@@ -215,12 +238,12 @@ impl Run<'_> {
                 _ => return Err(error.into()),
             }
         }
-        Ok(self.inspect(name)?)
+        Ok(())
     }
 
     fn inspect(&self, name: &str) -> Result<Inspected, DockerError> {
         let command = DockerCommand::image_inspect([name], FORMAT);
-        let text = self.docker.capture(&command)?;
+        let text = self.ask(&command)?;
         serde_json::from_str(&text).map_err(|error| DockerError {
             kind: Kind::Other,
             command: command.to_string(),
@@ -230,6 +253,19 @@ impl Run<'_> {
             ),
         })
     }
+}
+
+/// Whether a pull failed by what the engine had and has no more.
+fn is_torn(error: &DockerError) -> bool {
+    let words = [
+        "No such image",
+        "no such file",
+        "layer does not exist",
+        "failed to register layer",
+        "layer not found",
+    ];
+    words.iter().any(|words| error.message.contains(words))
+        && !error.message.contains("no space left")
 }
 
 fn build_error(reason: String) -> Stop {

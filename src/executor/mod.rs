@@ -13,6 +13,8 @@ pub mod orphans;
 mod prepare;
 mod services;
 mod stages;
+mod trouble;
+mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -28,11 +30,12 @@ use crate::plan::{JOB_STATUS, Place, Plan, When};
 use crate::trace::Trace;
 use cleanup::Made;
 pub use enter::Terminal;
+use trouble::Trouble;
 
 pub use helper_image::build as build_helper_image;
 
-/// Where one process at a time builds an image.
-pub type BuildLock<'a> = &'a (dyn Fn() -> anyhow::Result<std::fs::File> + Sync);
+/// Where one process at a time builds an image. `None`: the job is to end first.
+pub type BuildLock<'a> = &'a (dyn Fn(&Cancel) -> anyhow::Result<Option<std::fs::File>> + Sync);
 
 /// What a plan is run with.
 pub struct Executor<'a> {
@@ -122,6 +125,7 @@ struct Run<'a> {
     bindings: Mutex<Bindings>,
     made: Mutex<Made>,
     spans: Mutex<Vec<Span>>,
+    trouble: Trouble,
     began: &'a (dyn Fn(&'static str) + Sync),
     terminal: Option<Terminal<'a>>,
 }
@@ -143,6 +147,7 @@ impl Executor<'_> {
             bindings: Mutex::default(),
             made: Mutex::default(),
             spans: Mutex::default(),
+            trouble: Trouble::default(),
             began: self.began,
             terminal: self.terminal,
         };
@@ -174,7 +179,7 @@ impl Executor<'_> {
             outcome = Outcome::SystemFailure(format!("cannot write the log: {error}"));
         }
         (self.ended)(&outcome);
-        let clean = run.timed("cleanup", "", || run.clean_up());
+        let clean = run.timed("cleanup", "", || run.clean_up()) && !run.has_abandoned();
         Report {
             outcome,
             clean,
@@ -207,9 +212,8 @@ impl Run<'_> {
                 self.trace.warning(warning)?;
             }
         }
-        let images = self.timed("prepare", "", || self.prepare())?;
-        let waiting = self.pre_build(&images, followers)?;
-        self.build(waiting)
+        let waiting = self.ready(followers)?;
+        self.build(waiting, followers)
     }
 
     /// Does something and notes how long it took.
@@ -252,7 +256,7 @@ impl Run<'_> {
     /// Runs a short command that must succeed, unless the job is being stopped.
     fn capture(&self, command: &DockerCommand) -> Result<String, Stop> {
         self.check_canceled()?;
-        Ok(self.docker.capture(&self.bound(command))?)
+        Ok(self.ask(command)?)
     }
 
     fn check_canceled(&self) -> Result<(), Stop> {
@@ -271,7 +275,11 @@ impl Run<'_> {
         }
     }
 
-    fn build(&self, waiting: Option<Session>) -> Result<Outcome, Stop> {
+    fn build<'scope>(
+        &'scope self,
+        waiting: Option<Session>,
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<Outcome, Stop> {
         let mut waiting = waiting;
         let mut outcome = Outcome::Success;
         let stages = self
@@ -288,20 +296,30 @@ impl Run<'_> {
             if !wanted || self.canceled.reason().is_some() {
                 continue;
             }
+            if !self.can_go_on(&outcome) {
+                self.trace.warning(&format!(
+                    "{} is left out: the docker engine does not answer",
+                    words(stage.name)
+                ))?;
+                continue;
+            }
             self.bind(&Slot::new(JOB_STATUS), outcome.job_status().to_owned());
             let result = match (stage.place, stage.when) {
                 (Place::Build, When::OnSuccess) => {
-                    let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
-                    self.build_stage(stage, session, self.cancel)
+                    self.build_script(stage, waiting.take(), followers)
                 }
                 (Place::Build, _) => {
-                    let session = self.docker.start(&self.bound(&stage.command))?;
-                    self.after_script(stage, session)?;
+                    self.after_script(stage)?;
                     continue;
                 }
                 (Place::Helper, _) => self.late_helper_stage(stage).map(|_| Outcome::Success),
             };
-            let ended = result.unwrap_or_else(|stop| self.outcome_of(stop));
+            let ended = match result {
+                Err(Stop::Docker(error)) if error.kind == Kind::Conflict => {
+                    return Err(Stop::Docker(error));
+                }
+                result => result.unwrap_or_else(|stop| self.outcome_of(stop)),
+            };
             if outcome.is_success() {
                 outcome = ended;
             }
@@ -309,8 +327,8 @@ impl Run<'_> {
         Ok(self.canceled.reason().map_or(outcome, outcome_of_reason))
     }
 
+    /// Makes the build container and starts it. Its shell waits for a script.
     fn start_build(&self) -> Result<Session, Stop> {
-        self.check_canceled()?;
         self.made().containers.push(self.plan.build.name.clone());
         Ok(self.docker.start(&self.bound(&self.plan.build.run))?)
     }

@@ -24,7 +24,7 @@ pub struct Selection<'a> {
     pub processes: Vec<String>,
     /// Things of others too that do not live.
     pub strays: Option<Strays<'a>>,
-    /// Of those only what has a name that begins like this.
+    /// Of those only what is of one job: has this name, or one that goes on with a dash. Empty: of all jobs.
     pub prefix: String,
     /// Cache volumes too, whoever made them.
     pub caches: bool,
@@ -42,7 +42,9 @@ pub struct Strays<'a> {
 
 impl Selection<'_> {
     fn wants(&self, name: &str, process: &str, kind: &str, living: &[String]) -> bool {
-        if !name.starts_with(&self.prefix) {
+        let rest = name.strip_prefix(&self.prefix);
+        let of_job = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        if !self.prefix.is_empty() && !of_job {
             return false;
         }
         if kind == "cache" {
@@ -75,7 +77,7 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
     for (kind, name, command) in kinds {
         let format =
             format!("{name}\t{{{{.Label \"{LABEL}.process\"}}}}\t{{{{.Label \"{LABEL}.type\"}}}}");
-        let list = docker.capture(&DockerCommand::list(kind, LABEL, &format))?;
+        let list = docker.capture_patiently(&DockerCommand::list(kind, LABEL, &format))?;
         let living = match &selection.strays {
             Some(strays) if !list.is_empty() => (strays.living)()?,
             _ => Vec::new(),
@@ -91,7 +93,7 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
             })
             .collect();
         if !names.is_empty() {
-            docker.capture(&command(&names))?;
+            docker.capture_patiently(&command(&names))?;
             removed.extend(names.into_iter().map(|name| format!("{kind} {name}")));
         }
     }
@@ -171,6 +173,27 @@ mod tests {
             let wants = |strays| selection(strays).wants("name", process, kind, &lives);
             let wanted = (wants(None), wants(strays("here/")), wants(strays("")));
             assert_eq!(wanted, (plain, ours, all), "{process} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_job_owns_what_has_its_name_and_not_what_has_a_longer_number() {
+        let selection = Selection {
+            processes: vec!["ours".to_owned()],
+            prefix: "runner-x-project-3-concurrent-1".to_owned(),
+            ..Selection::default()
+        };
+        for (name, process, wanted) in [
+            ("runner-x-project-3-concurrent-1", "ours", true),
+            ("runner-x-project-3-concurrent-1-build", "ours", true),
+            ("runner-x-project-3-concurrent-10-build", "ours", false),
+            ("runner-x-project-3-concurrent-1-build", "theirs", false),
+        ] {
+            assert_eq!(
+                selection.wants(name, process, "build", &[]),
+                wanted,
+                "{name}"
+            );
         }
     }
 }

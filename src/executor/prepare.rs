@@ -20,7 +20,7 @@ impl Run<'_> {
                 self.plan
                     .network
                     .iter()
-                    .try_for_each(|network| self.make(network))
+                    .try_for_each(|network| self.make_in_time(network))
             });
             let volumes: Vec<_> = self
                 .plan
@@ -36,7 +36,8 @@ impl Run<'_> {
         })
     }
 
-    fn make(&self, resource: &Resource) -> Result<(), Stop> {
+    /// Makes a network or a volume.
+    pub(super) fn make(&self, resource: &Resource) -> Result<(), Stop> {
         if !resource.keep {
             let is_network = self
                 .plan
@@ -101,6 +102,7 @@ impl Run<'_> {
             let waits =
                 self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
             let waiting = if waits {
+                self.check_canceled()?;
                 Some(self.start_build()?)
             } else {
                 None
@@ -143,8 +145,10 @@ impl Run<'_> {
         let last = self.plan.helper_ways.len().saturating_sub(1);
         for (index, way) in self.plan.helper_ways.iter().enumerate() {
             if index > 0 {
-                self.docker
-                    .capture(&DockerCommand::remove([&self.plan.helper]))?;
+                match self.ask(&DockerCommand::remove([&self.plan.helper])) {
+                    Err(error) if error.kind != Kind::NotFound => return Err(error.into()),
+                    _ => {}
+                }
             } else {
                 self.made().containers.push(self.plan.helper.clone());
             }
@@ -168,12 +172,15 @@ impl Run<'_> {
         build_waits: bool,
     ) -> Result<i32, Stop> {
         if let (Some(only), true) = (&way.once, build_waits) {
-            return self.helper_stage(only, self.cancel);
+            self.trouble.helper_ends();
+            return self.restoring(&self.plan.helper, || self.lone_helper_stage(only));
         }
         self.timed("helper", "", || {
-            way.start
-                .iter()
-                .try_for_each(|command| self.capture(command).map(drop))
+            self.restoring(&self.plan.helper, || {
+                way.start
+                    .iter()
+                    .try_for_each(|command| self.capture(command).map(drop))
+            })
         })?;
         // Whoever listened may have learned already what it wanted to know.
         let _ = running.send(());

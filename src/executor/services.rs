@@ -24,14 +24,14 @@ impl Run<'_> {
         followers: &'scope Scope<'scope, '_>,
     ) -> Result<bool, Stop> {
         self.made().containers.push(service.name.clone());
-        match self.capture(&service.run) {
+        match self.restoring(&service.name, || self.capture(&service.run)) {
             Ok(_) => {
                 if self.plan.debug_services {
                     followers.spawn(carried(|| self.follow_service(service)));
                 }
                 Ok(true)
             }
-            Err(Stop::Docker(error)) if error.kind != Kind::Conflict => {
+            Err(Stop::Docker(error)) if error.kind != Kind::Conflict && !error.is_final() => {
                 self.trace.warning(&format!(
                     "service {} did not start: {}",
                     service.image,
@@ -133,7 +133,7 @@ impl Run<'_> {
 
     /// Why a service does not answer, and the end of its log.
     fn describe(&self, service: &Service, problem: &str) -> String {
-        let state = self.docker.capture(&DockerCommand::inspect(
+        let state = self.ask(&DockerCommand::inspect(
             &service.name,
             "{{.State.Running}} {{.State.ExitCode}}",
         ));

@@ -1,28 +1,38 @@
 //! Stages: a script into a container, its output into the log, its exit status out.
 
 use std::sync::PoisonError;
-use std::thread;
+use std::thread::{self, Scope};
 use std::time::Duration;
 
+use super::trouble::RESTORATIONS;
 use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
-use crate::docker::DockerCommand;
+use crate::docker::error::Kind;
 use crate::docker::session::{Session, Status};
+use crate::docker::{DockerCommand, DockerError};
 use crate::logging::carried;
-use crate::outcome::{Outcome, on_one_line};
+use crate::outcome::Outcome;
 use crate::plan::Stage;
 
-/// What is asked about a build container that ended.
-const STATE: &str = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.Error}}";
-
+/// How much of a script's output is kept, in bytes: at its end a client says why it failed.
+const TAIL: usize = 2048;
 /// How long what is to end may take between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long docker may take to hear of an end.
 const ANSWER: Duration = Duration::from_secs(3);
-/// The status of what SIGKILL ended.
-const KILLED: i32 = 137;
-/// How long after the end an engine may hear why, as docker has times in the future.
-const NOTICE: &str = "-500ms";
+
+/// What a script was sent for, as far as the client tells.
+pub(super) struct Sent {
+    pub status: Status,
+    tail: Vec<u8>,
+}
+
+impl Sent {
+    /// What the client said, if it was the last one that spoke.
+    pub fn error(&self, command: &DockerCommand) -> DockerError {
+        DockerError::from_stderr(command.to_string(), self.status.0, &self.tail)
+    }
+}
 
 /// Lets those go on who wait for these, however the work between comes to its end.
 struct Ended<'a>([&'a Cancel; 2]);
@@ -34,12 +44,42 @@ impl Drop for Ended<'_> {
 }
 
 impl Run<'_> {
-    /// Runs the job's script in the build container.
-    pub(super) fn build_stage(
+    /// Runs the job's script in a build container that is there, waiting for it, or made now.
+    pub(super) fn build_script<'scope>(
+        &'scope self,
+        stage: &Stage,
+        waiting: Option<Session>,
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<Outcome, Stop> {
+        let mut waiting = waiting;
+        for _ in 0..RESTORATIONS {
+            self.check_canceled()?;
+            let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
+            self.begin_script();
+            match self.build_stage(stage, session, self.cancel, true) {
+                Err(Stop::Docker(error)) if matches!(error.kind, Kind::NotFound | Kind::Gone) => {
+                    self.restore(&self.plan.build.name, &error)?;
+                    if self.trouble.is_build_alone() {
+                        // The sources have gone with it.
+                        self.clean_up();
+                        waiting = self.ready(followers)?;
+                    }
+                }
+                result => return result,
+            }
+        }
+        Err(system_failure(
+            "somebody removes the build container or its image again and again",
+        ))
+    }
+
+    /// Runs a script in the build container; `first` says that the container was made for it.
+    fn build_stage(
         &self,
         stage: &Stage,
         session: Session,
         cancel: &Cancel,
+        first: bool,
     ) -> Result<Outcome, Stop> {
         let limited = cancel.child(stage.timeout);
         // Triggered, it ends the client; finished, it says that the client has ended.
@@ -52,15 +92,18 @@ impl Run<'_> {
             }));
             let _ended = Ended([&client, &limited]);
             match (self.terminal, &stage.enter) {
-                (Some(terminal), Some(enter)) => {
-                    self.send_attended(stage, session, &client, &limited, (terminal, enter))
-                }
+                (Some(terminal), Some(enter)) => self
+                    .send_attended(stage, session, &client, &limited, (terminal, enter))
+                    .map(|status| Sent {
+                        status,
+                        tail: Vec::new(),
+                    }),
                 _ => self.send(stage, session, &client),
             }
         });
         match (limited.reason(), sent) {
             (Some(reason), _) => Err(Stop::Outcome(outcome_of_reason(reason))),
-            (None, Ok(status)) => self.verified(status),
+            (None, Ok(sent)) => self.verified(&sent, first),
             (None, Err(stop)) => Err(stop),
         }
     }
@@ -84,8 +127,22 @@ impl Run<'_> {
     }
 
     /// Runs the `after_script`. Whatever becomes of it, the job's outcome is the script's.
-    pub(super) fn after_script(&self, stage: &Stage, session: Session) -> Result<(), Stop> {
-        match self.build_stage(stage, session, self.canceled) {
+    pub(super) fn after_script(&self, stage: &Stage) -> Result<(), Stop> {
+        let session = self.docker.start(&self.bound(&stage.command))?;
+        let mut result = self.build_stage(stage, session, self.canceled, false);
+        for _ in 0..RESTORATIONS {
+            match result {
+                Err(Stop::Docker(error)) if error.kind == Kind::NotFound => {
+                    self.restore(&self.plan.build.name, &error)?;
+                    self.trace
+                        .warning("after_script runs in a new build container")?;
+                    let session = self.start_build()?;
+                    result = self.build_stage(stage, session, self.canceled, true);
+                }
+                _ => break,
+            }
+        }
+        match result {
             Ok(Outcome::Success) | Err(Stop::Outcome(Outcome::Canceled)) => Ok(()),
             Ok(Outcome::ScriptFailure { exit_code, .. }) => Ok(self
                 .trace
@@ -107,78 +164,22 @@ impl Run<'_> {
         stage: &Stage,
         session: Session,
         cancel: &Cancel,
-    ) -> Result<Status, Stop> {
+    ) -> Result<Sent, Stop> {
         let script = self.script(stage)?;
-        let status = self.timed(stage.name, "", || {
-            session.run(&script, &mut |bytes| self.trace.write(bytes), cancel)
-        });
-        Ok(status?)
+        let mut tail = Vec::new();
+        let mut output = |bytes: &[u8]| {
+            tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
+            tail.drain(..tail.len().saturating_sub(TAIL));
+            self.trace.write(bytes)
+        };
+        let status = self.timed(stage.name, "", || session.run(&script, &mut output, cancel))?;
+        self.trouble.note_end(&tail);
+        Ok(Sent { status, tail })
     }
 
     pub(super) fn script(&self, stage: &Stage) -> Result<String, Stop> {
         let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         let bound = stage.script.bind(&bindings);
         bound.map_err(|slot| system_failure(format!("{} is not known", slot.name())))
-    }
-
-    /// Whether the kernel ended something in the build container, which started at this time. The engine hears
-    /// of it by another way than of the container's end, now and then a little later, and then does not note
-    /// it on the container.
-    fn lacked_memory(&self, started: &str) -> bool {
-        let events = DockerCommand::events(&self.plan.build.name, "oom", started, NOTICE);
-        self.docker
-            .capture(&events)
-            .is_ok_and(|events| !events.is_empty())
-    }
-
-    /// What became of the build, by the engine's word: a client says 0 when somebody ends it, and 1 when it
-    /// could not start the container.
-    fn verified(&self, client: Status) -> Result<Outcome, Stop> {
-        let state = self
-            .docker
-            .capture(&DockerCommand::inspect(&self.plan.build.name, STATE))
-            .map_err(|error| {
-                let said = client.0.map_or_else(
-                    || "died".to_owned(),
-                    |status| format!("ended with status {status}"),
-                );
-                system_failure(format!(
-                    "the docker client {said}, and its container cannot be asked: {}",
-                    error.reason()
-                ))
-            })?;
-        let mut words = state.splitn(5, ' ');
-        let (status, code) = (
-            words.next().unwrap_or_default(),
-            words.next().and_then(|code| code.parse::<i32>().ok()),
-        );
-        let out_of_memory = words.next() == Some("true");
-        let started = words.next().unwrap_or_default();
-        let error = words.next().unwrap_or_default().trim();
-        match (status, code) {
-            ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
-                "the build container could not be started ({code}): {}",
-                on_one_line(error)
-            ))),
-            ("exited", Some(0)) if client.0 == Some(0) => Ok(Outcome::Success),
-            ("exited", Some(0)) => Err(system_failure(
-                "the docker client died, part of the log may be missing",
-            )),
-            ("exited", Some(exit_code)) => {
-                // The flag is set also where a child was killed and the script went on to a status of its own.
-                let killed = exit_code == KILLED;
-                Ok(Outcome::ScriptFailure {
-                    exit_code,
-                    out_of_memory: killed && (out_of_memory || self.lacked_memory(started)),
-                })
-            }
-            ("running" | "paused" | "restarting", _) => Err(system_failure(
-                "the attachment to the build container was lost while its script ran",
-            )),
-            _ => Err(system_failure(format!(
-                "the build container could not be started: {}",
-                on_one_line(&state)
-            ))),
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! Runs jobs on one engine, wherever they come from: from a concurrent id to a clean engine.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Result;
@@ -10,7 +12,8 @@ use anyhow::Result;
 use super::{host, remains};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::docker::Docker;
+use crate::docker::{Bindings, Docker};
+use crate::executor::orphans::{self, Selection};
 use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
 use crate::outcome::Outcome;
@@ -33,6 +36,8 @@ pub struct Worker {
     state: State,
     /// Says that this process lives, so that others leave alone what it has made.
     process: Process,
+    /// The prefixes of names of which something is left on the engine.
+    left: Mutex<BTreeSet<String>>,
 }
 
 /// How a job is to be run.
@@ -81,6 +86,7 @@ impl Worker {
             host,
             state,
             process,
+            left: Mutex::default(),
         })
     }
 
@@ -92,7 +98,7 @@ impl Worker {
 
     /// Something in [`Worker::files`] is for the next process.
     pub fn leave_to_others(&self) {
-        self.process.leave_to_others();
+        self.process.leave_to_others(true);
     }
 
     /// Checks that a job can be planned.
@@ -111,7 +117,9 @@ impl Worker {
     /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant, or
     /// whatever keeps the job from being started. Nothing is in the log then.
     pub fn run(&self, job: &Job, run: &Run) -> Result<Report> {
-        let build_lock = || -> Result<File> { self.state.exclusive("helper-image") };
+        let build_lock = |cancel: &Cancel| -> Result<Option<File>> {
+            self.state.exclusive("helper-image", cancel)
+        };
         let take = |from| {
             self.state
                 .concurrent_id(&self.short_token, job.project.id, from)
@@ -142,6 +150,7 @@ impl Worker {
                 began: run.began,
                 terminal: run.terminal,
             };
+            self.remove_leftovers(&names);
             let report = thread::scope(|scope| {
                 if first {
                     scope.spawn(|| (run.beside)(&trace));
@@ -149,7 +158,7 @@ impl Worker {
                 executor.run()
             });
             if !report.clean {
-                self.process.leave_to_others();
+                self.remember_leftovers(&names);
             }
             if !report.taken || id.number >= MAX_CONCURRENT_ID {
                 return Ok(report);
@@ -157,6 +166,38 @@ impl Worker {
             // A runner of another host, on the same engine.
             id = take(id.number + 1)?;
             first = false;
+        }
+    }
+}
+
+impl Worker {
+    /// Whoever takes these names next, here or in another process, has something to remove first.
+    fn remember_leftovers(&self, names: &Names) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.extend(names.prefix.bind(&Bindings::new()).ok());
+        self.process.leave_to_others(true);
+    }
+
+    /// Removes what an earlier job of these names could not, for want of an engine that answers.
+    fn remove_leftovers(&self, names: &Names) {
+        let left = || self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let prefix = names.prefix.bind(&Bindings::new()).unwrap_or_default();
+        if !left().contains(&prefix) {
+            return;
+        }
+        let selection = Selection {
+            processes: vec![self.process.label.clone()],
+            prefix: prefix.clone(),
+            ..Selection::default()
+        };
+        match orphans::remove(&self.docker, &selection) {
+            Ok(_) => {
+                let mut left = left();
+                left.remove(&prefix);
+                self.process.leave_to_others(!left.is_empty());
+            }
+            // The job meets the same.
+            Err(error) => log::warn!("cannot remove what an earlier job left: {error}"),
         }
     }
 }

@@ -8,12 +8,17 @@ mod process;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use uuid::Uuid;
 
+use crate::cancel::Cancel;
 use crate::partial;
 pub use process::{DeadProcess, Process};
+
+/// How long to wait until a lock that somebody else has is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The directory of the locks: `ALLOY_RUNNER_STATE_DIR`, else `/var/lib/alloy-runner` for root, else
 /// `alloy-runner` below `XDG_STATE_HOME` or `~/.local/state`.
@@ -138,18 +143,21 @@ impl State {
         Ok(None)
     }
 
-    /// Waits for a lock that one process at a time can hold, until the file is dropped.
+    /// Waits for a lock that one process at a time can hold, until the file is dropped. `None`: `cancel` came first.
     ///
     /// # Errors
     /// If the lock's file cannot be written.
-    pub fn exclusive(&self, name: &str) -> Result<File> {
+    pub fn exclusive(&self, name: &str, cancel: &Cancel) -> Result<Option<File>> {
         let path = self.directory.join("locks").join(name);
-        let lock = || {
-            let file = File::create(&path)?;
-            file.lock()?;
-            Ok::<_, std::io::Error>(file)
-        };
-        lock().with_context(|| format!("cannot lock {}", path.display()))
+        // The kernel's own wait could not be cut short, and whoever holds the lock may hang.
+        loop {
+            if let Some(lock) = try_lock(&path)? {
+                return Ok(Some(lock));
+            }
+            if cancel.wait(LOCK_PAUSE).is_some() {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -212,10 +212,9 @@ fn remove_all(directory: &Path) -> Result<()> {
 }
 
 impl Process {
-    /// Lets it end without unregistering: something of it is left on the engine, for the next process to
-    /// remove.
-    pub fn leave_to_others(&self) {
-        self.left.store(true, Ordering::Relaxed);
+    /// Lets it end without unregistering, where something of it is left on the engine: the next process removes that.
+    pub fn leave_to_others(&self, left: bool) {
+        self.left.store(left, Ordering::Relaxed);
     }
 }
 
@@ -268,6 +267,7 @@ impl DeadProcess {
 #[cfg(test)]
 mod tests {
     use super::State;
+    use crate::cancel::Cancel;
     use std::fs;
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         let dies = state.register("engine", "image:1").expect("registers");
         let (label, files) = (dies.label.clone(), dies.files.clone());
         fs::write(files.join("secret"), "word").expect("written");
-        dies.leave_to_others();
+        dies.leave_to_others(true);
         drop(dies);
         let dead = state.dead_processes().expect("reads");
         let found: Vec<_> = dead
@@ -321,7 +321,9 @@ mod tests {
         let files = directory.path().join("files").join(&uuid);
         fs::write(&lock, "").expect("written");
         fs::create_dir(&files).expect("made");
-        let held = state.exclusive("helper-image").expect("locks");
+        let held = state
+            .exclusive("helper-image", &Cancel::new())
+            .expect("locks");
         state.remove_strays().expect("removes");
         assert!(!lock.exists() && !files.exists() && living.files.is_dir());
         assert!(directory.path().join("locks/helper-image").exists());
