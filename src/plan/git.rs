@@ -79,7 +79,7 @@ pub(super) fn authorization(job: &Job) -> Option<Secret> {
 
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
 pub(super) fn helper_settings() -> Vec<(String, String)> {
-    git_config(&[
+    let mut settings = git_config(&[
         ("safe.directory", "*"),
         ("advice.detachedHead", "false"),
         ("core.fsmonitor", "false"),
@@ -96,7 +96,15 @@ pub(super) fn helper_settings() -> Vec<(String, String)> {
         ("protocol.https.allow", "always"),
         ("protocol.ssh.allow", "always"),
         ("uploadpack.allowAnySHA1InWant", "true"),
-    ])
+    ]);
+    // A home directory may be on a volume, and a repository may have other contents in place of a commit's.
+    for (name, value) in [
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_NO_REPLACE_OBJECTS", "1"),
+    ] {
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    settings
 }
 
 /// Settings for git as variables of its environment.

@@ -3,6 +3,10 @@
 set -eu
 # Builds run as whatever user their image has.
 umask 0000
+# Where an earlier job left something else, a link for example, its word on the place does not count.
+for path in "$@" "$directory"; do
+  if [ -L "$path" ] || [ ! -d "$path" ]; then rm -rf "$path"; fi
+done
 mkdir -p "$directory" "$@"
 chmod 0777 "$directory" "$@"
 rm -rf "$directory.tmp"
@@ -37,30 +41,60 @@ clear_directory() {
   done
 }
 
-cloned=
-if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
-  echo 'Fetching changes...'
-  # What an earlier job left here must not run or lead git: only objects, refs and index are taken over.
+# What an earlier job left here must not run or lead git: only objects, and refs to know them by, are taken over, as
+# files and directories of their own.
+take_over() {
+  find .git -type l -exec rm -f {} +
   for entry in .git/* .git/.[!.]*; do
     case ${entry#.git/} in
-    objects | refs | HEAD | packed-refs | shallow | index) [ ! -L "$entry" ] || rm -f "$entry" ;;
+    objects | refs) [ -d "$entry" ] || rm -f "$entry" ;;
+    HEAD | packed-refs | shallow) [ -f "$entry" ] || rm -rf "$entry" ;;
     *) rm -rf "$entry" ;;
     esac
   done
   rm -rf .git/objects/info/alternates
-  find .git -name '*.lock' -type f -exec rm -f {} +
-else
-  cloned=yes
-  echo 'Cloning repository...'
-  # The directory itself stays: the shell of the build may be waiting in it.
-  clear_directory ''
-fi
-git init -q
-git remote add -- origin "$url"
+  find .git -name '*.lock' -prune -exec rm -rf {} +
+  grep -Eqx 'ref: refs/heads/[^ ]+|[0-9a-f]{40,64}' .git/HEAD 2>/dev/null || rm -f .git/HEAD
+  # Repositories in here, those of submodules too, are made anew.
+  set -- -path ./.git -prune
+  IFS='|'
+  for path in $kept; do
+    [ -z "$path" ] || set -- "$@" -o -path "./$path" -prune
+  done
+  unset IFS
+  find . "$@" -o -name .git -prune -exec rm -rf {} +
+}
+
+# Leaves refs that the next fetch brings up to date, and no others: names, replacements.
+drop_refs() {
+  git pack-refs --all
+  [ -f .git/packed-refs ] || : >.git/packed-refs
+  if [ "$depth" = 0 ]; then
+    sed -n -e '/^[0-9a-f]* refs\/remotes\/origin\//p' -e '/^[0-9a-f]* refs\/tags\//p' .git/packed-refs >.git/packed-refs.new
+    mv .git/packed-refs.new .git/packed-refs
+  else
+    rm -f .git/packed-refs
+  fi
+  rm -rf .git/refs
+  mkdir -p .git/refs/heads .git/refs/tags
+}
+
+# An index takes the word of whoever wrote it for what is in a file. A new one compares them all, so that those that are
+# as they should be keep their times, and the others are written again.
+compare_files() {
+  git read-tree "$sha"
+  git ls-files -s | sed -n 's/^160000 [0-9a-f]* 0\t//p' | while read -r path; do
+    case $kept in
+    *"|$path|"* | *"|$path/"*) ;;
+    *) rm -rf "$path" ;;
+    esac
+  done
+  git update-index -q --refresh >/dev/null || :
+}
 
 missing() {
   echo "ERROR: the commit $sha is not in the repository; was it pushed over?" >&2
-  exit 1
+  exit "$missing"
 }
 has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
 fetch() { git fetch -q --force --update-shallow "$@"; }
@@ -92,35 +126,6 @@ fetch_history() {
     { [ -z "$local" ] || missing; return 1; }
 }
 
-if [ "$depth" = 0 ] || ! fetch_history; then
-  set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
-  if [ -n "$local" ]; then
-    fetch --prune origin "$@" "$sha"
-  else
-    fetch --prune origin "$@"
-    has_commit || {
-      fetch origin "$sha" || fetch_refspecs || fetch origin '+refs/pull/*:refs/remotes/pull/*'
-      has_commit
-    } || missing
-  fi
-fi
-
-if [ -z "$checkout" ]; then
-  echo 'Skipping Git checkout'
-else
-  printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
-  git checkout -q --force --detach "$sha"
-  if [ -z "$cloned" ]; then
-    set --
-    IFS='|'
-    for path in $kept; do
-      [ -z "$path" ] || set -- "$@" --exclude "/$path"
-    done
-    unset IFS
-    git clean -q -ffdx "$@"
-  fi
-fi
-
 # Submodules come from the checkout's own clones of them where those have the commit, else from their
 # addresses.
 local_submodules() {
@@ -138,34 +143,92 @@ local_submodules() {
       fi
     done
 }
-[ "$remote" = "$url" ] || git config remote.origin.url "$remote"
-if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
-  recursive=
-  if [ "$submodules" = recursive ]; then recursive=--recursive; fi
-  echo "Updating${recursive:+ recursively} submodules..."
-  if [ -n "$local" ]; then local_submodules "$url"; fi
-  # shellcheck disable=SC2086  # one option or none
-  git submodule --quiet update --init --force $recursive
-  # shellcheck disable=SC2086
-  git submodule --quiet sync $recursive
+
+get_sources() {
+  git init -q
+  git remote add -- origin "$url"
+  [ -n "$cloned" ] || drop_refs
+  if [ "$depth" = 0 ] || ! fetch_history; then
+    set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
+    if [ -n "$local" ]; then
+      fetch --prune origin "$@" "$sha"
+    else
+      fetch --prune origin "$@"
+      has_commit || {
+        fetch origin "$sha" || fetch_refspecs || fetch origin '+refs/pull/*:refs/remotes/pull/*'
+        has_commit
+      } || missing
+    fi
+  fi
+  if [ -z "$checkout" ]; then
+    echo 'Skipping Git checkout'
+    [ -n "$cloned" ] || git read-tree HEAD 2>/dev/null || :
+  else
+    printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
+    [ -n "$cloned" ] || compare_files
+    git checkout -q --force --detach "$sha"
+    if [ -z "$cloned" ]; then
+      set --
+      IFS='|'
+      for path in $kept; do
+        [ -z "$path" ] || set -- "$@" --exclude "/$path"
+      done
+      unset IFS
+      git clean -q -ffdx "$@"
+    fi
+  fi
+  [ "$remote" = "$url" ] || git config remote.origin.url "$remote"
+  if [ -n "$checkout" ] && [ "$submodules" != none ] && [ -e .gitmodules ]; then
+    recursive=
+    if [ "$submodules" = recursive ]; then recursive=--recursive; fi
+    echo "Updating${recursive:+ recursively} submodules..."
+    if [ -n "$local" ]; then local_submodules "$url"; fi
+    # shellcheck disable=SC2086  # one option or none
+    git submodule --quiet update --init --force $recursive
+    # shellcheck disable=SC2086
+    git submodule --quiet sync $recursive
+  fi
+  if [ -n "$checkout" ] && [ -n "$changes" ]; then
+    echo 'Adding uncommitted changes...'
+    layers=0
+    if [ "$submodules" != none ]; then layers='0 1'; fi
+    if [ "$submodules" = recursive ]; then layers='0 1 2'; fi
+    for layer in $layers; do
+      layer=$changes/$layer
+      xargs -0 -r rm -rf -- <"$layer/removed"
+      # shellcheck disable=SC2016  # for the inner shell
+      xargs -0 -r sh -c 'for path; do
+        [ ! -d "$path" ] || find "$path" -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} +
+      done' sh <"$layer/emptied"
+      cp -RP "$layer/files/." .
+    done
+  fi
+  if [ -n "$checkout" ] && [ -n "$cloned" ]; then
+    # git writes files one after the other, and make takes the later ones for newer. One time for all keeps it
+    # from making again what is committed with its sources, `configure` for example.
+    find . -name .git -prune -o -type f -exec touch -c -r .git/HEAD {} +
+  fi
+}
+
+cloned=
+if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
+  echo 'Fetching changes...'
+  set +e
+  (
+    set -e
+    missing=67
+    take_over
+    get_sources
+  )
+  status=$?
+  set -e
+  case $status in
+  0 | 67) exit $((status > 0)) ;;
+  esac
+  echo 'What is here cannot be brought up to date.'
 fi
-if [ -n "$checkout" ] && [ -n "$changes" ]; then
-  echo 'Adding uncommitted changes...'
-  layers=0
-  if [ "$submodules" != none ]; then layers='0 1'; fi
-  if [ "$submodules" = recursive ]; then layers='0 1 2'; fi
-  for layer in $layers; do
-    layer=$changes/$layer
-    xargs -0 -r rm -rf -- <"$layer/removed"
-    # shellcheck disable=SC2016  # for the inner shell
-    xargs -0 -r sh -c 'for path; do
-      [ ! -d "$path" ] || find "$path" -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {} +
-    done' sh <"$layer/emptied"
-    cp -RP "$layer/files/." .
-  done
-fi
-if [ -n "$checkout" ] && [ -n "$cloned" ]; then
-  # git writes files one after the other, and make takes the later ones for newer. One time for all keeps it
-  # from making again what is committed with its sources, `configure` for example.
-  find . -name .git -prune -o -type f -exec touch -c -r .git/HEAD {} +
-fi
+cloned=yes missing=1
+echo 'Cloning repository...'
+# The directory itself stays: the shell of the build may be waiting in it.
+clear_directory ''
+get_sources
