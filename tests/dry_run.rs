@@ -130,7 +130,7 @@ fn what_x_printed_can_be_pasted_in_order_and_runs_the_job_again() {
         assert_no_secret(&real.stderr);
         // A variable that travels under another name is pasted under that.
         let mut paste = shell("bash", &real.stderr);
-        let pasted = run(with_secrets(&mut paste).env("ALLOY_VARIABLE_DOCKER_KEY", SECRETS[2].1));
+        let pasted = run(with_secrets(&mut paste).env("ALLOY_VARIABLE_DOCKER_KEY_", SECRETS[2].1));
         assert_eq!(pasted.status, Some(0), "{pasted}");
         assert_eq!(pasted.stderr, "");
         // The lines that are the runner's own and not a container's stand in the real log only.

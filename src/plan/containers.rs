@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::names::{Names, RENAMED, labels};
+use super::names::{Names, labels, travel_name};
 use super::network::Network;
 use super::volumes::{Layout, Made, Mount, normal};
 use super::{Build, HelperWay, Host, Resource, Service, Stage, git, options};
@@ -308,14 +308,14 @@ fn must_rename(variable: &Variable) -> bool {
 pub(super) fn renamed(variables: &Variables) -> Vec<(String, String)> {
     let renamed = variables.iter().filter(|variable| must_rename(variable));
     renamed
-        .map(|variable| (variable.name.clone(), format!("{RENAMED}{}", variable.name)))
+        .map(|variable| (variable.name.clone(), travel_name(&variable.name)))
         .collect()
 }
 
 /// Sets a variable of the build container.
 fn set(run: DockerCommand, variable: &Variable) -> DockerCommand {
     if must_rename(variable) {
-        run.secret_env(&format!("{RENAMED}{}", variable.name), &variable.value)
+        run.secret_env(&travel_name(&variable.name), &variable.value)
     } else if variable.public {
         run.env(&variable.name, variable.value.expose())
     } else {

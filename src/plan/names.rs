@@ -10,7 +10,18 @@ use crate::job::Job;
 pub const LABEL: &str = "com.alloy-ci.runner";
 
 /// What is put before the name of a variable that cannot travel under its own.
-pub const RENAMED: &str = "ALLOY_VARIABLE_";
+const RENAMED: &str = "ALLOY_VARIABLE_";
+
+/// The name under which a variable travels that cannot under its own. No client reads it: its end is no `_PROXY`.
+pub(super) fn travel_name(name: &str) -> String {
+    format!("{RENAMED}{name}_")
+}
+
+/// The name of the variable that travels under this one.
+pub(super) fn own_name(name: &str) -> &str {
+    let own = name.strip_prefix(RENAMED);
+    own.and_then(|own| own.strip_suffix('_')).unwrap_or(name)
+}
 
 /// The slot of the prefix in a printed script.
 pub const PREFIX: &str = "prefix";
@@ -96,7 +107,16 @@ pub(super) fn labels(
 
 #[cfg(test)]
 mod tests {
-    use super::Names;
+    use super::{Names, own_name, travel_name};
+    use crate::docker::command::client_reads;
+
+    #[test]
+    fn no_client_reads_a_name_that_variables_travel_under() {
+        for name in ["HTTP_PROXY", "DOCKER_HOST", "ALLOY_VARIABLE_X_PROXY"] {
+            assert!(!client_reads(&travel_name(name)), "{name}");
+            assert_eq!(own_name(&travel_name(name)), name);
+        }
+    }
 
     #[test]
     fn names_are_those_of_the_configuration() {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::helper_image::architecture;
-use super::names::{PREFIX, RENAMED};
+use super::names::{PREFIX, own_name};
 use super::{Image, ImageSource, Plan};
 use crate::config::PullPolicy;
 use crate::docker::command::Words;
@@ -74,7 +74,7 @@ impl Script<'_> {
         let run = &self.plan.build.run;
         for (name, value) in run.secrets().iter().chain(run.file_secrets()) {
             // The name that its owner knows; another one is only for the way.
-            let known = name.strip_prefix(RENAMED).unwrap_or(name);
+            let known = own_name(name);
             let colon = if value.expose().is_empty() { "" } else { ":" };
             let _ = writeln!(self.text, ": \"${{{known}{colon}?}}\"");
             let renamed = if known == name {
