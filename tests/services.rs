@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, POSTGRES, Project, REDIS};
+use support::{BUSYBOX, POSTGRES, Project, REDIS, Ran, docker, run};
 
 #[test]
 fn a_service_answers_to_all_its_names_and_knows_the_public_variables() {
@@ -104,4 +104,57 @@ fn a_negative_timeout_does_not_wait() {
     );
     let ran = project.exec(&["--docker-wait-for-services-timeout", "-1", "test"]);
     assert!(!ran.assert_success().stdout.contains("WARNING"), "{ran}");
+}
+
+#[test]
+fn services_of_two_jobs_do_not_see_each_other() {
+    let serve = "while :; do echo \"I serve $WHO\" | nc -l -p 80; done";
+    let job = |who: &str, other: u32| {
+        let prefix = "${CI_PROJECT_ID}-concurrent-";
+        let theirs = format!("runner-local-project-{prefix}{other}");
+        json!({"services": [{"name": BUSYBOX, "alias": "db", "command": ["sh", "-c", serve]}],
+        "variables": {"WHO": who},
+        "script": [
+            "echo begun as $CI_CONCURRENT_ID",
+            "sleep 3",
+            "for i in 1 2 3 4 5; do until nc -w 5 db 80 </dev/null; do sleep 0.1; done; done",
+            format!("for name in {theirs}-service-0 {theirs}-alloy-runner-test__busybox-0 {theirs}-build; do if nc -w 1 $name 80 </dev/null; then exit 9; fi; done"),
+            "sleep 3"
+        ]})
+    };
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "one": job("one", 1), "two": job("two", 0)}).to_string(),
+    );
+    let exec = ["exec", "--docker-wait-for-services-timeout", "-1"];
+    let mut one = project.spawn(&[&exec[..], &["one"]].concat());
+    let mut out = one.stdout.take().expect("piped");
+    let seen = support::read_until(&mut out, "\nbegun as 0\n");
+    let mut two = project.spawn(&[&exec[..], &["two"]].concat());
+    let mut others = two.stdout.take().expect("piped");
+    let others_seen = support::read_until(&mut others, "\nbegun as 1\n");
+    // Not by its address either.
+    let name = |number: u32| format!("runner-local-project-{}-concurrent-{number}", project.id());
+    let service = format!("{}-alloy-runner-test__busybox-0", name(0));
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = docker(&["inspect", "--format", format, &service]);
+    let build = format!("{}-build", name(1));
+    let connect = ["exec", &build, "nc", "-w", "1", address.trim(), "80"];
+    let connected = run(std::process::Command::new("docker").args(connect));
+    assert_eq!(connected.status, Some(1), "{connected}");
+    for (child, mut out, seen, who) in [(one, out, seen, "one"), (two, others, others_seen, "two")]
+    {
+        let mut stdout = seen;
+        std::io::Read::read_to_string(&mut out, &mut stdout).expect("UTF-8");
+        let ran = Ran {
+            stdout,
+            ..Ran::from(child.wait_with_output().expect("ended"))
+        };
+        ran.assert_success();
+        assert_eq!(ran.stdout.matches("I serve ").count(), 5, "{ran}");
+        assert_eq!(
+            ran.stdout.matches(&format!("I serve {who}\n")).count(),
+            5,
+            "{ran}"
+        );
+    }
 }

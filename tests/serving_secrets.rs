@@ -3,13 +3,16 @@
 mod support;
 
 use std::fs;
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use support::coordinator::{Coordinator, GIT_PASSWORD, Kind, RUNNER_TOKEN};
-use support::{BUSYBOX, Ran, Running};
+use support::{BUSYBOX, REDIS, Ran, Running, run};
 
 const PASSWORD: &str = "hunter2-of-the-database";
 const KEY: &str =
@@ -120,5 +123,184 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
         ] {
             assert!(!text.contains(secret), "{secret} in the {place}");
         }
+    }
+}
+
+/// What others on the host and on the engine can see of a run.
+#[derive(Default)]
+struct Seen {
+    /// Argument lists, and what the engine says of the run's containers, networks and volumes but for their variables.
+    public: String,
+    /// Files and environments with a secret in them that others can read.
+    readable: Vec<PathBuf>,
+    /// Files with a secret in them.
+    files: usize,
+}
+
+/// Looks around again and again until `child` ends.
+fn look_around(
+    child: &mut std::process::Child,
+    directories: &[PathBuf],
+    project: u64,
+    secrets: &[&str],
+) -> Seen {
+    let mut seen = Seen::default();
+    let holds = |path: &Path| {
+        let text = fs::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        secrets.iter().any(|secret| text.contains(secret))
+    };
+    let others = |path: &Path| {
+        let mode = |path: &Path| fs::metadata(path).map_or(0, |data| data.permissions().mode());
+        mode(path) & 0o077 != 0
+    };
+    let mut engine = Instant::now();
+    while child.try_wait().expect("asked").is_none() {
+        for entry in fs::read_dir("/proc").expect("there").flatten() {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if !seen.public.contains(&line) {
+                seen.public.push_str(&line);
+                seen.public.push('\n');
+            }
+            let environment = entry.path().join("environ");
+            if holds(&environment) && others(&environment) {
+                seen.readable.push(environment);
+            }
+        }
+        let mut open: Vec<PathBuf> = directories.to_vec();
+        while let Some(path) = open.pop() {
+            if path.is_dir() && !path.is_symlink() {
+                // What is in a directory that others cannot enter, they cannot read.
+                let closed = !others(&path) && !directories.contains(&path);
+                for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+                    if closed {
+                        seen.files += usize::from(holds(&entry.path()));
+                    } else {
+                        open.push(entry.path());
+                    }
+                }
+            } else if holds(&path) {
+                seen.files += 1;
+                if others(&path) {
+                    seen.readable.push(path);
+                }
+            }
+        }
+        if engine.elapsed() > Duration::from_millis(300) {
+            engine = Instant::now();
+            seen.public.push_str(&on_the_engine(project));
+        }
+    }
+    seen
+}
+
+/// What the engine says of a project's containers, networks and volumes, the variables of containers aside.
+fn on_the_engine(project: u64) -> String {
+    let docker = |arguments: &[&str]| run(Command::new("docker").args(arguments)).stdout;
+    let filter = format!("label=com.alloy-ci.runner.project.id={project}");
+    let format = "{{json .Name}} {{json .Config.Labels}} {{json .Config.Cmd}} {{json .Args}} {{json .Mounts}} \
+                  {{json .HostConfig}}";
+    let mut text = String::new();
+    for (kind, list, format) in [
+        ("container", &["ls", "--all"][..], format),
+        ("network", &["ls"], "{{json .}}"),
+        ("volume", &["ls"], "{{json .}}"),
+    ] {
+        let names = docker(&[&[kind], list, &["--quiet", "--filter", &filter]].concat());
+        for name in names.lines() {
+            // One that has gone meanwhile says nothing.
+            text.push_str(&docker(&[kind, "inspect", "--format", format, name]));
+        }
+    }
+    text
+}
+
+#[test]
+fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
+    const WRONG: &str = "wrong-git-password-5";
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let secret = |name: &str, value: &str| json!({"key": name, "value": value, "public": false});
+    let with_secrets = |image: &str, script: &[&str]| {
+        let mut job = coordinator.job(image, script);
+        let variables = job["variables"].as_array_mut().expect("a list");
+        variables.extend([
+            secret("PASSWORD", PASSWORD),
+            secret("DOCKER_PASSWORD", PASSWORD),
+            secret("KEY", KEY),
+            secret("SERVICE_PROXY", KEY),
+        ]);
+        job["credentials"] = json!([{"type": "registry", "url": "localhost:1", "username": "me", "password": REGISTRY}]);
+        job
+    };
+    let mut good = with_secrets(BUSYBOX, &["sleep 1"]);
+    good["services"] = json!([{"name": REDIS, "alias": "redis"}]);
+    let mut refused = with_secrets(BUSYBOX, &["x"]);
+    let url = refused["git_info"]["repo_url"].as_str().expect("a URL");
+    refused["git_info"]["repo_url"] = json!(url.replace(GIT_PASSWORD, WRONG));
+    let mut unserved = with_secrets(BUSYBOX, &["echo $PASSWORD >&2; no-such-program $PASSWORD"]);
+    unserved["services"] =
+        json!([{"name": BUSYBOX, "alias": "dies", "entrypoint": ["/no/such"], "command": ["x"]}]);
+    let pulled = with_secrets("localhost:1/private/$PASSWORD", &["x"]);
+    let jobs = [
+        (good, &[][..]),
+        (refused, &[]),
+        (unserved, &[]),
+        (pulled, &["--docker-pull-policy", "always"]),
+    ];
+    for (job, arguments) in jobs {
+        let temporary = coordinator.beside("temporary");
+        fs::create_dir_all(&temporary).expect("created");
+        let in_image = job["image"]["name"]
+            .as_str()
+            .expect("a name")
+            .contains("PASSWORD");
+        let token = job["token"].as_str().expect("a token").to_owned();
+        let id = coordinator.queue(job);
+        let mut child = coordinator
+            .single(&[&["--log-level", "trace"], arguments].concat())
+            .arg("-x")
+            .env("TMPDIR", &temporary)
+            .stderr(fs::File::create(coordinator.beside("stderr")).expect("created"))
+            .spawn()
+            .expect("started");
+        let login = STANDARD.encode(format!("x-access-token:{GIT_PASSWORD}"));
+        let of_registry = STANDARD.encode(format!("me:{REGISTRY}"));
+        let mut secrets = vec![
+            "line-one-of-the-key",
+            "line-two-of-the-key",
+            REGISTRY,
+            &of_registry,
+            GIT_PASSWORD,
+            WRONG,
+            &login,
+            &token,
+            RUNNER_TOKEN,
+            PASSWORD,
+        ];
+        let directories = [temporary, coordinator.beside("state")];
+        let seen = look_around(&mut child, &directories, coordinator.project, &secrets);
+        let heard = coordinator.heard(id);
+        let stderr = fs::read_to_string(coordinator.beside("stderr")).expect("UTF-8");
+        assert_eq!(seen.readable, Vec::<PathBuf>::new());
+        assert!(
+            seen.files > 0 || !in_image,
+            "the registry's password is in a file: {stderr}"
+        );
+        assert!(seen.public.contains("docker "));
+        // Who names an image by a secret has it pulled by that.
+        if in_image {
+            secrets.pop();
+        }
+        for secret in secrets {
+            for (place, text) in [
+                ("log", &heard.log),
+                ("runner's log", &stderr),
+                ("public", &seen.public),
+            ] {
+                assert!(!text.contains(secret), "{secret} in the {place}: {text}");
+            }
+        }
+        assert!(heard.state.is_some(), "{stderr}");
     }
 }

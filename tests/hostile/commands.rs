@@ -596,7 +596,7 @@ impl Checked<'_> {
                 !line.operands.iter().any(|word| word.contains("pwned")),
                 "{line:?}"
             );
-            if let Some(stage) = &way.attached {
+            if let Some(stage) = &way.once {
                 let line = self.container(&stage.command, "helper", &plan.helper);
                 assert_eq!(line.options["--entrypoint"], [""]);
                 assert_eq!(line.operands, [image.as_str(), "sh"]);
