@@ -15,6 +15,8 @@ const KILLED: i32 = 137;
 const NOT_RUN: i32 = 125;
 /// How long after the end an engine may hear why, as docker has times in the future.
 const NOTICE: &str = "-500ms";
+/// How often an engine is asked that does not remember.
+const HISTORIES: u32 = 3;
 /// How far back the engine is asked: it remembers the last 256 events.
 const LONG_AGO: &str = "24h";
 
@@ -106,12 +108,18 @@ impl Run<'_> {
     ) -> Result<Outcome, Stop> {
         // What was never made has no end, and what had the name before is another one.
         let never_made = not_run && said.reason().contains("No such image");
-        let history = DockerCommand::history(&self.plan.build.name, LONG_AGO, NOTICE);
-        let history = if never_made {
-            String::new()
-        } else {
-            self.ask(&history).unwrap_or_default()
-        };
+        let command = DockerCommand::history(&self.plan.build.name, LONG_AGO, NOTICE);
+        let mut history = String::new();
+        // An engine that removes a lot may be late with its news; each time it is given half a second.
+        for _ in 0..if never_made { 0 } else { HISTORIES } {
+            match self.ask(&command) {
+                Ok(text) => history = text,
+                Err(error) => log::warn!("cannot ask how the build container ended: {error}"),
+            }
+            if not_run || last_end(&history).1.is_some() {
+                break;
+            }
+        }
         match last_end(&history) {
             (_, Some(code)) if client == Some(code) => Ok(match code {
                 0 => Outcome::Success,

@@ -94,7 +94,7 @@ impl SecondEngine {
 
     pub fn come_back(&self) {
         fs::remove_file(self.directory.join("down")).expect("removed");
-        eventually(Duration::from_mins(1), "the engine answers", || {
+        eventually(Duration::from_mins(3), "the engine answers", || {
             self.docker(&["version"]).status == Some(0)
         });
     }
