@@ -77,12 +77,11 @@ fn what_an_operator_prunes_is_made_again(engine: &SecondEngine) {
         let project = Project::new(&job.to_string());
         let bin = waits_at(&project, pattern);
         let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
-        let child = command
+        command
             .env("PATH", path_with(&bin))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("started");
+            .stderr(Stdio::piped());
+        let child = Running::start(&mut command);
         wait_until_reached(&bin);
         engine.prune();
         fs::write(bin.join("go"), "").expect("written");
@@ -139,7 +138,7 @@ fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
             .env("PATH", path_with(&bin))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("started");
+        let mut child = Running::start(&mut command);
         wait_until_reached(&bin);
         engine.go_away("KILL");
         fs::write(bin.join("go"), "").expect("written");
