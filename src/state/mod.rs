@@ -7,6 +7,7 @@ mod process;
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +47,6 @@ pub fn directory() -> Result<PathBuf> {
 /// Whether this process runs as root.
 #[must_use]
 pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }
 
@@ -61,12 +61,18 @@ pub struct State {
 pub struct ConcurrentId {
     /// The number, from 0.
     pub number: u32,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A place that this process has, until this is dropped.
 pub struct Slot {
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A locked file, which goes with its holder.
+struct Lock {
+    path: PathBuf,
+    _file: File,
 }
 
 impl State {
@@ -162,13 +168,39 @@ impl State {
 }
 
 /// A lock on a file, if nobody else has it.
-fn try_lock(path: &Path) -> Result<Option<File>> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    loop {
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            // Unless whoever had it before has removed it, and others lock another file by this name.
+            Ok(()) if is_at(&file, path) => {
+                return Ok(Some(Lock {
+                    path: path.to_owned(),
+                    _file: file,
+                }));
+            }
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+    }
+}
+
+/// Whether this very file is what the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    let there = fs::symlink_metadata(path).map(|data| data.ino());
+    let own = file.metadata().map(|data| data.ino());
+    matches!((there, own), (Ok(there), Ok(own)) if there == own)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked.
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
@@ -193,6 +225,7 @@ fn state_id(directory: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::State;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn concurrent_ids_are_the_smallest_free_ones() {
@@ -203,6 +236,32 @@ mod tests {
         assert_eq!((first.number, second.number, take(2).number), (0, 1, 0));
         drop(first);
         assert_eq!(take(1).number, 0);
+        drop(second);
+        let left = std::fs::read_dir(directory.path().join("concurrent")).expect("there");
+        assert_eq!(
+            left.count(),
+            0,
+            "no file stays for each project there ever was"
+        );
+    }
+
+    #[test]
+    fn nobody_shares_a_concurrent_id_however_many_come_and_go() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let held = std::array::from_fn::<_, 8, _>(|_| AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let state = State::open(directory.path().to_owned()).expect("opens");
+                    for _ in 0..500 {
+                        let id = state.concurrent_id("local", 1, 0).expect("an id");
+                        let place = &held[id.number as usize];
+                        assert_eq!(place.fetch_add(1, Ordering::SeqCst), 0);
+                        place.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

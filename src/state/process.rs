@@ -144,7 +144,7 @@ impl State {
         Ok(living.filter_map(|entry| entry.line(1)).collect())
     }
 
-    /// Removes files of processes that were killed while they registered or ended.
+    /// Removes files of processes that were killed while they registered or ended, and what they had locked.
     ///
     /// # Errors
     /// If a directory cannot be read, or a file in it cannot be removed.
@@ -158,6 +158,13 @@ impl State {
                     .is_ok_and(|()| fs::remove_file(&path).is_ok())
             }) {
                 log::debug!("removed {}", path.display());
+            }
+        }
+        for part in ["concurrent", "slots"] {
+            let entries = fs::read_dir(self.directory.join(part));
+            for entry in entries.into_iter().flatten().flatten() {
+                // One that lives has it, otherwise.
+                drop(super::try_lock(&entry.path()));
             }
         }
         for path in uuids(&self.directory.join("files"))? {
@@ -320,12 +327,17 @@ mod tests {
         let lock = directory.path().join("locks").join(&uuid);
         let files = directory.path().join("files").join(&uuid);
         fs::write(&lock, "").expect("written");
+        let place = directory.path().join("concurrent/local-1-7");
+        fs::write(&place, "").expect("written");
+        let taken = state.concurrent_id("local", 1, 8).expect("an id");
         fs::create_dir(&files).expect("made");
         let held = state
             .exclusive("helper-image", &Cancel::new())
             .expect("locks");
         state.remove_strays().expect("removes");
         assert!(!lock.exists() && !files.exists() && living.files.is_dir());
+        assert!(!place.exists() && directory.path().join("concurrent/local-1-8").exists());
+        drop(taken);
         assert!(directory.path().join("locks/helper-image").exists());
         drop(held);
     }
