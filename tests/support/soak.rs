@@ -126,13 +126,13 @@ fn list(path: &Path, taken: &mut Taken) {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return;
     };
-    taken.files.insert(path.display().to_string());
     if metadata.is_dir() {
         // A question for a job that is on its way has a place.
         for name in names(path).into_iter().filter(|_| !path.ends_with("slots")) {
             list(&path.join(name), taken);
         }
     } else {
+        taken.files.insert(path.display().to_string());
         taken.bytes += metadata.len();
     }
 }
@@ -166,7 +166,7 @@ impl std::fmt::Display for Taken {
         };
         write!(
             f,
-            "{}; {} files and directories with {} bytes; {engine} on the engine",
+            "{}; {} files with {} bytes; {engine} on the engine",
             self.held,
             self.files.len(),
             self.bytes
