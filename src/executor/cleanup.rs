@@ -76,6 +76,7 @@ impl Run<'_> {
             };
             let again = match error.kind {
                 // One that was never there has nothing of ours.
+                Kind::NoEngine | Kind::NoClient if !self.has_seen_engine() => return true,
                 Kind::NoEngine | Kind::Gone if self.has_seen_engine() && !waited => {
                     waited = true;
                     self.engine_comes_back(self.canceled)

@@ -103,7 +103,7 @@ impl Run<'_> {
                     error.command
                 )));
             }
-            Err(error) if error.kind == Kind::NoEngine => {}
+            Err(error) if matches!(error.kind, Kind::NoEngine | Kind::NoClient) => {}
             _ => self.trouble.seen.store(true, Ordering::Relaxed),
         }
         result

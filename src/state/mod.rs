@@ -157,7 +157,7 @@ impl State {
         let path = self.directory.join("locks").join(name);
         // The kernel's own wait could not be cut short, and whoever holds the lock may hang.
         loop {
-            if let Some(lock) = try_lock(&path)? {
+            if let Some(lock) = try_file(&path)? {
                 return Ok(Some(lock));
             }
             if cancel.wait(LOCK_PAUSE).is_some() {
@@ -167,19 +167,23 @@ impl State {
     }
 }
 
-/// A lock on a file, if nobody else has it.
+/// A lock on a file, if nobody else has it; the file goes with it.
 fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let lock = |file| Lock {
+        path: path.to_owned(),
+        _file: file,
+    };
+    Ok(try_file(path)?.map(lock))
+}
+
+/// A file, locked, if nobody else has locked it.
+fn try_file(path: &Path) -> Result<Option<File>> {
     loop {
         let file =
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {
             // Unless whoever had it before has removed it, and others lock another file by this name.
-            Ok(()) if is_at(&file, path) => {
-                return Ok(Some(Lock {
-                    path: path.to_owned(),
-                    _file: file,
-                }));
-            }
+            Ok(()) if is_at(&file, path) => return Ok(Some(file)),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => {

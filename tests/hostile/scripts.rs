@@ -375,7 +375,8 @@ fn a_printed_plan_runs_docker_with_the_plans_words() {
         let mut environment = String::new();
         let run = &plan.build.run;
         for (name, _) in run.secrets().iter().chain(run.file_secrets()) {
-            let name = name.strip_prefix("ALLOY_VARIABLE_").unwrap_or(name);
+            let own = name.strip_prefix("ALLOY_VARIABLE_");
+            let name = own.and_then(|own| own.strip_suffix('_')).unwrap_or(name);
             let _ = writeln!(environment, "{name}=${{{name}-v}}; export {name}");
         }
         // What leads a shell itself would lead this one.
