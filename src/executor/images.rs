@@ -103,6 +103,7 @@ impl Run<'_> {
         if self.plan.images.iter().any(first_pulled) {
             return None;
         }
+        (self.began)("pull");
         let began = Instant::now();
         let names = self.plan.images.iter().map(|image| &image.name);
         let text = self

@@ -45,7 +45,7 @@ clear_directory() {
 # files and directories of their own.
 take_over() {
   find .git -type l -exec rm -f {} +
-  for entry in .git/* .git/.[!.]*; do
+  for entry in .git/* .git/.[!.]* .git/..?*; do
     case ${entry#.git/} in
     objects | refs) [ -d "$entry" ] || rm -f "$entry" ;;
     HEAD | packed-refs | shallow) [ -f "$entry" ] || rm -rf "$entry" ;;

@@ -165,15 +165,21 @@ fn check_git(arguments: &[String], address: &str, sha: &str) {
     };
     match words[..] {
         ["init", "-q"]
-        | [
-            "config",
-            "remote.origin.fetch",
-            "+refs/heads/*:refs/remotes/origin/*",
-        ]
+        | ["pack-refs", "--all"]
+        | ["ls-files", "-s"]
+        | ["update-index", "-q", "--refresh"]
         | ["clean", "-q", "-ffdx"] => {}
-        ["config", "remote.origin.url", url] => assert_eq!(url, address),
+        ["rev-list", "--count", "--max-count", depth, commit] => {
+            assert!(depth.parse::<u32>().is_ok(), "{words:?}");
+            assert_eq!(commit, sha);
+        }
+        ["remote", "add", "--", "origin", url] | ["config", "remote.origin.url", url] => {
+            assert_eq!(url, address);
+        }
         ["cat-file", "-e", commit] => assert_eq!(commit, format!("{sha}^{{commit}}")),
-        ["checkout", "-q", "--force", "--detach", commit] => assert_eq!(commit, sha),
+        ["read-tree", commit] | ["checkout", "-q", "--force", "--detach", commit] => {
+            assert!(commit == sha || commit == "HEAD", "{words:?}");
+        }
         ["fetch", "-q", "--force", "--update-shallow", ref rest @ ..] => {
             let mut rest = rest.iter();
             for word in rest.by_ref() {
@@ -305,7 +311,8 @@ b' '..x' '.x' "'" '"' '|' 'x;y' '-rf/x' 'vendor/-y'; do : >"./$name"; done
             cases.said(1, shell, "said")
         );
         assert_eq!(
-            left, ".\n./.git\n./.git/..x\n./.git/HEAD\n./.git/refs\n",
+            left,
+            ".\n./.git\n./.git/HEAD\n./.git/packed-refs\n./.git/refs\n./.git/refs/heads\n./.git/refs/tags\n",
             "{shell}"
         );
     }
