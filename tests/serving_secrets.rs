@@ -168,21 +168,19 @@ fn look_around(
                 seen.readable.push(environment);
             }
         }
-        let mut open: Vec<PathBuf> = directories.to_vec();
-        while let Some(path) = open.pop() {
+        let mut paths: Vec<(PathBuf, bool)> = directories
+            .iter()
+            .map(|directory| (directory.clone(), false))
+            .collect();
+        while let Some((path, closed)) = paths.pop() {
             if path.is_dir() && !path.is_symlink() {
-                // What is in a directory that others cannot enter, they cannot read.
-                let closed = !others(&path) && !directories.contains(&path);
-                for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
-                    if closed {
-                        seen.files += usize::from(holds(&entry.path()));
-                    } else {
-                        open.push(entry.path());
-                    }
-                }
+                // What is below a directory that others cannot enter, they cannot read.
+                let closed = closed || (!others(&path) && !directories.contains(&path));
+                let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+                paths.extend(entries.map(|entry| (entry.path(), closed)));
             } else if holds(&path) {
                 seen.files += 1;
-                if others(&path) {
+                if others(&path) && !closed {
                     seen.readable.push(path);
                 }
             }
