@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::secret::{MASK, Secret};
 
@@ -11,6 +11,8 @@ use crate::secret::{MASK, Secret};
 const MIN_LENGTH: usize = 4;
 /// A line of a secret of several lines is masked by itself from this length on.
 const MIN_LINE_LENGTH: usize = 8;
+/// From this many bytes of secrets on, what searches them is built for its size.
+const MAX_IN_TABLE: usize = 8 * 1024;
 const NEVER: &[&str] = &["true", "false", "null"];
 
 /// Replaces secrets by [`MASK`] in what passes through.
@@ -50,11 +52,15 @@ impl Masker {
             .collect();
         patterns.sort();
         patterns.dedup();
+        // What searches fastest is a table of all bytes for each byte of a secret: of long ones, a minute's work.
+        let all: usize = patterns.iter().map(Vec::len).sum();
+        let kind = (all > MAX_IN_TABLE).then_some(AhoCorasickKind::ContiguousNFA);
         // Building fails only past 2^31 states, gigabytes of secrets, which no job can hand over.
         let search = (!patterns.is_empty())
             .then(|| {
                 AhoCorasick::builder()
                     .match_kind(MatchKind::LeftmostLongest)
+                    .kind(kind)
                     .build(&patterns)
                     .ok()
             })
