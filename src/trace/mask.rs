@@ -12,7 +12,7 @@ const MIN_LENGTH: usize = 4;
 /// A line of a secret of several lines is masked by itself from this length on.
 const MIN_LINE_LENGTH: usize = 8;
 /// From this many bytes of secrets on, what searches them is built for its size.
-const MAX_IN_TABLE: usize = 8 * 1024;
+const MAX_IN_TABLE: usize = 2 * 1024;
 const NEVER: &[&str] = &["true", "false", "null"];
 
 /// Replaces secrets by [`MASK`] in what passes through.
