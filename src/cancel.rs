@@ -2,7 +2,7 @@
 //!
 //! No thread polls for it: whoever waits in a way that can be cut short leaves a hook that cuts it.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
 use std::time::Duration;
 
 /// Why work is to stop.
@@ -140,23 +140,22 @@ impl Cancel {
     /// Waits until this is triggered or [finished](Self::finish), for at most this long, and returns whether it is.
     #[must_use]
     pub fn is_over_within(&self, limit: Duration) -> bool {
+        !self.waited(limit).1.timed_out()
+    }
+
+    fn waited(&self, limit: Duration) -> (MutexGuard<'_, State>, WaitTimeoutResult) {
         let waiting = |state: &mut State| state.reason.is_none() && !state.done;
         let waited = self
             .0
             .changed
             .wait_timeout_while(self.0.lock(), limit, waiting);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits this long, or until this is triggered, and returns why it was.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> Option<Reason> {
-        let waiting = |state: &mut State| state.reason.is_none() && !state.done;
-        let waited = self
-            .0
-            .changed
-            .wait_timeout_while(self.0.lock(), limit, waiting);
-        waited.unwrap_or_else(PoisonError::into_inner).0.reason
+        self.waited(limit).0.reason
     }
 
     /// Waits until this is triggered or [finished](Self::finish), and returns why it was.

@@ -28,12 +28,20 @@ pub fn create(directory: &Path) -> io::Result<NamedTempFile> {
             // A file system without locks: nobody there can tell what is abandoned.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        let there = fs::symlink_metadata(file.path());
-        let own = file.as_file().metadata()?;
-        if there.is_ok_and(|there| there.ino() == own.ino()) {
+        if is_at(file.as_file(), file.path())? {
             return Ok(file);
         }
     }
+}
+
+/// Whether this very file is what the path leads to: who locks a file by its name may find that somebody has removed
+/// it meanwhile.
+///
+/// # Errors
+/// If the file does not say what it is.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?.ino();
+    Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == own))
 }
 
 /// Removes those that nobody holds any more.

@@ -36,6 +36,18 @@ fn wait_until_reached(bin: &Path) {
 }
 
 /// What was printed behind what was read already, and the status.
+/// The job `test` on an engine, up to where the `docker` of [`waits_at`] waits.
+fn held(project: &Project, engine: &SecondEngine, bin: &Path) -> Running {
+    let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
+    command
+        .env("PATH", path_with(bin))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = Running::start(&mut command);
+    wait_until_reached(bin);
+    child
+}
+
 fn end(mut child: Running) -> Ran {
     let mut stdout = String::new();
     let mut rest = child.stdout.take().expect("piped");
@@ -76,13 +88,7 @@ fn what_an_operator_prunes_is_made_again(engine: &SecondEngine) {
     ] {
         let project = Project::new(&job.to_string());
         let bin = waits_at(&project, pattern);
-        let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
-        command
-            .env("PATH", path_with(&bin))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = Running::start(&mut command);
-        wait_until_reached(&bin);
+        let child = held(&project, engine, &bin);
         engine.prune();
         fs::write(bin.join("go"), "").expect("written");
         let ran = end(child);
@@ -133,13 +139,7 @@ fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
         let job = json!({"image": BUSYBOX, "services": services, "test": {"script": ["ls -A", "echo done"]}});
         let project = Project::new(&job.to_string());
         let bin = waits_at(&project, pattern);
-        let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
-        command
-            .env("PATH", path_with(&bin))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = Running::start(&mut command);
-        wait_until_reached(&bin);
+        let mut child = held(&project, engine, &bin);
         engine.go_away("KILL");
         fs::write(bin.join("go"), "").expect("written");
         let seen = read_until(child.stdout.as_mut().expect("piped"), "went away: ");

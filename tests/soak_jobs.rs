@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Kind};
 use support::soak::Ground;
-use support::{BUSYBOX, REDIS, Ran, Running, signal};
+use support::{BUSYBOX, REDIS, Running};
 
 const JOBS: u64 = 100;
 
@@ -82,10 +82,5 @@ fn a_hundred_jobs_end_right_and_leave_nothing() {
         "{JOBS} jobs, 4 at a time: {:.0} s, all ended right",
         took.as_secs_f64()
     );
-    println!("before: {before}\nafter:  {after}");
-    after.assert_no_more_than(&before);
-    signal(&runner, "QUIT");
-    let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
-    ground.assert_clean();
+    ground.assert_as_before(runner, &before, &after);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::coordinator::{Coordinator, Kind};
 use support::soak::Ground;
-use support::{BUSYBOX, Ran, Running, path_with, signal};
+use support::{BUSYBOX, Running, path_with};
 
 const JOBS: usize = 200;
 /// So many runners ask at once a second, where one would ask every three.
@@ -76,10 +76,5 @@ fn two_hundred_jobs_and_an_hour_of_questions_leave_nothing() {
         coordinator.requests(ASKED).len() - asked,
         begin.elapsed().as_secs_f64()
     );
-    println!("before: {before}\nafter:  {after}");
-    after.assert_no_more_than(&before);
-    signal(&runner, "QUIT");
-    let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
-    ground.assert_clean();
+    ground.assert_as_before(runner, &before, &after);
 }

@@ -251,8 +251,8 @@ impl Docker {
     }
 
     /// Where the client is. Had the standard library to look for it in a `PATH` that is set for the child, it would
-    /// fork, which copies the runner's page tables, in place of `posix_spawn`: twice the processor time of a job with
-    /// one at once, four times with 64.
+    /// fork, which copies the runner's page tables, in place of `posix_spawn`: twice the runner's processor time for a
+    /// job with one at once, nine times with 64.
     fn program(&self, name: &str) -> PathBuf {
         let path = self.environment.get("PATH").map_or("", String::as_str);
         std::env::split_paths(path)

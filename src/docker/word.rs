@@ -68,6 +68,12 @@ impl Word {
             .collect()
     }
 
+    /// The text of a word that has no slots left, as a plan's own names have none where it runs; nothing of another.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        self.bind(&Bindings::new()).unwrap_or_default()
+    }
+
     /// How many bytes are known of it.
     pub(super) fn length(&self) -> usize {
         let pieces = self.0.iter().map(|piece| match piece {

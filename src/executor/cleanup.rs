@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Run;
 use super::orphans::{self, Selection};
-use super::trouble::plain;
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError, Word};
 use crate::logging::carried;
@@ -30,7 +29,7 @@ impl Run<'_> {
     pub(super) fn give_way(&self) -> bool {
         let ours = Selection {
             processes: vec![self.plan.process.clone()],
-            prefix: plain(&self.plan.prefix),
+            prefix: self.plan.prefix.plain(),
             ..Selection::default()
         };
         match orphans::remove(self.docker, &ours) {
@@ -46,7 +45,7 @@ impl Run<'_> {
     pub(super) fn clean_up(&self) -> bool {
         let mut made = std::mem::take(&mut *self.made());
         for names in [&mut made.containers, &mut made.networks, &mut made.volumes] {
-            names.sort_by_key(plain);
+            names.sort_by_key(Word::plain);
             names.dedup();
         }
         let remove = |names: &[Word], command: fn(&[Word]) -> DockerCommand| {

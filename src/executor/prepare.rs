@@ -7,7 +7,6 @@ use super::{Run, Stop, images, joined, system_failure};
 use crate::cancel::Reason;
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
-use crate::docker::{Bindings, DockerCommand};
 use crate::logging::carried;
 use crate::plan::{HelperWay, Place, Resource};
 use crate::script::NO_REPOSITORY;
@@ -91,13 +90,7 @@ impl Run<'_> {
                 let threads = services.take().unwrap_or_default();
                 started = Some(threads.into_iter().map(joined).collect::<Result<_, _>>()?);
             }
-            // The names in the plan's own lines have no slots left.
-            let running_on = self
-                .plan
-                .running_on
-                .bind(&Bindings::new())
-                .unwrap_or_default();
-            self.trace.line(&running_on)?;
+            self.trace.line(&self.plan.running_on.plain())?;
 
             let waits =
                 self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
@@ -145,10 +138,7 @@ impl Run<'_> {
         let last = self.plan.helper_ways.len().saturating_sub(1);
         for (index, way) in self.plan.helper_ways.iter().enumerate() {
             if index > 0 {
-                match self.ask(&DockerCommand::remove([&self.plan.helper])) {
-                    Err(error) if error.kind != Kind::NotFound => return Err(error.into()),
-                    _ => {}
-                }
+                self.remove_container(&self.plan.helper)?;
             } else {
                 self.made().containers.push(self.plan.helper.clone());
             }

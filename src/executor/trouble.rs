@@ -12,7 +12,7 @@ use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
-use crate::docker::{Bindings, DockerCommand, DockerError, Word};
+use crate::docker::{DockerCommand, DockerError, Word};
 use crate::outcome::Outcome;
 use crate::plan::Resource;
 
@@ -218,10 +218,7 @@ impl Run<'_> {
             self.restore_images(reason)?;
         } else {
             // It may have been made, and not started.
-            match self.ask(&DockerCommand::remove([container])) {
-                Err(error) if error.kind != Kind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            self.remove_container(container)?;
         }
         match &self.plan.network {
             // While an image is pulled, a network that nothing runs in may go, too.
@@ -229,6 +226,14 @@ impl Run<'_> {
                 Err(Stop::Docker(error)) if error.kind == Kind::Conflict => Ok(()),
                 result => result,
             },
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a container that may be there.
+    pub(super) fn remove_container(&self, container: &Word) -> Result<(), DockerError> {
+        match self.ask(&DockerCommand::remove([container])) {
+            Err(error) if error.kind != Kind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
@@ -312,9 +317,4 @@ impl Run<'_> {
             _ => true,
         }
     }
-}
-
-/// A name in the plan's own lines, which have no slots left.
-pub(super) fn plain(name: &Word) -> String {
-    name.bind(&Bindings::new()).unwrap_or_default()
 }

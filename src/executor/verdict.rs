@@ -2,7 +2,6 @@
 //! no result.
 
 use super::stages::Sent;
-use super::trouble::plain;
 use super::{Run, Stop, system_failure};
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
@@ -39,7 +38,7 @@ impl Run<'_> {
         let client = sent.status.0;
         let not_run = first && client == Some(NOT_RUN);
         let said = || sent.error(&self.plan.build.run);
-        let missing = format!("No such container: {}", plain(&self.plan.build.name));
+        let missing = format!("No such container: {}", self.plan.build.name.plain());
         if !first && client == Some(1) && said().message.ends_with(&missing) {
             return Err(Stop::Docker(said()));
         }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::{host, remains};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::docker::{Bindings, Docker};
+use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection};
 use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
@@ -174,14 +174,14 @@ impl Worker {
     /// Whoever takes these names next, here or in another process, has something to remove first.
     fn remember_leftovers(&self, names: &Names) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.extend(names.prefix.bind(&Bindings::new()).ok());
+        left.insert(names.prefix.plain());
         self.process.leave_to_others(true);
     }
 
     /// Removes what an earlier job of these names could not, for want of an engine that answers.
     fn remove_leftovers(&self, names: &Names) {
         let left = || self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let prefix = names.prefix.bind(&Bindings::new()).unwrap_or_default();
+        let prefix = names.prefix.plain();
         if !left().contains(&prefix) {
             return;
         }

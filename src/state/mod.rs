@@ -181,23 +181,16 @@ fn try_file(path: &Path) -> Result<Option<File>> {
     loop {
         let file =
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        match file.try_lock() {
-            // Unless whoever had it before has removed it, and others lock another file by this name.
-            Ok(()) if is_at(&file, path) => return Ok(Some(file)),
-            Ok(()) => {}
+        let locked = match file.try_lock() {
+            Ok(()) => partial::is_at(&file, path),
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
+            Err(TryLockError::Error(error)) => Err(error),
+        };
+        // If not, whoever had it before has removed it, and others lock another file by this name.
+        if locked.with_context(|| format!("cannot lock {}", path.display()))? {
+            return Ok(Some(file));
         }
     }
-}
-
-/// Whether this very file is what the path leads to.
-fn is_at(file: &File, path: &Path) -> bool {
-    let there = fs::symlink_metadata(path).map(|data| data.ino());
-    let own = file.metadata().map(|data| data.ino());
-    matches!((there, own), (Ok(there), Ok(own)) if there == own)
 }
 
 impl Drop for Lock {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::coordinator::Coordinator;
-use super::eventually;
 use super::running::{Held, Running};
+use super::{Ran, eventually, signal};
 
 /// How much more memory a runner may hold afterwards: what an allocator keeps for the next time.
 const KILOBYTES: u64 = 4096;
@@ -65,6 +65,16 @@ impl<'a> Ground<'a> {
             list(directory, &mut taken);
         }
         taken
+    }
+
+    /// The runner takes no more after it than before, ends well when it is told to, and leaves nothing.
+    pub fn assert_as_before(&self, runner: Running, before: &Taken, after: &Taken) {
+        println!("before: {before}\nafter:  {after}");
+        after.assert_no_more_than(before);
+        signal(&runner, "QUIT");
+        let ran = Ran::from(runner.wait_with_output().expect("ended"));
+        assert_eq!(ran.status, Some(0), "{ran}");
+        self.assert_clean();
     }
 
     /// After the runner has ended well: no file is left but those that stay for the next one, which are locks that
