@@ -71,21 +71,16 @@ fn an_engine_that_goes_away_and_comes_back() {
 fn what_an_operator_prunes_is_made_again(engine: &SecondEngine) {
     // No registry has these images: the service holds that of the build, too.
     let services = json!([{"name": REDIS, "alias": "redis"}]);
-    let job = json!({"image": REDIS, "services": services,
-        "test": {"script": ["ls -A", "mkdir kept"], "after_script": ["ls", "echo after $CI_JOB_STATUS"],
-            "artifacts": {"paths": ["kept"]}}});
-    for (pattern, again) in [
-        (" exec --interactive ", ""),
-        (
-            " start --attach ",
-            "after_script runs in a new build container",
-        ),
-        // Its status is known, and nobody has asked for it yet.
-        (
-            " container inspect ",
-            "after_script runs in a new build container",
-        ),
+    let after = "after_script runs in a new build container";
+    for (pattern, last, again) in [
+        (" exec --interactive ", "true", ""),
+        (" start --attach ", "true", after),
+        // A script that does not say how it ended: the engine is asked.
+        (" container inspect ", "exit 0", after),
     ] {
+        let job = json!({"image": REDIS, "services": services,
+            "test": {"script": ["ls -A", "mkdir kept", last], "after_script": ["ls", "echo after $CI_JOB_STATUS"],
+                "artifacts": {"paths": ["kept"]}}});
         let project = Project::new(&job.to_string());
         let bin = waits_at(&project, pattern);
         let child = held(&project, engine, &bin);

@@ -8,6 +8,7 @@ mod enter;
 mod helper;
 mod helper_image;
 mod images;
+mod marks;
 pub mod old_images;
 pub mod orphans;
 mod prepare;

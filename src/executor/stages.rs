@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::thread::{self, Scope};
 use std::time::Duration;
 
+use super::marks::{Part, Reader};
 use super::trouble::RESTORATIONS;
 use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
@@ -24,6 +25,8 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// What a script was sent for, as far as the client tells.
 pub(super) struct Sent {
     pub status: Status,
+    /// The script said that it succeeded.
+    pub succeeded: bool,
     tail: Vec<u8>,
 }
 
@@ -96,6 +99,7 @@ impl Run<'_> {
                     .send_attended(stage, session, &client, &limited, (terminal, enter))
                     .map(|status| Sent {
                         status,
+                        succeeded: false,
                         tail: Vec::new(),
                     }),
                 _ => self.send(stage, session, &client),
@@ -167,14 +171,31 @@ impl Run<'_> {
     ) -> Result<Sent, Stop> {
         let script = self.script(stage)?;
         let mut tail = Vec::new();
-        let mut output = |bytes: &[u8]| {
+        let mut log = |bytes: &[u8]| {
             tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
             tail.drain(..tail.len().saturating_sub(TAIL));
             self.trace.write(bytes)
         };
+        let mut marks = Reader::default();
+        let mut succeeded = false;
+        let mut output = |bytes: &[u8]| {
+            marks.push(bytes, &mut |part| match part {
+                Part::Text(text) => log(text),
+                Part::Succeeded => {
+                    succeeded = true;
+                    Ok(())
+                }
+                Part::Begun | Part::Failed => Ok(()),
+            })
+        };
         let status = self.timed(stage.name, "", || session.run(&script, &mut output, cancel))?;
+        log(marks.rest())?;
         self.trouble.note_end(&tail);
-        Ok(Sent { status, tail })
+        Ok(Sent {
+            status,
+            succeeded,
+            tail,
+        })
     }
 
     pub(super) fn script(&self, stage: &Stage) -> Result<String, Stop> {

@@ -1,5 +1,5 @@
-//! What became of a script in the build container, by the engine's word and the client's: what they do not agree on is
-//! no result.
+//! What became of a script in the build container: what two of these agree on, the docker client, the script itself and
+//! the engine.
 
 use super::stages::Sent;
 use super::{Run, Stop, system_failure};
@@ -15,7 +15,7 @@ const NOT_RUN: i32 = 125;
 /// How long after the end an engine may hear why, as docker has times in the future.
 const NOTICE: &str = "-500ms";
 /// How often an engine is asked that does not remember.
-const HISTORIES: u32 = 3;
+const HISTORIES: u32 = 10;
 /// How far back the engine is asked: it remembers the last 256 events.
 const LONG_AGO: &str = "24h";
 
@@ -36,6 +36,10 @@ impl Run<'_> {
     /// the engine was unwell, [`Kind::Conflict`] where the container's name is somebody else's.
     pub(super) fn verified(&self, sent: &Sent, first: bool) -> Result<Outcome, Stop> {
         let client = sent.status.0;
+        // It was the script's last word, and the client has not lost its container since.
+        if sent.succeeded && client == Some(0) {
+            return Ok(Outcome::Success);
+        }
         let not_run = first && client == Some(NOT_RUN);
         let said = || sent.error(&self.plan.build.run);
         let missing = format!("No such container: {}", self.plan.build.name.plain());

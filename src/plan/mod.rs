@@ -30,6 +30,7 @@ use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
+use crate::script::Marks;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
 use git::GitSettings;
@@ -66,8 +67,9 @@ pub struct Host {
     pub shares_files: bool,
     /// Whether whoever reads the log wants colour.
     pub colour: bool,
-    /// Whether somebody at a terminal wants a shell where a script fails.
-    pub attended: bool,
+    /// What scripts say of themselves: nothing to people, their failure where somebody at a terminal wants a shell
+    /// then.
+    pub marks: Marks,
     /// When the plan is made, in seconds since 1970.
     pub now: i64,
 }

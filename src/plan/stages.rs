@@ -12,7 +12,7 @@ pub use crate::helper::task::REFUSED;
 use crate::job::Job;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
-use crate::script::{AUTHORIZATION, BuildScript, GetSources};
+use crate::script::{AUTHORIZATION, BuildScript, GetSources, Marks};
 
 /// How long an `after_script` may take unless the job says so.
 pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -186,7 +186,7 @@ pub(super) fn stages(
         renamed: &builder.renamed,
         trace: variables.is_true("CI_DEBUG_TRACE"),
         colour: host.colour,
-        waits: host.attended,
+        marks: host.marks,
         job_status: None,
     };
     let mut stages = vec![get_sources];
@@ -194,8 +194,7 @@ pub(super) fn stages(
     stages.extend(builder.downloads()?);
     stages.push(Stage {
         timeout: job.script_timeout,
-        enter: host
-            .attended
+        enter: (host.marks == Marks::Failure)
             .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         ..Stage::new("build", Place::Build, build.run.clone(), script.text())
     });
@@ -203,7 +202,11 @@ pub(super) fn stages(
         let script = BuildScript {
             commands: &job.after_script,
             job_status: Some(Slot::new(JOB_STATUS)),
-            waits: false,
+            // Nobody enters after it.
+            marks: match host.marks {
+                Marks::Failure => Marks::Success,
+                marks => marks,
+            },
             ..script
         };
         let command = DockerCommand::start_attached(&build.name);

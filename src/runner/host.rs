@@ -12,6 +12,7 @@ use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::plan::Host;
 use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
+use crate::script::Marks;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,7 +36,7 @@ pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
         certificates,
         shares_files: config.docker.engine().may_share_files(),
         colour,
-        attended: false,
+        marks: Marks::None,
         now: now(),
     })
 }

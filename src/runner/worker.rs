@@ -19,6 +19,7 @@ use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::plan::names::Names;
 use crate::plan::{Host, Plan};
+use crate::script::Marks;
 use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
@@ -129,7 +130,10 @@ impl Worker {
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
-                attended: run.terminal.is_some(),
+                marks: match run.terminal {
+                    Some(_) => Marks::Failure,
+                    None => Marks::Success,
+                },
                 now: host::now(),
                 ..self.host.clone()
             };

@@ -25,10 +25,24 @@ pub const SHELL: [&str; 3] = [
     "if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh",
 ];
 
-/// What a script that waits where it fails prints when it begins. No terminal shows it.
+/// What a script prints that [`Marks::Failure`] says when it begins. No terminal shows it.
 pub const BEGUN: &str = "\x1b_alloy-runner:begun\x1b\\";
-/// What it prints when it has failed. Then it waits for the end of its standard input.
+/// What it prints when it has failed.
 pub const FAILED: &str = "\x1b_alloy-runner:failed\x1b\\";
+/// What a script with [`Marks::Success`] prints when its last command has ended well.
+pub const SUCCEEDED: &str = "\x1b_alloy-runner:succeeded\x1b\\";
+
+/// What a script says of itself, in its output, to whoever runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// Nothing: people read it.
+    #[default]
+    None,
+    /// [`SUCCEEDED`]. A script that ends by an `exit` of its own does not say so.
+    Success,
+    /// [`BEGUN`], and where the commands fail [`FAILED`]; then it waits for the end of its standard input.
+    Failure,
+}
 
 /// A text in single quotes.
 fn quote(text: &str) -> String {
@@ -50,8 +64,8 @@ pub struct BuildScript<'a> {
     pub trace: bool,
     /// Show the commands in colour.
     pub colour: bool,
-    /// Where the commands fail, print [`FAILED`] and wait for the end of standard input.
-    pub waits: bool,
+    /// What it says of itself.
+    pub marks: Marks,
     /// What fills `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
 }
@@ -64,12 +78,15 @@ impl BuildScript<'_> {
     /// the script with status 2, after the lines before it.
     #[must_use]
     pub fn text(&self) -> Word {
-        // One stream: the order of two is lost on the way out of a container.
-        let mut head = String::from(if self.waits {
-            "{\nexec 9<&0 </dev/null 2>&1\n"
-        } else {
-            "{\nexec </dev/null 2>&1\n"
+        let mut head = String::from("{\nexec ");
+        // What the commands can neither lose nor lead elsewhere.
+        head.push_str(match self.marks {
+            Marks::None => "",
+            Marks::Success => "8>&1 ",
+            Marks::Failure => "9<&0 ",
         });
+        // One stream: the order of two is lost on the way out of a container.
+        head.push_str("</dev/null 2>&1\n");
         head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
         head.push_str(&self.place());
         let mut commands = String::new();
@@ -82,14 +99,18 @@ impl BuildScript<'_> {
             commands.push('\n');
         }
         let commands = quote(&commands);
-        let tail = if self.waits {
-            let (begun, failed) = (quote(BEGUN), quote(FAILED));
-            format!(
+        let [begun, failed, succeeded] = [BEGUN, FAILED, SUCCEEDED].map(quote);
+        let tail = match self.marks {
+            Marks::None => format!("eval {commands}\nexit $?\n}}\n"),
+            // Not in the trace of commands that have turned it on.
+            Marks::Success => format!(
+                "eval {commands} 8>&-\n{{ alloy_status=$?; set +x; }} 2>/dev/null\n\
+                 if [ $alloy_status = 0 ]; then printf %s {succeeded} >&8 || :; fi\nexit $alloy_status\n}}\n"
+            ),
+            Marks::Failure => format!(
                 "printf %s {begun}\nset +e\n(exec 9<&-\nset -e\neval {commands}\nexit $?\n)\nstatus=$?\n\
                  if [ $status != 0 ]; then printf %s {failed}; read -r line <&9 || :; fi\nexit $status\n}}\n"
-            )
-        } else {
-            format!("eval {commands}\nexit $?\n}}\n")
+            ),
         };
         match &self.job_status {
             Some(slot) => Word::from("export CI_JOB_STATUS=")
@@ -231,7 +252,7 @@ impl GetSources<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGUN, BuildScript, FAILED, SHELL};
+    use super::{BEGUN, BuildScript, FAILED, Marks, SHELL, SUCCEEDED};
     use crate::docker::{Bindings, Slot};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -305,21 +326,25 @@ mod tests {
                 };
                 let (mut shown, ended) = run(shell, &plain);
                 // Standard input has ended here: a script that would wait does the same, and says how far it is.
-                let (marked, waited) = run(
-                    shell,
-                    &BuildScript {
-                        waits: true,
-                        ..plain
-                    },
-                );
-                let marks = [BEGUN, FAILED].map(|mark| marked.matches(mark).count());
-                assert_eq!(
-                    marks,
-                    [1, usize::from(ended.is_some_and(|status| status != 0))]
-                );
-                assert_eq!(waited, ended, "{shell:?} {lines:?}");
-                let unmarked = marked.replace(BEGUN, "").replace(FAILED, "");
-                assert!(unmarked == shown || status == Some(2), "{unmarked}");
+                let fails = usize::from(ended.is_some_and(|status| status != 0));
+                let succeeds = usize::from(ended == Some(0));
+                for (marks, counts) in [
+                    (Marks::Failure, [1, fails, 0]),
+                    (Marks::Success, [0, 0, succeeds]),
+                ] {
+                    let (marked, waited) = run(
+                        shell,
+                        &BuildScript {
+                            marks,
+                            ..plain.clone()
+                        },
+                    );
+                    let all = [BEGUN, FAILED, SUCCEEDED];
+                    let seen = all.map(|mark| marked.matches(mark).count());
+                    assert_eq!((seen, waited), (counts, ended), "{shell:?} {lines:?}");
+                    let unmarked = all.iter().fold(marked, |text, mark| text.replace(mark, ""));
+                    assert!(unmarked == shown || status == Some(2), "{unmarked}");
+                }
                 if status == Some(2) {
                     // How a shell words a syntax error is its own affair.
                     assert!(shown.len() > output.len(), "{shell:?} {lines:?}");
@@ -330,6 +355,43 @@ mod tests {
                     (output, status),
                     "{shell:?} {lines:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_the_last_command_says_success() {
+        for shell in [&["sh"][..], &["bash"], &SHELL] {
+            for (lines, said, status) in [
+                (&["exit 0"][..], false, 0),
+                (&["set +e", "false"], false, 1),
+                (&["trap 'exit 3' EXIT"], true, 3),
+                (&["exec >/dev/null", "echo unseen"], true, 0),
+                (&["exec 8>/dev/null", "echo unseen >&8"], true, 0),
+                (&["set -x"], true, 0),
+                (&["readonly status=1"], true, 0),
+            ] {
+                let commands = commands(lines);
+                let script = BuildScript {
+                    commands: &commands,
+                    directory: "/",
+                    marks: Marks::Success,
+                    ..BuildScript::default()
+                };
+                let (output, ended) = run(shell, &script);
+                let seen = (output.matches(SUCCEEDED).count(), ended);
+                assert_eq!(
+                    seen,
+                    (usize::from(said), Some(status)),
+                    "{shell:?} {lines:?}: {output}"
+                );
+                let text = output.replace(SUCCEEDED, "");
+                let own = ["alloy", "printf %s", "unseen"].map(|word| {
+                    text.lines()
+                        .filter(|line| !line.starts_with('$') && line.contains(word))
+                        .count()
+                });
+                assert_eq!(own, [0, 0, 0], "{shell:?}: {output}");
             }
         }
     }

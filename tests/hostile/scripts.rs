@@ -11,7 +11,7 @@ use std::process::Command;
 use alloy_runner::docker::command::Words;
 use alloy_runner::job::{Origin, payload};
 use alloy_runner::plan::{Plan, print};
-use alloy_runner::script::{BuildScript, GetSources};
+use alloy_runner::script::{BuildScript, GetSources, Marks};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,9 +22,12 @@ use super::tries::some;
 use super::words::{payload as hostile_payload, word};
 
 /// Writes down the number of its arguments, the arguments and, of git, a setting of its environment, each with a NUL
-/// behind it.
+/// behind it: one at a time, since a script runs docker commands beside others.
 const STUB: &str = r#"#!/bin/sh
-printf '%s\0' "$#" "$@" "${GIT_CONFIG_KEY_0:-}" "${GIT_CONFIG_VALUE_0:-}" >>"$RECORD"
+{
+  flock 9
+  printf '%s\0' "$#" "$@" "${GIT_CONFIG_KEY_0:-}" "${GIT_CONFIG_VALUE_0:-}" >>"$RECORD"
+} 9>>"$RECORD.lock"
 case ${0##*/}-$1 in
 git-init) mkdir -p .git && : >.git/HEAD ;;
 git-cat-file) [ -z "${MISSING:-}" ] ;;
@@ -338,7 +341,7 @@ fn a_build_finds_its_directory_and_its_files() {
             file_variables: (&["FILE".to_owned()], &format!("{directory}.tmp")),
             trace: number % 7 == 0,
             colour: number % 5 == 0,
-            waits: number % 3 == 0,
+            marks: [Marks::None, Marks::Success, Marks::Failure][number % 3],
             ..BuildScript::default()
         };
         let quoted = format!("'{}'", directory.replace('\'', r"'\''"));
