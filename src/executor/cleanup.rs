@@ -74,8 +74,12 @@ impl Run<'_> {
                 _ => return true,
             };
             let again = match error.kind {
-                // One that was never there has nothing of ours.
-                Kind::NoEngine | Kind::NoClient if !self.has_seen_engine() => return true,
+                // One that was never there, and was not told to make anything, has nothing of ours.
+                Kind::NoEngine | Kind::NoClient
+                    if !self.has_seen_engine() && !self.has_abandoned() =>
+                {
+                    return true;
+                }
                 Kind::NoEngine | Kind::Gone if self.has_seen_engine() && !waited => {
                     waited = true;
                     self.engine_comes_back(self.canceled)

@@ -46,7 +46,7 @@ pub(super) struct Inspected {
 impl Run<'_> {
     /// Resolves all images side by side, and says which they are in the plan's order.
     pub(super) fn resolve_images(&self) -> Result<Vec<Resolved>, Stop> {
-        let inspected = match self.inspect_together() {
+        let inspected = match self.inspect_together()? {
             Some(inspected) => inspected,
             None => thread::scope(|scope| {
                 let threads: Vec<_> = self
@@ -95,29 +95,36 @@ impl Run<'_> {
 
     /// All images in one command, where none has to be pulled in any case. `None`: they are not all there, and each
     /// has to be looked after by itself.
-    fn inspect_together(&self) -> Option<Vec<Inspected>> {
+    fn inspect_together(&self) -> Result<Option<Vec<Inspected>>, Stop> {
         let first_pulled = |image: &Image| match &image.source {
             ImageSource::Pull { policies, .. } => policies.first() == Some(&PullPolicy::Always),
             ImageSource::Build(_) => false,
         };
         if self.plan.images.iter().any(first_pulled) {
-            return None;
+            return Ok(None);
         }
         (self.began)("pull");
         let began = Instant::now();
         let names = self.plan.images.iter().map(|image| &image.name);
-        let text = self
-            .ask(&DockerCommand::image_inspect(names, FORMAT))
-            .ok()?;
+        let text = match self.ask(&DockerCommand::image_inspect(names, FORMAT)) {
+            Ok(text) => text,
+            // Nobody could be asked about each of them either.
+            Err(error) if error.kind == Kind::Canceled || error.is_loss() => {
+                return Err(error.into());
+            }
+            Err(_) => return Ok(None),
+        };
         let inspected = text.lines().map(serde_json::from_str);
-        let inspected: Vec<_> = inspected.collect::<Result<_, _>>().ok()?;
+        let Ok(inspected) = inspected.collect::<Result<Vec<_>, _>>() else {
+            return Ok(None);
+        };
         if inspected.len() != self.plan.images.len() {
-            return None;
+            return Ok(None);
         }
         for image in &self.plan.images {
             self.note("pull", &image.name, began);
         }
-        Some(inspected)
+        Ok(Some(inspected))
     }
 
     /// An image by its name, however it is to be had.

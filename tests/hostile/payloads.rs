@@ -72,13 +72,12 @@ const TOKENS: &[&str] = &[
     "2026-01-01T00:00:00Z",
 ];
 
-/// What a reader may take: so much for nothing (a long ref is in the labels of each volume of each container), and so many
-/// times what it reads.
+/// What a reader may take: so much for nothing, and so many times what it reads.
 fn bounded<T>(length: usize, times: usize, work: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let (result, taken) = taken(work);
     assert!(
-        taken < 96_000_000 + times * length,
+        taken < 4_000_000 + times * length,
         "{taken} bytes of memory for {length}"
     );
     assert!(began.elapsed() < Duration::from_secs(20), "{length} bytes");

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -94,9 +95,16 @@ impl SecondEngine {
 
     pub fn come_back(&self) {
         fs::remove_file(self.directory.join("down")).expect("removed");
-        eventually(Duration::from_mins(3), "the engine answers", || {
-            self.docker(&["version"]).status == Some(0)
-        });
+        let end = Instant::now() + Duration::from_mins(3);
+        while self.docker(&["version"]).status != Some(0) {
+            if Instant::now() > end {
+                let log = fs::read_to_string(self.directory.join("log")).expect("readable");
+                let lines: Vec<_> = log.lines().collect();
+                let last = &lines[lines.len().saturating_sub(40)..];
+                panic!("the engine does not come back:\n{}", last.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The process id of the engine itself, in whose network its registry would be.

@@ -7,6 +7,10 @@ use crate::job::remote::Remote;
 use crate::job::{Origin, Sources};
 use crate::outcome::InputError;
 
+/// The longest name of a branch or tag, in bytes. It goes into the labels of everything that is made for a job, and no
+/// forge takes more than a file's name may have, 255.
+const LONGEST_REF: usize = 1024;
+
 /// `git_info`.
 #[derive(Deserialize)]
 pub(super) struct GitInfo {
@@ -42,6 +46,12 @@ impl GitInfo {
         };
         if ref_name.chars().any(char::is_control) {
             return Err(InputError::new("the ref has control characters"));
+        }
+        if ref_name.len() > LONGEST_REF {
+            return Err(InputError::new(format!(
+                "the ref has {} bytes, and no more than {LONGEST_REF} are taken",
+                ref_name.len()
+            )));
         }
         let refspecs = self.refspecs.unwrap_or_default().into_iter();
         Ok(Sources {

@@ -140,6 +140,9 @@ fn what_was_torn_is_still_somebodys_job() {
 
 #[test]
 fn what_is_wrong_is_named_and_no_value_is_shown() {
+    let [longest, longer] = [1024, 1025].map(|length| "r".repeat(length));
+    let long = |name: &str| ALLOYCI.replace("refs/heads/master", &format!("refs/heads/{name}"));
+    assert_eq!(job(&long(&longest)).sources.ref_name, longest);
     for (from, to, want) in [
         ("\"steps\": [", "\"steps\": [3, ", "steps[0]: invalid type"),
         (
@@ -154,6 +157,11 @@ fn what_is_wrong_is_named_and_no_value_is_shown() {
             "address",
         ),
         ("a2fe6e72e", "--upload-pack", "is no commit id"),
+        (
+            "heads/master",
+            &format!("heads/{longer}"),
+            "the ref has 1025 bytes",
+        ),
         (
             "\"public\": false",
             "\"public\": \"SECRET\"",
