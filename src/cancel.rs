@@ -12,6 +12,8 @@ pub enum Reason {
     Canceled,
     /// The runner itself has to stop.
     Stopped,
+    /// The engine that it needs does not answer.
+    NoEngine,
     /// The time allowed is over.
     TimedOut(Duration),
 }

@@ -22,14 +22,7 @@ impl Docker {
     pub fn capture_patiently(&self, command: &DockerCommand) -> Result<String, DockerError> {
         let hung = Cancel::new();
         thread::scope(|scope| {
-            scope.spawn(|| {
-                while !hung.is_over_within(PATIENCE) {
-                    if self.answers(&Cancel::new()).is_err() && !hung.is_over_within(Duration::ZERO)
-                    {
-                        hung.trigger(Reason::Stopped);
-                    }
-                }
-            });
+            scope.spawn(|| self.watch(&hung));
             let result = self.capture_with(command, None, &hung);
             hung.finish();
             result.map_err(|error| match error.kind {
@@ -45,6 +38,15 @@ impl Docker {
                 _ => error,
             })
         })
+    }
+
+    /// Asks the engine now and then whether it lives, until `work` is over, and stops that where it does not.
+    pub fn watch(&self, work: &Cancel) {
+        while !work.is_over_within(PATIENCE) {
+            if self.answers(&Cancel::new()).is_err() && !work.is_over_within(Duration::ZERO) {
+                work.trigger(Reason::NoEngine);
+            }
+        }
     }
 
     /// Asks the engine whether it lives. It has five seconds.

@@ -82,7 +82,7 @@ impl Run<'_> {
         match self.cancel.reason() {
             Some(Reason::TimedOut(_)) => {
                 let overtime = self.canceled.child(Some(OVERTIME));
-                self.helper_stage(stage, &overtime)
+                self.in_overtime(&overtime, || self.helper_stage(stage, &overtime))
             }
             _ => self.helper_stage(stage, self.cancel),
         }

@@ -27,7 +27,7 @@ use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::docker::{Bindings, Docker, DockerCommand, DockerError, Slot};
 use crate::outcome::Outcome;
-use crate::plan::{JOB_STATUS, Place, Plan, When};
+use crate::plan::{Failure, JOB_STATUS, Place, Plan, When};
 use crate::trace::Trace;
 use cleanup::Made;
 pub use enter::Terminal;
@@ -302,6 +302,9 @@ impl Run<'_> {
                     "{} is left out: the docker engine does not answer",
                     words(stage.name)
                 ))?;
+                if outcome.is_success() && stage.failure != Failure::Warning {
+                    outcome = self.outcome_of(Stop::Outcome(outcome_of_reason(Reason::NoEngine)));
+                }
                 continue;
             }
             self.bind(&Slot::new(JOB_STATUS), outcome.job_status().to_owned());
@@ -339,6 +342,7 @@ fn outcome_of_reason(reason: Reason) -> Outcome {
     match reason {
         Reason::Canceled => Outcome::Canceled,
         Reason::Stopped => Outcome::SystemFailure("the runner was stopped".to_owned()),
+        Reason::NoEngine => Outcome::SystemFailure("the docker engine does not answer".to_owned()),
         Reason::TimedOut(limit) => Outcome::TimedOut(limit),
     }
 }

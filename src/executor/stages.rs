@@ -38,7 +38,7 @@ impl Sent {
 }
 
 /// Lets those go on who wait for these, however the work between comes to its end.
-struct Ended<'a>([&'a Cancel; 2]);
+pub(super) struct Ended<'a>(pub [&'a Cancel; 2]);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
@@ -89,8 +89,11 @@ impl Run<'_> {
         let client = Cancel::new();
         let sent = thread::scope(|scope| {
             scope.spawn(carried(|| {
-                if limited.wait_for_it().is_some() {
-                    self.end_build(&client);
+                match limited.wait_for_it() {
+                    // It would not hear of it.
+                    Some(Reason::NoEngine) => client.trigger(Reason::NoEngine),
+                    Some(_) => self.end_build(&client),
+                    None => {}
                 }
             }));
             let _ended = Ended([&client, &limited]);
@@ -132,16 +135,19 @@ impl Run<'_> {
 
     /// Runs the `after_script`. Whatever becomes of it, the job's outcome is the script's.
     pub(super) fn after_script(&self, stage: &Stage) -> Result<(), Stop> {
+        let run = |session, first| {
+            let limit = self.canceled.child(None);
+            self.in_overtime(&limit, || self.build_stage(stage, session, &limit, first))
+        };
         let session = self.docker.start(&self.bound(&stage.command))?;
-        let mut result = self.build_stage(stage, session, self.canceled, false);
+        let mut result = run(session, false);
         for _ in 0..RESTORATIONS {
             match result {
                 Err(Stop::Docker(error)) if error.kind == Kind::NotFound => {
                     self.restore(&self.plan.build.name, &error)?;
                     self.trace
                         .warning("after_script runs in a new build container")?;
-                    let session = self.start_build()?;
-                    result = self.build_stage(stage, session, self.canceled, true);
+                    result = run(self.start_build()?, true);
                 }
                 _ => break,
             }

@@ -5,14 +5,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use super::stages::Ended;
 use super::{Run, Stop, outcome_of_reason, system_failure};
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::docker::{DockerCommand, DockerError, Word};
+use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::Resource;
 
@@ -308,13 +310,25 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a stage after a failure is worth trying: an engine that hangs or is gone would only cost its time.
+    /// Whether a stage after a failure, or after the job's time, is worth trying: an engine that hangs or is gone would
+    /// only cost its time.
     pub(super) fn can_go_on(&self, outcome: &Outcome) -> bool {
-        match outcome {
-            Outcome::SystemFailure(_) | Outcome::TimedOut(_) => {
-                self.docker.answers(self.canceled).is_ok()
-            }
-            _ => true,
-        }
+        let failed = matches!(outcome, Outcome::SystemFailure(_) | Outcome::TimedOut(_));
+        let doubtful = failed || self.cancel.reason().is_some();
+        !doubtful || self.docker.answers(self.canceled).is_ok()
+    }
+
+    /// Does what may go on when the job's time is over: then only for as long as the engine answers. `limit` stops it.
+    pub(super) fn in_overtime<T>(&self, limit: &Cancel, work: impl FnOnce() -> T) -> T {
+        let over = self.cancel.child(None);
+        thread::scope(|scope| {
+            scope.spawn(carried(|| {
+                if over.wait_for_it().is_some() {
+                    self.docker.watch(limit);
+                }
+            }));
+            let _ended = Ended([&over, limit]);
+            work()
+        })
     }
 }

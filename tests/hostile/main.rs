@@ -8,10 +8,12 @@ mod answers;
 mod archives;
 mod commands;
 mod docker_line;
+mod files;
 mod memory;
 mod payloads;
 mod recorded;
 mod scripts;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod tries;

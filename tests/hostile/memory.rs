@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 struct Counting;
 
@@ -63,4 +64,16 @@ fn memory_is_counted() {
     let (length, taken) = taken(|| std::hint::black_box(vec![1_u8; 10_000_000]).len());
     assert_eq!(length, 10_000_000);
     assert!((10_000_000..12_000_000).contains(&taken), "{taken}");
+}
+
+/// What a reader may take: so much for nothing, and so many times what it reads.
+pub fn bounded<T>(length: usize, times: usize, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let (result, taken) = taken(work);
+    assert!(
+        taken < 4_000_000 + times * length,
+        "{taken} bytes of memory for {length}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(20), "{length} bytes");
+    result
 }

@@ -15,8 +15,8 @@ use alloy_runner::script::{BuildScript, GetSources, Marks};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::commands::{SETTINGS, bindings, plan};
 use super::docker_line::Line;
+use super::settings::{SETTINGS, bindings, plan};
 use super::support::{BUSYBOX, DEBIAN, run};
 use super::tries::some;
 use super::words::{payload as hostile_payload, word};

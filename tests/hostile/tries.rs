@@ -64,3 +64,13 @@ pub fn some<T: std::fmt::Debug>(values: &impl Strategy<Value = T>, usual: u32) -
         .map(|_| values.new_tree(&mut runner).expect("a value").current())
         .collect()
 }
+
+/// An error is one line, not too long, and says where.
+pub fn assert_told(error: &str, places: &[&str]) {
+    assert!(error.len() < 8000, "{} bytes: {error:.300}", error.len());
+    assert!(!error.contains(['\n', '\r', '\0', '\u{1b}']), "{error:?}");
+    assert!(
+        places.is_empty() || places.iter().any(|place| error.contains(place)),
+        "{error}"
+    );
+}
