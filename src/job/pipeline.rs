@@ -1,5 +1,6 @@
 //! `.alloy-ci.json`: its keywords and its jobs.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -191,6 +192,7 @@ impl Pipeline {
             );
             return Err(Problem::at("", &what));
         }
+        let known: HashSet<&str> = pipeline.stages.iter().map(String::as_str).collect();
         for (name, entry) in &top {
             if GLOBAL.contains(&name.as_str()) || name == "stages" || name.starts_with('.') {
                 continue;
@@ -202,7 +204,15 @@ impl Pipeline {
                     &format!("{what}{}", nearest_hint(name, GLOBAL)),
                 ));
             };
-            let (job, unknown) = read_job(name, entry, &global, &pipeline.stages)?;
+            let (job, unknown) = read_job(name, entry, &global)?;
+            let stage = job.keywords.stage.as_deref();
+            if let Some(stage) = stage.filter(|stage| !known.contains(stage)) {
+                let what = format!(
+                    "there is no stage `{stage}`; the stages are: {}",
+                    pipeline.stages.join(", ")
+                );
+                return Err(Problem::at(&format!("{name}.stage"), &what));
+            }
             pipeline.jobs.push(job);
             pipeline.unknown.extend(unknown);
         }
@@ -224,14 +234,10 @@ impl Pipeline {
     /// The stages in their order, and behind them those that only a job names.
     #[must_use]
     pub fn stages_in_order(&self) -> Vec<&str> {
-        let mut order: Vec<&str> = Vec::new();
         let of_jobs = self.jobs.iter().map(JobEntry::stage);
-        for stage in self.stages.iter().map(String::as_str).chain(of_jobs) {
-            if !order.contains(&stage) {
-                order.push(stage);
-            }
-        }
-        order
+        let named = self.stages.iter().map(String::as_str).chain(of_jobs);
+        let mut seen = HashSet::new();
+        named.filter(|stage| seen.insert(*stage)).collect()
     }
 
     /// Checks that there is a stage of this name.
@@ -255,9 +261,9 @@ impl Pipeline {
         }
         let order = self.stages_in_order();
         let before = order.iter().take_while(|stage| **stage != job.stage());
-        let before: Vec<&&str> = before.collect();
+        let before: HashSet<&&str> = before.collect();
         let leaves = |other: &&JobEntry| {
-            other.keywords.artifacts.is_some() && before.contains(&&other.stage())
+            other.keywords.artifacts.is_some() && before.contains(&other.stage())
         };
         let jobs = self.jobs.iter().filter(leaves);
         jobs.map(|other| other.name.as_str()).collect()
@@ -311,7 +317,6 @@ fn read_job(
     name: &str,
     entry: &Map<String, Value>,
     global: &Map<String, Value>,
-    stages: &[String],
 ) -> Result<(JobEntry, Vec<String>), Problem> {
     let unknown = entry
         .keys()
@@ -330,13 +335,6 @@ fn read_job(
             name,
             "the job has no `script` (the name of a template begins with a dot)",
         ));
-    }
-    if let Some(stage) = own.stage.as_ref().filter(|stage| !stages.contains(stage)) {
-        let what = format!(
-            "there is no stage `{stage}`; the stages are: {}",
-            stages.join(", ")
-        );
-        return Err(Problem::at(&format!("{name}.stage"), &what));
     }
     let mut merged = global.clone();
     merged.extend(

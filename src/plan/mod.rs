@@ -30,7 +30,7 @@ use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
-use crate::script::Marks;
+pub use crate::script::Marks;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
 use git::GitSettings;

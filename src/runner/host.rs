@@ -10,9 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;
-use crate::plan::Host;
 use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
-use crate::script::Marks;
+use crate::plan::{Host, Marks};
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
