@@ -150,6 +150,12 @@ impl Docker {
         Ok(text(&end))
     }
 
+    /// Whether it prints what it runs.
+    #[must_use]
+    pub fn prints(&self) -> bool {
+        self.print
+    }
+
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
     pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {

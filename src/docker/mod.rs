@@ -19,6 +19,7 @@ pub mod mount;
 mod patience;
 pub mod reference;
 pub mod session;
+mod stream;
 mod terminal;
 pub mod word;
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use duct::ReaderHandle;
 use tempfile::NamedTempFile;
 
 use super::captured::end_of;
 use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
+use super::stream::Stream;
 use super::word::Word;
 use crate::cancel::Cancel;
 
@@ -82,7 +82,7 @@ impl Docker {
         } else {
             (process.stderr_to_stdout(), None)
         };
-        let process = process.reader().map_err(failed)?;
+        let process = Stream::start(&process).map_err(failed)?;
         Ok(Session {
             docker: self.clone(),
             command: command.clone(),
@@ -107,7 +107,7 @@ impl Docker {
     ) -> Result<Status, DockerError> {
         self.announce(command, None, " &");
         let (process, _env_file) = self.process(command, Group::OfItsOwn)?;
-        let process = process.stdin_null().stderr_to_stdout().reader();
+        let process = Stream::start(&process.stdin_null().stderr_to_stdout());
         let process = Arc::new(process.map_err(|error| self.not_started(command, &error))?);
         self.stream(command, &process, output, cancel)
     }
@@ -116,32 +116,27 @@ impl Docker {
     fn stream(
         &self,
         command: &DockerCommand,
-        process: &Arc<ReaderHandle>,
+        process: &Arc<Stream>,
         output: Output,
         cancel: &Cancel,
     ) -> Result<Status, DockerError> {
         let killed = process.clone();
-        // Failing to kill what has ended by itself is no failure.
-        let guard = cancel.on_trigger(move || drop(killed.kill()));
-        let copied = copy(process, output);
-        if copied.is_err() {
-            drop(process.kill());
+        let guard = cancel.on_trigger(move || killed.kill());
+        let ended = process.copy(output);
+        if ended.is_err() {
+            process.kill();
         }
         drop(guard);
         if cancel.reason().is_some() {
             return Err(self.failed(command, Kind::Canceled, "canceled".to_owned()));
         }
-        copied.map_err(|error| {
+        ended.map_err(|error| {
             self.failed(
                 command,
                 Kind::Other,
                 format!("cannot pass on the output: {error}"),
             )
-        })?;
-        let ended = process
-            .try_wait()
-            .map_err(|error| self.failed(command, Kind::Other, error.to_string()))?;
-        Ok(Status(ended.and_then(|output| output.status.code())))
+        })
     }
 }
 
@@ -149,7 +144,7 @@ impl Docker {
 pub struct Session {
     docker: Docker,
     command: DockerCommand,
-    process: Arc<ReaderHandle>,
+    process: Arc<Stream>,
     /// Its standard input, until it is run.
     feed: Option<PipeWriter>,
     /// Where its stdout goes, if not to whoever reads.
@@ -290,17 +285,4 @@ fn copy_all(
         drop(io::copy(&mut from, &mut feed));
         let _ = held.wait_for_it();
     })
-}
-
-fn copy(process: &ReaderHandle, output: Output) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut process = process;
-    loop {
-        match process.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => output(&buffer[..n])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -131,6 +131,8 @@ impl Worker {
             let host = Host {
                 marks: match run.terminal {
                     Some(_) => Marks::Failure,
+                    // Somebody may paste it.
+                    None if self.docker.prints() => Marks::None,
                     None => Marks::Success,
                 },
                 now: host::now(),
