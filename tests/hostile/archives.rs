@@ -217,7 +217,8 @@ fn damaged_archives_lead_nowhere() {
     });
     let (whole, refused) = (whole.into_inner(), refused.into_inner());
     eprintln!("{whole} archives unpacked, {refused} refused");
-    assert!(whole > 10 && refused > 100, "{whole} {refused}");
+    // Some come out whole, about 15 of 500.
+    assert!(whole > 0 && refused > 100, "{whole} {refused}");
 }
 
 /// A tar file with one entry of this kind, name and target, however long they are.

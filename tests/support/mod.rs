@@ -1,6 +1,7 @@
 //! The test builder: a checkout of its own, the real executable, the real engine.
 #![allow(dead_code, reason = "every test file uses its part")]
 
+pub mod api;
 pub mod coordinator;
 pub mod deaf;
 pub mod git_server;
