@@ -6,6 +6,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::outcome::InputError;
 use crate::secret::Secret;
 
+/// The longest path of a repository, in bytes. It is a part of the directory that the sources go to, which on Linux has
+/// no more than 4096, and of the names of all directories above that.
+const LONGEST_PATH: usize = 1024;
+
 /// Its address, and whom to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
@@ -58,10 +62,24 @@ impl Remote {
             url.set_user(None);
         }
         let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let (path, address) = (url.path.to_string(), url.to_bstring().to_string());
+        // What was escaped may not be any more.
+        if [&path, &address]
+            .iter()
+            .any(|text| text.chars().any(char::is_control))
+        {
+            return Err(wrong("has control characters"));
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(wrong(&format!(
+                "has a path of {} bytes, and no more than {LONGEST_PATH} are taken",
+                path.len()
+            )));
+        }
         Ok(Self {
             site: format!("{}://{host}{port}", url.scheme.as_str()),
-            path: url.path.to_string(),
-            address: url.to_bstring().to_string(),
+            path,
+            address,
             login,
         })
     }
@@ -149,6 +167,22 @@ mod tests {
         let moved = remote.moved_to("http://10.0.0.1/git/").expect("good");
         assert_eq!(moved.address, "http://10.0.0.1/git/acme/site.git");
         assert_eq!(moved.login, remote.login);
+    }
+
+    #[test]
+    fn what_an_address_hides_or_what_fits_nowhere_is_refused() {
+        let long = |length: usize| format!("https://host/{}", "p".repeat(length - 1));
+        assert!(Remote::parse(&long(1024)).is_ok());
+        for (address, what) in [
+            (long(1025), "has a path of 1025 bytes"),
+            (
+                "ssh://git@host/a%0d%0aHost:evil/site.git".to_owned(),
+                "has control characters",
+            ),
+        ] {
+            let error = Remote::parse(&address).expect_err(&address).to_string();
+            assert!(error.contains(what), "{error}");
+        }
     }
 
     #[test]

@@ -496,7 +496,8 @@ fn no_job_adds_an_option() {
                 Err(error) => {
                     refused.fetch_add(1, Ordering::Relaxed);
                     prop_assert!(
-                        error.len() < 4000 && !error.contains(['\n', '\r', '\0', '\u{1b}']),
+                        error.chars().count() < 4000
+                            && !error.contains(['\n', '\r', '\0', '\u{1b}']),
                         "{error:?}"
                     );
                 }
