@@ -156,7 +156,7 @@ fn an_engine_that_hangs_past_the_time_of_the_job() {
         // What the engine was told before it hung, it may do now.
         thread::sleep(Duration::from_secs(3));
         let next = project.run(&["exec", "--docker-host", &engine.socket(), "test"]);
-        assert_eq!(judged(&next), "succeeded");
+        assert_eq!(judged(&next), "succeeded", "{moment:?}: {next}");
         assert_eq!(engine.leftovers(), "", "{ran}\n{next}");
     }
     assert!(longest < Duration::from_mins(1), "{longest:?}");
