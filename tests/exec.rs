@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, DEBIAN, Project};
+use support::{BUSYBOX, DEBIAN, Project, path_with, run};
 
 #[test]
 fn the_log_has_its_lines_in_their_order() {
@@ -325,4 +327,35 @@ fn a_log_that_nobody_reads_ends_the_job() {
     drop(child.stdout.take());
     assert_eq!(child.wait().expect("ended").code(), Some(3));
     assert_eq!(project.leftovers(), "");
+}
+
+#[test]
+fn a_small_job_takes_five_docker_processes_and_its_log_has_no_marks() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["echo before", "echo hello", "ls", "pwd"]}})
+            .to_string(),
+    );
+    let bin = project.beside("bin");
+    fs::create_dir(&bin).expect("created");
+    let text = format!(
+        "#!/bin/sh\necho \"$1 $2\" >>{}/log\nPATH=${{PATH#*:}} exec docker \"$@\"\n",
+        bin.display()
+    );
+    fs::write(bin.join("docker"), text).expect("written");
+    fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).expect("set");
+    let mut command = project.command(&["exec", "test"]);
+    let ran = run(command.env("PATH", path_with(&bin)));
+    ran.assert_success();
+    assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
+    let log = fs::read_to_string(bin.join("log")).expect("written");
+    let mut commands: Vec<&str> = log.lines().collect();
+    commands.sort_unstable();
+    let all = [
+        "image inspect",
+        "rm --force",
+        "run --pull",
+        "run --pull",
+        "volume rm",
+    ];
+    assert_eq!(commands, all);
 }
