@@ -12,10 +12,9 @@ use crate::plan::names::LABEL;
 const KILLED: i32 = 137;
 /// What `docker run` ends with that could start nothing; `docker start` says 1, as a script may.
 const NOT_RUN: i32 = 125;
-/// How long after the end an engine may hear why, as docker has times in the future.
-const NOTICE: &str = "-500ms";
-/// How often an engine is asked that does not remember.
-const HISTORIES: u32 = 10;
+/// How long after the end an engine may hear why, as docker has times in the future: half a second at least, since its
+/// client cuts times to whole seconds, and of an end in a second that has begun it would hear nothing.
+const NOTICE: &str = "-1500ms";
 /// How far back the engine is asked: it remembers the last 256 events.
 const LONG_AGO: &str = "24h";
 
@@ -112,17 +111,14 @@ impl Run<'_> {
         // What was never made has no end, and what had the name before is another one.
         let never_made = not_run && said.reason().contains("No such image");
         let command = DockerCommand::history(&self.plan.build.name, LONG_AGO, NOTICE);
-        let mut history = String::new();
-        // An engine that removes a lot may be late with its news; each time it is given half a second.
-        for _ in 0..if never_made { 0 } else { HISTORIES } {
-            match self.ask(&command) {
-                Ok(text) => history = text,
-                Err(error) => log::warn!("cannot ask how the build container ended: {error}"),
-            }
-            if not_run || last_end(&history).1.is_some() {
-                break;
-            }
-        }
+        let history = if never_made {
+            String::new()
+        } else {
+            self.ask(&command).unwrap_or_else(|error| {
+                log::warn!("cannot ask how the build container ended: {error}");
+                String::new()
+            })
+        };
         match last_end(&history) {
             (_, Some(code)) if client == Some(code) => Ok(match code {
                 0 => Outcome::Success,
