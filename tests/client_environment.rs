@@ -3,12 +3,11 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
-use support::{BUSYBOX, path_with, run};
+use support::{BUSYBOX, path_with, program, run};
 
 /// What would lead a client, the loader, or a shell that is in front of it astray.
 const LEADS: &[(&str, &str)] = &[
@@ -52,8 +51,7 @@ fn noting_docker(directory: &Path) -> String {
         directory.join("noted").display(),
         real.trim()
     );
-    fs::write(bin.join("docker"), text).expect("written");
-    fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).expect("set");
+    program(&bin.join("docker"), &text);
     path_with(&bin)
 }
 

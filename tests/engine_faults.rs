@@ -4,7 +4,6 @@ mod support;
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::running::Running;
 use support::second_engine::SecondEngine;
-use support::{BUSYBOX, Project, REDIS, Ran, docker, eventually, path_with, read_until};
+use support::{BUSYBOX, Project, REDIS, Ran, docker, eventually, path_with, program, read_until};
 
 /// A `docker` that waits where a command has these words, until a file `go` is beside it. Once only.
 fn waits_at(project: &Project, pattern: &str) -> PathBuf {
@@ -24,8 +23,7 @@ fn waits_at(project: &Project, pattern: &str) -> PathBuf {
          while [ ! -e {0}/go ]; do sleep 0.02; done; fi ;;\nesac\nexec docker \"$@\"\n",
         bin.display()
     );
-    fs::write(bin.join("docker"), text).expect("written");
-    fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).expect("set");
+    program(&bin.join("docker"), &text);
     bin
 }
 
@@ -35,7 +33,6 @@ fn wait_until_reached(bin: &Path) {
     });
 }
 
-/// What was printed behind what was read already, and the status.
 /// The job `test` on an engine, up to where the `docker` of [`waits_at`] waits.
 fn held(project: &Project, engine: &SecondEngine, bin: &Path) -> Running {
     let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
@@ -48,6 +45,7 @@ fn held(project: &Project, engine: &SecondEngine, bin: &Path) -> Running {
     child
 }
 
+/// What was printed behind what was read already, and the status.
 fn end(mut child: Running) -> Ran {
     let mut stdout = String::new();
     let mut rest = child.stdout.take().expect("piped");

@@ -3,11 +3,10 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, DEBIAN, Project, path_with, run};
+use support::{BUSYBOX, DEBIAN, Project, path_with, program, run};
 
 #[test]
 fn the_log_has_its_lines_in_their_order() {
@@ -341,8 +340,7 @@ fn a_small_job_takes_five_docker_processes_and_its_log_has_no_marks() {
         "#!/bin/sh\necho \"$1 $2\" >>{}/log\nPATH=${{PATH#*:}} exec docker \"$@\"\n",
         bin.display()
     );
-    fs::write(bin.join("docker"), text).expect("written");
-    fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).expect("set");
+    program(&bin.join("docker"), &text);
     let mut command = project.command(&["exec", "test"]);
     let ran = run(command.env("PATH", path_with(&bin)));
     ran.assert_success();

@@ -11,11 +11,10 @@ use alloy_runner::plan::Plan;
 use proptest::prelude::*;
 
 use super::memory::{bounded, taken};
-use super::settings::{SETTINGS, host};
+use super::settings::{API, SETTINGS, host};
 use super::tries::{assert_told, tried};
 use super::words::{TOKENS, damaged, good, strokes};
 
-const API: &str = "https://c/api/v4";
 const JOB_FILE: &str = r#"{
   "image": "ruby:2.1", "services": ["postgres", {"name": "redis", "alias": "a,b"}],
   "variables": {"A": 1, "B": true, "C": null, "D": "$A"}, "before_script": ["a"], "after_script": "b",

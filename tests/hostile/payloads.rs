@@ -14,11 +14,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::memory::{bounded, taken};
-use super::settings::{SETTINGS, host, plan};
+use super::settings::{API, SETTINGS, host, plan};
 use super::tries::{assert_told, tried};
 use super::words::{TOKENS, damaged, good, payload as hostile_payload, strokes, word};
 
-const API: &str = "https://c/api/v4";
 #[test]
 fn a_damaged_payload_is_reported_or_run() {
     let payloads = [

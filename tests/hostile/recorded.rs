@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::docker_line::{Line, mount, volume};
 use super::support::coordinator::{Coordinator, Kind};
-use super::support::{Project, Ran, fake_docker, path_with, run};
+use super::support::{Project, Ran, fake_docker, path_with, program, run};
 use super::tries::some;
 use super::words::{MARKS, payload as hostile_payload, word};
 
@@ -317,12 +316,8 @@ fn a_jobs_variables_lead_no_script_in_dockers_place() {
     let mark = scripts.path().join("mark");
     let docker = scripts.path().join("docker");
     let recorder = fake_docker().join("recorder/docker");
-    fs::write(
-        &docker,
-        format!("#!/bin/bash\nexec {} \"$@\"\n", recorder.display()),
-    )
-    .expect("written");
-    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("set");
+    let text = format!("#!/bin/bash\nexec {} \"$@\"\n", recorder.display());
+    program(&docker, &text);
     let touch = format!("$(touch {})", mark.display());
     let mut job = coordinator.job("ruby:2.1", &["true"]);
     let variables = job["variables"].as_array_mut().expect("a list");

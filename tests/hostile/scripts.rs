@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,8 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::docker_line::Line;
-use super::settings::{SETTINGS, bindings, plan};
-use super::support::{BUSYBOX, DEBIAN, run};
+use super::settings::{API, SETTINGS, bindings, plan};
+use super::support::{BUSYBOX, DEBIAN, program, run};
 use super::tries::some;
 use super::words::{payload as hostile_payload, word};
 
@@ -72,8 +71,7 @@ impl Cases {
         }
         for stub in ["git", "docker"] {
             let path = directory.path().join("stubs").join(stub);
-            fs::write(&path, STUB).expect("written");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+            program(&path, STUB);
         }
         Self {
             directory,
@@ -206,7 +204,7 @@ fn git_gets_values_where_they_are_no_options() {
         let stage = &plan.stages[0];
         assert_eq!(stage.name, "get_sources");
         let script = stage.script.bind(&bindings(plan)).expect("bound");
-        let job = payload::read(payload.to_string().as_bytes(), "https://c/api/v4").expect("a job");
+        let job = payload::read(payload.to_string().as_bytes(), API).expect("a job");
         let job = job.job.expect("good");
         let Origin::Remote { remote, .. } = &job.sources.origin else {
             panic!("a checkout")

@@ -8,6 +8,9 @@ use alloy_runner::plan::names::Names;
 use alloy_runner::plan::{Host, JOB_STATUS, Plan};
 use serde_json::Value;
 
+/// The coordinator that payloads come from.
+pub const API: &str = "https://c/api/v4";
+
 /// A configuration, and what it alone gives the containers.
 pub struct Setting {
     pub text: &'static str,
@@ -153,7 +156,7 @@ pub fn host() -> Host {
 /// The plan of a job, and what the payload says; an error where the job is refused.
 pub fn plan(payload: &Value, setting: &Setting) -> Result<Plan, String> {
     let body = payload.to_string();
-    let out = payload::read(body.as_bytes(), "https://c/api/v4").ok_or("no id and token")?;
+    let out = payload::read(body.as_bytes(), API).ok_or("no id and token")?;
     let job = out.job.map_err(|error| error.to_string())?;
     let names = Names::new("abcdefgh", 3, 0);
     Plan::new(&job, &setting.config(), &names, &host()).map_err(|error| error.to_string())

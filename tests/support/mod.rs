@@ -14,6 +14,7 @@ pub mod tmux;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -338,6 +339,12 @@ pub const NO_BIND_SOURCE: &str = "run*readonly=fail docker: Error response from 
 /// A directory whose `docker` plays faults; see there.
 pub fn fake_docker() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bin")
+}
+
+/// Writes a program.
+pub fn program(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
 }
 
 /// `PATH` with a directory in front.
