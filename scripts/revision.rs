@@ -3,11 +3,6 @@
 use std::process::Command;
 
 fn main() {
-    // There a panic aborts, and nothing unwinds: what finds the way for that is a hundred kilobytes.
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
-    }
-
     let output = Command::new("git")
         .args(["rev-parse", "--short=8", "HEAD"])
         .output();

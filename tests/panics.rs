@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use alloy_runner::cancel::Cancel;
@@ -15,7 +17,7 @@ use alloy_runner::state::State;
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
 use support::soak::assert_nothing_of_processes;
-use support::{BUSYBOX, REDIS, RUNNER, run};
+use support::{BUSYBOX, DEBUG_RUNNER, REDIS, RUNNER, Ran, Running, docker, run, signal};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -91,5 +93,74 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
         assert_eq!(coordinator.leftovers(), "", "{moment}");
     }
     drop(worker);
+    assert_nothing_of_processes(&state);
+}
+
+#[test]
+fn a_panic_in_one_served_job_leaves_three_others_alone() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("concurrent = 4", &["request_concurrency = 4"]);
+    let config = coordinator.beside("config.toml");
+    // The debug build, which alone has bugs on command, has no helper image of its own.
+    let image = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
+    let mut text = fs::read_to_string(&config).expect("readable");
+    let _ = writeln!(text, "helper_image = \"{}\"", image.trim());
+    fs::write(&config, text).expect("written");
+
+    // Each runs until all four are there, and for as long as the broken one takes to be told of.
+    let until = "until [ -e /flag ]; do sleep 0.1; done";
+    let mut ids = Vec::new();
+    for name in ["first", "second", "third"] {
+        let mut job = coordinator.job(BUSYBOX, &["echo ready", until, "echo unharmed"]);
+        job["job_info"]["name"] = json!(name);
+        ids.push(coordinator.queue(job));
+    }
+    let state = coordinator.beside("state");
+    let mut command = Command::new(DEBUG_RUNNER);
+    command
+        .args(["--config", config.to_str().expect("UTF-8"), "run"])
+        .env("ALLOY_RUNNER_STATE_DIR", &state)
+        .env("ALLOY_RUNNER_TEST_PANIC", "broken:build")
+        .env("RUST_BACKTRACE", "1")
+        .stderr(Stdio::piped());
+    let child = Running::start(&mut command);
+    for id in &ids {
+        coordinator.wait_for_text(*id, "ready");
+    }
+    let mut job = coordinator.job(BUSYBOX, &["echo never"]);
+    job["job_info"]["name"] = json!("broken");
+    let broken = coordinator.queue(job);
+    let heard = &coordinator.wait_for_end(&[broken])[0];
+    assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
+    assert_eq!(
+        heard.failure_reason.as_deref(),
+        Some("runner_system_failure")
+    );
+    assert!(
+        heard.log.contains(
+            "(system failure): the runner has a bug, please report it: a bug in broken at build"
+        ),
+        "{}",
+        heard.log
+    );
+    let names = docker(&["ps", "--format", "{{.Names}}"]);
+    let project = format!("-project-{}-", coordinator.project);
+    let builds = names
+        .lines()
+        .filter(|name| name.contains(&project) && name.ends_with("-build"));
+    for build in builds {
+        docker(&["exec", build, "touch", "/flag"]);
+    }
+    for heard in coordinator.wait_for_end(&ids) {
+        assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+        assert!(heard.log.contains("\nunharmed\n"), "{}", heard.log);
+    }
+    // It serves on.
+    let next = coordinator.queue_script(BUSYBOX, &["echo next"]);
+    let heard = &coordinator.wait_for_end(&[next])[0];
+    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+    signal(&child, "QUIT");
+    let ran = Ran::from(child.wait_with_output().expect("ended"));
+    assert_eq!(ran.status, Some(0), "{ran}");
     assert_nothing_of_processes(&state);
 }

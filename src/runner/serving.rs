@@ -152,16 +152,16 @@ impl Serving {
             }
             log.close(outcome);
         };
+        let upload = Upload {
+            client: &self.client,
+            id,
+            token: &token,
+            log: &log,
+            cancel: &cancel,
+            hurry,
+        };
         let (outcome, spans, delivered) = thread::scope(|scope| {
-            let upload = Upload {
-                client: &self.client,
-                id,
-                token: &token,
-                log: &log,
-                cancel: &cancel,
-                hurry,
-            };
-            let upload = scope.spawn(carried(move || upload.run()));
+            let uploading = scope.spawn(carried(|| upload.run()));
             let (outcome, spans) = match job {
                 Ok(job) => self.run_job(*job, &log, &cancel, &meter, &secrets, &end),
                 Err(error) => {
@@ -170,8 +170,11 @@ impl Serving {
                 }
             };
             end(&outcome);
-            let delivered = upload.join();
-            let delivered = delivered.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let delivered = uploading.join().unwrap_or_else(|panic| {
+                log::error!("{}", Outcome::of_panic(&*panic).reason());
+                // What it had sent before is not known.
+                upload.at_once(&outcome)
+            });
             (outcome, spans, delivered)
         });
         meter.ended(&outcome, &spans);
@@ -194,8 +197,9 @@ impl Serving {
     /// What is written down of a job for whoever comes after a runner that was killed. A job does not fail for
     /// want of that.
     fn begin_record(&self, id: u64, token: &Secret, log: &JobLog) -> Option<Record> {
-        // Where there is no worker, there will be no job.
-        let worker = self.worker().ok()?;
+        // Where there is no worker, there will be no job, and the attempt to run it says why.
+        let worker = catch_unwind(AssertUnwindSafe(|| self.worker()));
+        let worker = worker.ok()?.ok()?;
         match Record::begin(worker.files(), &self.config, id, token) {
             Ok((record, file)) => {
                 log.copy_to(file);
@@ -230,7 +234,10 @@ impl Serving {
                     output_limit: Some(self.config.output_limit.unwrap_or(OUTPUT_LIMIT)),
                     beside: &|_| {},
                     ended: end,
-                    began: &|stage| meter.at(stage),
+                    began: &|stage| {
+                        panic_where_told(&job.name, stage);
+                        meter.at(stage);
+                    },
                     terminal: None,
                     cancel,
                 },
@@ -265,5 +272,14 @@ impl Serving {
             log::error!("cannot write the job's log: {error}");
         }
         outcome
+    }
+}
+
+/// In a debug build, for tests: a bug in the job that the variable names, `JOB:STAGE`, when that stage begins.
+fn panic_where_told(job: &str, stage: &str) {
+    if cfg!(debug_assertions)
+        && std::env::var("ALLOY_RUNNER_TEST_PANIC").is_ok_and(|at| at == format!("{job}:{stage}"))
+    {
+        panic!("a bug in {job} at {stage}, for a test");
     }
 }

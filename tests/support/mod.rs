@@ -35,8 +35,13 @@ pub const POSTGRES: &str = "alloy-runner-test/postgres";
 pub const REDIS: &str = "alloy-runner-test/redis";
 pub const WORDPRESS: &str = "alloy-runner-test/wordpress";
 
-/// The executable under test.
-pub const RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");
+/// The executable under test: the one that is shipped, where `scripts/test` has built it.
+pub const RUNNER: &str = match option_env!("ALLOY_RUNNER_SHIPPED") {
+    Some(path) if !path.is_empty() => path,
+    _ => DEBUG_RUNNER,
+};
+/// The debug build, for what only that can do.
+pub const DEBUG_RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");
 
 /// A git checkout with a job file, and a state directory beside it.
 pub struct Project {
@@ -167,6 +172,8 @@ impl Project {
 pub fn runner_command(root: &Path) -> Command {
     let mut command = Command::new(RUNNER);
     command.env("ALLOY_RUNNER_STATE_DIR", root.join("state"));
+    // As many developers have it; an error is a sentence and a status all the same.
+    command.env("RUST_BACKTRACE", "1");
     for name in [
         "HTTP_PROXY",
         "HTTPS_PROXY",
