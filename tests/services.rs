@@ -98,6 +98,66 @@ fn a_service_that_does_not_come_up_costs_a_warning_with_the_reason() {
 }
 
 #[test]
+fn a_program_or_network_that_never_was_there_is_said_once() {
+    let service = |command: &str| json!({"name": REDIS, "alias": "db", "command": [command]});
+    for (command, problem) in [
+        ("redis-serverr", "the image has no program `redis-serverr`"),
+        (
+            "/etc/passwd",
+            "`/etc/passwd` in the image is no program that may be run",
+        ),
+    ] {
+        let project = Project::new(
+            &json!({"image": BUSYBOX, "services": [service(command)], "test": {"script": ["true"]}})
+                .to_string(),
+        );
+        let ran = project.exec(&["test"]);
+        ran.assert_success();
+        let warnings: Vec<&str> = ran
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("WARNING"))
+            .collect();
+        assert_eq!(
+            warnings,
+            [format!(
+                "WARNING: service {REDIS}:latest did not start: {problem}"
+            )],
+            "{ran}"
+        );
+    }
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["true"]},
+            "odd": {"image": {"name": BUSYBOX, "entrypoint": ["no-such-shell"]}, "script": ["true"]}})
+        .to_string(),
+    );
+    for (arguments, problem) in [
+        (
+            &["odd"][..],
+            "the build container could not be started: the image has no program `no-such-shell`\n",
+        ),
+        (
+            &["--docker-network-mode", "nowhere", "test"],
+            "network nowhere not found",
+        ),
+        (
+            &["--docker-volumes-from", "nothing-there", "test"],
+            "No such container: nothing-there",
+        ),
+    ] {
+        let ran = project.exec(arguments);
+        assert_eq!(ran.status, Some(3), "{ran}");
+        assert!(!ran.stdout.contains("trying again"), "{ran}");
+        let last = ran.stdout.lines().last().unwrap_or_default();
+        let end = format!("{last}\n");
+        assert!(
+            end.starts_with("ERROR: Build failed (system failure): ") && end.contains(problem),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
 fn a_negative_timeout_does_not_wait() {
     let project = Project::new(
         &json!({"image": BUSYBOX, "services": [{"name": BUSYBOX, "command": ["sleep", "600"]}], "test": {"script": ["true"]}}).to_string(),

@@ -46,9 +46,13 @@ impl DockerError {
             Some((first, rest)) if first.starts_with("DEPRECATED: ") => rest.trim().to_owned(),
             _ => text.trim().to_owned(),
         };
-        let kind = kind_of(&text);
+        let start = start_problem(&text);
+        let kind = match start {
+            Some(_) => Kind::Other,
+            None => kind_of(&text),
+        };
         let message = match (text.is_empty(), status) {
-            (false, _) => text,
+            (false, _) => start.unwrap_or(text),
             (true, Some(status)) => format!("exit status {status}, no message"),
             (true, None) => "ended by a signal".to_owned(),
         };
@@ -87,6 +91,33 @@ impl DockerError {
             .unwrap_or(text)
             .trim_end()
     }
+}
+
+/// Why a container's program could not be started, where that is what a docker client or an engine says: a mistake in
+/// a `command` or an `entrypoint`, and nothing that was removed.
+#[must_use]
+pub fn start_problem(text: &str) -> Option<String> {
+    // runc's `exec: "redis-serverr": executable file not found in $PATH: unknown`, and crun's with other quotes.
+    let (at, open, close) = [(" exec: \"", '"'), (" executable file `", '`')]
+        .iter()
+        .find_map(|(open, close)| Some((text.find(open)?, open, close)))?;
+    if !text.contains("OCI runtime") && !text.contains("starting container process") {
+        return None;
+    }
+    let (program, problem) = text[at + open.len()..].split_once(*close)?;
+    let has = |words: &str| problem.to_ascii_lowercase().contains(words);
+    Some(if has("not found") || has("no such file") {
+        format!("the image has no program `{program}`")
+    } else if has("permission denied") {
+        format!("`{program}` in the image is no program that may be run")
+    } else if has("exec format error") {
+        format!("`{program}` in the image is no program for this machine")
+    } else {
+        format!(
+            "the program `{program}` cannot be started{}",
+            problem.trim_end()
+        )
+    })
 }
 
 fn kind_of(stderr: &str) -> Kind {
@@ -185,7 +216,47 @@ impl std::error::Error for DockerError {}
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerError, Kind};
+    use super::{DockerError, Kind, start_problem};
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_named() {
+        let engine = "docker: Error response from daemon: failed to create shim task: OCI runtime create failed: ";
+        let runc = "runc create failed: unable to start container process: ";
+        for (said, sentence) in [
+            (
+                format!("{engine}{runc}exec: \"redis-serverr\": executable file not found in $PATH: unknown"),
+                "the image has no program `redis-serverr`",
+            ),
+            (
+                format!("{engine}{runc}exec: \"/no/x\": stat /no/x: no such file or directory: unknown"),
+                "the image has no program `/no/x`",
+            ),
+            (
+                format!("{engine}{runc}error during container init: exec: \"/etc\": permission denied: unknown."),
+                "`/etc` in the image is no program that may be run",
+            ),
+            (
+                "OCI runtime exec failed: exec failed: container_linux.go:380: starting container process caused: exec: \"/x\": \
+                 exec format error: unknown"
+                    .to_owned(),
+                "`/x` in the image is no program for this machine",
+            ),
+            (
+                format!("{engine}crun: executable file `nope` not found in $PATH: No such file or directory: unknown"),
+                "the image has no program `nope`",
+            ),
+        ] {
+            assert_eq!(start_problem(&said).as_deref(), Some(sentence));
+            let error = DockerError::from_stderr("docker run".into(), Some(127), said.as_bytes());
+            assert_eq!((error.kind, error.reason()), (Kind::Other, sentence));
+        }
+        for other in [
+            "docker: Error response from daemon: network x not found",
+            "Error: No such container: exec: \"x\": y",
+        ] {
+            assert_eq!(start_problem(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn reads_what_docker_prints() {

@@ -60,7 +60,9 @@ impl Run<'_> {
             let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
             self.begin_script();
             match self.build_stage(stage, session, self.cancel, true) {
-                Err(Stop::Docker(error)) if matches!(error.kind, Kind::NotFound | Kind::Gone) => {
+                Err(Stop::Docker(error))
+                    if error.kind == Kind::Gone || self.was_removed(&error) =>
+                {
                     self.restore(&self.plan.build.name, &error)?;
                     if self.trouble.is_build_alone() {
                         // The sources have gone with it.
@@ -143,7 +145,7 @@ impl Run<'_> {
         let mut result = run(session, false);
         for _ in 0..RESTORATIONS {
             match result {
-                Err(Stop::Docker(error)) if error.kind == Kind::NotFound => {
+                Err(Stop::Docker(error)) if self.was_removed(&error) => {
                     self.restore(&self.plan.build.name, &error)?;
                     self.trace
                         .warning("after_script runs in a new build container")?;

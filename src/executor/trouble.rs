@@ -89,6 +89,19 @@ impl Trouble {
     }
 }
 
+/// Whether what an engine does not find is something of a job, and not a network, a container or a plugin that the
+/// configuration names and that never was there. What the job has made has a name with its prefix or, as images have,
+/// an id.
+fn is_of_job(message: &str, prefix: &str) -> bool {
+    let is_id = |word: &str| word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
+    message.contains("No such image")
+        || message.contains("is marked for removal")
+        || message.contains(prefix)
+        || message
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(is_id)
+}
+
 impl Run<'_> {
     /// Runs a short command to its end. Where the job is to end, it has a little time left.
     pub(super) fn ask(&self, command: &DockerCommand) -> Result<String, DockerError> {
@@ -192,13 +205,18 @@ impl Run<'_> {
     ) -> Result<T, Stop> {
         for _ in 0..RESTORATIONS {
             match work() {
-                Err(Stop::Docker(error)) if error.kind == Kind::NotFound => {
+                Err(Stop::Docker(error)) if self.was_removed(&error) => {
                     self.restore(container, &error)?;
                 }
                 result => return result,
             }
         }
         work()
+    }
+
+    /// Whether a command failed for something of this job that was there and is gone.
+    pub(super) fn was_removed(&self, error: &DockerError) -> bool {
+        error.kind == Kind::NotFound && is_of_job(error.reason(), &self.plan.prefix.plain())
     }
 
     /// Makes what a container needs again, as far as it is gone.
@@ -330,5 +348,31 @@ impl Run<'_> {
             let _ended = Ended([&over, limit]);
             work()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_job;
+
+    #[test]
+    fn what_the_job_has_made_is_told_from_what_never_was_there() {
+        let prefix = "runner-local-project-3-concurrent-0";
+        for message in [
+            "No such image: sha256:0a061e3f9a38",
+            "conflict: image is marked for removal",
+            "network runner-local-project-3-concurrent-0 not found",
+            "No such container: runner-local-project-3-concurrent-0-build",
+            "No such container: 0a061e3f9a380a061e3f9a38",
+        ] {
+            assert!(is_of_job(message, prefix), "{message}");
+        }
+        for message in [
+            "network intranet not found",
+            "No such container: somebodys",
+            "error looking up volume plugin nope: plugin \"nope\" not found",
+        ] {
+            assert!(!is_of_job(message, prefix), "{message}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::stages::Sent;
 use super::{Run, Stop, system_failure};
-use crate::docker::error::Kind;
+use crate::docker::error::{Kind, start_problem};
 use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::{Outcome, on_one_line};
 use crate::plan::names::LABEL;
@@ -69,6 +69,7 @@ impl Run<'_> {
         let started = words.next().unwrap_or_default();
         let process = words.next().unwrap_or_default();
         let error = words.next().unwrap_or_default().trim();
+        let problem = || start_problem(error).unwrap_or_else(|| on_one_line(error));
         match (status, code) {
             _ if not_run && process != self.plan.process => Err(Stop::Docker(DockerError {
                 kind: Kind::Conflict,
@@ -79,7 +80,7 @@ impl Run<'_> {
             }
             ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
                 "the build container could not be started ({code}): {}",
-                on_one_line(error)
+                problem()
             ))),
             ("exited", Some(code)) if client == Some(code) => Ok(match code {
                 0 => Outcome::Success,
@@ -96,7 +97,11 @@ impl Run<'_> {
             )),
             _ => Err(system_failure(format!(
                 "the build container could not be started: {}",
-                on_one_line(if error.is_empty() { &state } else { error })
+                if error.is_empty() {
+                    on_one_line(&state)
+                } else {
+                    problem()
+                }
             ))),
         }
     }
