@@ -47,11 +47,43 @@ fn the_exact_commit_is_checked_out_and_the_checkout_is_not_written_to() {
     );
     assert!(
         ran.stdout.contains(
-            "WARNING: there are uncommitted changes; the job tests the commit without them\n"
+            "WARNING: there are uncommitted changes and untracked files (untracked); the job tests the commit without them\n"
         ),
         "{ran}"
     );
     assert_eq!(snapshot(&project), before);
+}
+
+#[test]
+fn what_no_commit_has_is_named_before_a_run_without_it() {
+    let project = project(&["ls"]);
+    project.write("file", "committed");
+    project.write(".gitignore", "*.log\n");
+    project.commit();
+    project.write("debug.log", "ignored");
+    let warned = |arguments: &[&str]| {
+        let ran = project.exec(arguments);
+        ran.assert_success();
+        let warnings = ran
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("WARNING: "));
+        warnings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&["test"]), [""; 0]);
+    project.write("directory/new", "new");
+    let one =
+        "WARNING: there are untracked files (directory/); the job tests the commit without them";
+    assert_eq!(warned(&["test"]), [one]);
+    // The job file, which is read all the same.
+    project.git(&["rm", "-q", "--cached", ".alloy-ci.json"]);
+    project.git(&["commit", "-qm", "without a job file"]);
+    for name in ["b", "c", "d"] {
+        project.write(name, "new");
+    }
+    let many = "WARNING: there are untracked files (.alloy-ci.json, b, c and 2 more); the job tests the commit without them";
+    assert_eq!(warned(&["test"]), [many]);
+    assert_eq!(warned(&["--dirty", "test"]), [""; 0]);
 }
 
 /// Everything in the checkout, its git directory included, with times and modes.

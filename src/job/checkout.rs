@@ -49,6 +49,12 @@ impl Checkout {
             .find_remote("origin")
             .ok()
             .and_then(|remote| remote.url(gix::remote::Direction::Fetch).cloned())
+            // In a checkout of another user's, settings count only where they are asked for by name.
+            .or_else(|| {
+                let config = repository.config_snapshot();
+                let url = config.string("remote.origin.url")?;
+                gix::url::parse(gix::bstr::BStr::new(&url)).ok()
+            })
             .map(|mut url| {
                 if url.scheme != gix::url::Scheme::Ssh {
                     url.set_user(None);
@@ -101,14 +107,6 @@ impl Checkout {
             *changes = taken.as_ref().map(|taken| taken.directory().to_owned());
         }
         Ok(taken)
-    }
-
-    /// Whether tracked files differ from the commit. This looks at every tracked file.
-    ///
-    /// # Errors
-    /// If the repository cannot be read.
-    pub fn is_dirty(&self) -> anyhow::Result<bool> {
-        Ok(gix::open(&self.directory)?.is_dirty()?)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod pipeline;
 mod refs;
 pub mod remote;
 mod tree;
+pub mod uncommitted;
 pub mod variables;
 
 use std::path::PathBuf;

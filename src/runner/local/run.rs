@@ -14,6 +14,7 @@ use super::selection::{Selected, Selection};
 use super::{Found, Local};
 use crate::cancel::Cancel;
 use crate::executor::{Report, Terminal};
+use crate::job::uncommitted::Uncommitted;
 use crate::outcome::Outcome;
 use crate::runner::worker::{Run, Worker};
 use crate::trace::Trace;
@@ -171,16 +172,21 @@ impl Runner<'_> {
     }
 }
 
+/// How many untracked files a warning names.
+const NAMED: usize = 3;
+
 fn warn_if_dirty(found: &Found, trace: &Trace) {
     let (job, tests) = match found.selection.only_one() {
         Some(_) => ("job", "tests"),
         None => ("jobs", "test"),
     };
-    let said = match found.checkout.is_dirty() {
-        Ok(false) => Ok(()),
-        Ok(true) => trace.warning(&format!(
-            "there are uncommitted changes; the {job} {tests} the commit without them"
-        )),
+    let said = match Uncommitted::of(&found.checkout.directory) {
+        Ok(uncommitted) => match words(&uncommitted) {
+            Some(what) => trace.warning(&format!(
+                "there are {what}; the {job} {tests} the commit without them"
+            )),
+            None => Ok(()),
+        },
         Err(error) => trace.warning(&format!(
             "cannot tell whether there are uncommitted changes: {error:#}"
         )),
@@ -189,6 +195,28 @@ fn warn_if_dirty(found: &Found, trace: &Trace) {
         // The job's own lines meet the same and end it.
         log::debug!("cannot write the log: {error}");
     }
+}
+
+/// What is in a working tree that no commit has, in words.
+fn words(found: &Uncommitted) -> Option<String> {
+    let Uncommitted { changes, untracked } = found;
+    let mut words = Vec::new();
+    if *changes {
+        words.push("uncommitted changes".to_owned());
+    }
+    if !untracked.is_empty() {
+        let named: Vec<String> = untracked
+            .iter()
+            .take(NAMED)
+            .map(|path| tame(path))
+            .collect();
+        let more = match untracked.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        words.push(format!("untracked files ({}{more})", named.join(", ")));
+    }
+    (!words.is_empty()).then(|| words.join(" and "))
 }
 
 /// A job that did not run.
@@ -206,4 +234,30 @@ fn row(selected: &Selected, fate: Fate) -> Row {
 /// How many jobs run at a time unless somebody says so.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Uncommitted, words};
+
+    #[test]
+    fn what_is_not_committed_is_named() {
+        for (changes, count, want) in [
+            (false, 0, None),
+            (true, 0, Some("uncommitted changes")),
+            (false, 1, Some("untracked files (a)")),
+            (
+                true,
+                4,
+                Some("uncommitted changes and untracked files (a, b/, c and 1 more)"),
+            ),
+        ] {
+            let untracked = ["a", "b/", "c", "d"][..count].iter();
+            let found = Uncommitted {
+                changes,
+                untracked: untracked.map(ToString::to_string).collect(),
+            };
+            assert_eq!(words(&found).as_deref(), want);
+        }
+    }
 }
