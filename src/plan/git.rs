@@ -8,7 +8,7 @@ use super::variables::number;
 use crate::job::variables::Variables;
 use crate::job::{Job, Origin};
 use crate::outcome::InputError;
-use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GetSources};
+use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources};
 use crate::secret::Secret;
 
 /// What a job's variables say about its sources.
@@ -80,7 +80,6 @@ pub(super) fn authorization(job: &Job) -> Option<Secret> {
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
 pub(super) fn helper_settings() -> Vec<(String, String)> {
     let mut settings = git_config(&[
-        ("safe.directory", "*"),
         ("advice.detachedHead", "false"),
         ("core.fsmonitor", "false"),
         ("core.hooksPath", "/dev/null"),
@@ -99,7 +98,7 @@ pub(super) fn helper_settings() -> Vec<(String, String)> {
     ]);
     // A home directory may be on a volume, and a repository may have other contents in place of a commit's.
     for (name, value) in [
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_GLOBAL", GIT_SETTINGS),
         ("GIT_NO_REPLACE_OBJECTS", "1"),
     ] {
         settings.push((name.to_owned(), value.to_owned()));

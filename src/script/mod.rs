@@ -7,7 +7,9 @@ mod sources;
 use std::fmt::Write as _;
 
 use crate::docker::{Slot, Word};
-pub use sources::{AUTHORIZATION, CHANGES_DIR, CHECKOUT_DIR, GetSources, NO_REPOSITORY};
+pub use sources::{
+    AUTHORIZATION, CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY,
+};
 
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [

@@ -16,6 +16,10 @@ pub const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
 /// Where the helper finds a copy of what is not committed ([`crate::job::changes`] has its form).
 pub const CHANGES_DIR: &str = "/alloy/changes";
 
+/// The settings of git that the helper's script writes: no volume is mounted there. Those of git's environment do not
+/// reach the process that serves a local repository, and that one minds whose it is.
+pub const GIT_SETTINGS: &str = "/alloy/gitconfig";
+
 /// What the helper does to get the sources in place.
 #[derive(Clone, Debug, Default)]
 pub struct GetSources<'a> {
@@ -83,6 +87,11 @@ impl GetSources<'_> {
             .iter()
             .fold(String::from("|"), |kept, path| kept + path + "|");
         let _ = writeln!(head, "kept={}", quote(&kept));
+        // Before the operator's own commands: these may add settings.
+        let _ = writeln!(
+            head,
+            "mkdir -p /alloy\nprintf '[safe]\\n\\tdirectory = *\\n' >{GIT_SETTINGS}"
+        );
         if !self.before.is_empty() {
             let _ = writeln!(head, "set -e\neval {}", quote(self.before));
         }

@@ -10,6 +10,7 @@ pub mod running;
 pub mod second_engine;
 pub mod soak;
 pub mod tmux;
+pub mod user;
 
 use std::fmt::Write as _;
 use std::fs;
