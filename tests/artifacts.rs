@@ -102,9 +102,15 @@ fn when_decides_after_which_end_they_are_kept() {
 #[test]
 fn artifacts_that_are_damaged_or_lead_out_fail_the_job() {
     let project = project();
-    let directory = project.directory.join(".alloy-ci/artifacts/always");
-    fs::create_dir_all(&directory).expect("made");
-    fs::write(directory.join("artifacts.zip"), "no zip").expect("written");
+    project.exec(&["always"]).assert_success();
+    let stores = fs::read_dir(project.beside("state/artifacts")).expect("readable");
+    let stores: Vec<_> = stores.map(|store| store.expect("one").path()).collect();
+    let [store] = &stores[..] else {
+        panic!("{stores:?}")
+    };
+    let archive = store.join("jobs/always/artifacts.zip");
+    assert!(archive.is_file());
+    fs::write(archive, "no zip").expect("written");
     let ran = project.exec(&["one"]);
     assert_eq!(ran.status, Some(3), "{ran}");
     assert!(

@@ -1,18 +1,15 @@
 //! Stages in the helper container, and the files of this host that go in and come out.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
-
-use super::{Run, Stop, outcome_of_reason, system_failure, words};
+use super::{Run, Stop, outcome_of_reason, store, system_failure, words};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::session::Status;
 use crate::outcome::Outcome;
-use crate::partial;
-use crate::plan::{Exchange, Failure, REFUSED, Stage};
+use crate::plan::{Exchange, Failure, Kept, REFUSED, Stage};
 use crate::script::NO_REPOSITORY;
 
 /// How long what follows the build may take where the job's own time is over.
@@ -35,11 +32,7 @@ impl Run<'_> {
         let result = match &stage.exchange {
             Exchange::None => self.attempts(stage, &limited),
             Exchange::In { job, directory } => self.bring_in(stage, job, directory, &limited),
-            Exchange::Out {
-                root,
-                directory,
-                name,
-            } => self.take_out(stage, root, &directory.join(name), &limited),
+            Exchange::Out { kept, name } => self.take_out(stage, kept, name, &limited),
         };
         let result = match result {
             Ok(status) if ![0, NO_REPOSITORY, i32::from(REFUSED)].contains(&status) => {
@@ -119,8 +112,8 @@ impl Run<'_> {
         directory: &Path,
         cancel: &Cancel,
     ) -> Result<i32, Stop> {
-        let archives =
-            archives(directory).map_err(|error| failed("read the directory", directory, &error))?;
+        let archives = store::archives(directory)
+            .map_err(|error| failed("read the directory", directory, &error))?;
         if archives.is_empty() {
             self.trace
                 .warning(&format!("there are no artifacts of {job} here"))?;
@@ -142,18 +135,17 @@ impl Run<'_> {
         Ok(0)
     }
 
-    /// Runs a stage whose output becomes a file, in place of the archives beside it.
+    /// Runs a stage whose output becomes the job's archive, in place of those that are there.
     fn take_out(
         &self,
         stage: &Stage,
-        root: &Path,
-        target: &Path,
+        kept: &Kept,
+        name: &str,
         cancel: &Cancel,
     ) -> Result<i32, Stop> {
         check(cancel)?;
-        let directory = target.parent().unwrap_or(root);
-        let partial =
-            place(root, directory).map_err(|error| failed("write in", directory, &error))?;
+        let directory = kept.archives_of(&kept.job);
+        let partial = store::place(kept).map_err(|error| failed("write in", &directory, &error))?;
         let out = partial
             .reopen()
             .map_err(|error| failed("write", partial.path(), &error))?;
@@ -161,7 +153,13 @@ impl Run<'_> {
         let session = self.docker.start_into(&command, (out, partial.path()))?;
         let status = alive(stage, self.send(stage, session, cancel)?.status)?;
         if status == 0 {
-            put_in_place(partial, target).map_err(|error| failed("write", target, &error))?;
+            let target = directory.join(name);
+            let there = store::put_in_place(partial, &target)
+                .map_err(|error| failed("write", &target, &error))?;
+            if there {
+                store::show(kept, &target)
+                    .map_err(|error| failed("write in", &kept.shown(), &error))?;
+            }
         }
         Ok(status)
     }
@@ -184,115 +182,4 @@ fn alive(stage: &Stage, status: Status) -> Result<i32, Stop> {
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Stop {
     system_failure(format!("cannot {what} {}: {error}", path.display()))
-}
-
-/// The zip files in a directory, by their names; none where there is no directory.
-fn archives(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut archives = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path.extension().is_some_and(|ending| ending == "zip") && !hidden {
-            archives.push(path);
-        }
-    }
-    archives.sort();
-    Ok(archives)
-}
-
-/// Makes a directory below `root`, no link on the way, and a file in it that is not whole yet. What is in `root` is
-/// none of git's business.
-fn place(root: &Path, directory: &Path) -> io::Result<NamedTempFile> {
-    let below = directory.strip_prefix(root).map_err(io::Error::other)?;
-    let mut way = root.to_owned();
-    let mut parts = below.components();
-    loop {
-        match fs::create_dir(&way) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if !fs::symlink_metadata(&way)?.is_dir() {
-                    let message = format!("{} is no directory", way.display());
-                    return Err(io::Error::other(message));
-                }
-            }
-            made => made?,
-        }
-        match parts.next() {
-            Some(part) => way.push(part),
-            None => break,
-        }
-    }
-    match File::create_new(root.join(".gitignore")) {
-        Ok(mut file) => io::Write::write_all(&mut file, b"*\n")?,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    partial::create(directory)
-}
-
-/// Puts a file in place of the archives that are there, unless there is nothing in it.
-fn put_in_place(partial: NamedTempFile, target: &Path) -> io::Result<()> {
-    if partial.as_file().metadata()?.len() == 0 {
-        return Ok(());
-    }
-    // As any file of the user's own.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    partial.as_file().set_permissions(mode)?;
-    partial.persist(target)?;
-    let others = archives(target.parent().unwrap_or(Path::new(".")))?;
-    others
-        .iter()
-        .filter(|other| *other != target)
-        .try_for_each(fs::remove_file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{archives, place, put_in_place};
-    use std::fs;
-    use std::io::Write;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn one_archive_takes_the_place_of_the_others() {
-        let top = tempfile::tempdir().expect("a directory");
-        let root = top.path().join(".alloy-ci");
-        let directory = root.join("artifacts/build");
-        for (name, text, left) in [
-            ("a.zip", "a", "a.zip"),
-            ("b.zip", "b", "b.zip"),
-            ("c.zip", "", "b.zip"),
-        ] {
-            let mut file = place(&root, &directory).expect("made");
-            file.write_all(text.as_bytes()).expect("written");
-            put_in_place(file, &directory.join(name)).expect("put");
-            assert_eq!(
-                archives(&directory).expect("readable"),
-                [directory.join(left)]
-            );
-        }
-        assert_eq!(fs::read_dir(&directory).expect("readable").count(), 1);
-        let ignored = fs::read_to_string(root.join(".gitignore"));
-        assert_eq!(ignored.expect("there"), "*\n");
-        assert!(archives(&root.join("none")).expect("none").is_empty());
-    }
-
-    #[test]
-    fn nothing_is_written_behind_a_link() {
-        let top = tempfile::tempdir().expect("a directory");
-        let outside = tempfile::tempdir().expect("a directory");
-        symlink(outside.path(), top.path().join(".alloy-ci")).expect("linked");
-        let root = top.path().join(".alloy-ci");
-        let error = place(&root, &root.join("artifacts/build")).expect_err("a link");
-        assert!(
-            error.to_string().ends_with(".alloy-ci is no directory"),
-            "{error}"
-        );
-        assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
-    }
 }

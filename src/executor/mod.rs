@@ -14,6 +14,7 @@ pub mod orphans;
 mod prepare;
 mod services;
 mod stages;
+mod store;
 mod trouble;
 mod verdict;
 

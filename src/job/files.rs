@@ -1,8 +1,5 @@
 //! Files that outlive a job: caches for its next run, artifacts for other jobs and for people.
 
-use std::path::{Path, PathBuf};
-
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 
 use super::OneOrMany;
@@ -105,38 +102,6 @@ pub struct Coordinator {
     pub token: Secret,
 }
 
-/// Where a local job's artifacts are kept, on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Holds those of all jobs of a checkout; nothing is written outside of it.
-    pub root: PathBuf,
-    /// Where this job's go.
-    pub directory: PathBuf,
-    /// Jobs whose artifacts it gets, if there are any, and where those are.
-    pub from: Vec<(String, PathBuf)>,
-}
-
-impl Kept {
-    /// Those of a job of the checkout in `top`, that gets the artifacts of these others.
-    #[must_use]
-    pub fn new(top: &Path, job: &str, from: &[String]) -> Self {
-        let root = top.join(".alloy-ci");
-        // A job's name may have slashes in it, and dots.
-        let of = |job: &str| {
-            let name = utf8_percent_encode(job, NOT_IN_NAMES).to_string();
-            root.join("artifacts").join(name)
-        };
-        Self {
-            directory: of(job),
-            from: from.iter().map(|job| (job.clone(), of(job))).collect(),
-            root,
-        }
-    }
-}
-
-/// What a directory's name has none of.
-const NOT_IN_NAMES: &AsciiSet = &CONTROLS.add(b'/').add(b'%').add(b'.').add(b':').add(b'*');
-
 /// A coordinator says `null` for what nobody said.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     input: D,
@@ -166,25 +131,7 @@ fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Artifacts, Cache, CachePolicy, Kept, When};
-    use std::path::Path;
-
-    #[test]
-    fn no_job_is_kept_outside() {
-        for (job, name) in [
-            ("build", "build"),
-            ("build: linux x64", "build%3A linux x64"),
-            ("../x", "%2E%2E%2Fx"),
-            ("..", "%2E%2E"),
-            ("a%2Fb", "a%252Fb"),
-        ] {
-            let kept = Kept::new(Path::new("/top"), job, &[]);
-            assert_eq!(
-                kept.directory,
-                Path::new("/top/.alloy-ci/artifacts").join(name)
-            );
-        }
-    }
+    use super::{Artifacts, Cache, CachePolicy, When};
 
     #[test]
     fn what_a_coordinator_makes_of_them_is_read_too() {

@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod checkout;
 pub mod files;
+pub mod kept;
 pub mod payload;
 pub mod pipeline;
 mod refs;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
-use files::{Artifacts, Cache, Coordinator, Dependency, Kept};
+use files::{Artifacts, Cache, Coordinator, Dependency};
+use kept::Kept;
 use remote::Remote;
 use variables::Variable;
 

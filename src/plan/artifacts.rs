@@ -44,11 +44,12 @@ impl Builder<'_> {
                 Exchange::None,
             )]);
         }
-        let kept = self.job.kept.iter().flat_map(|kept| &kept.from);
-        kept.map(|(job, directory)| {
+        let kept = self.job.kept.iter();
+        let from = kept.flat_map(|kept| kept.from.iter().map(move |job| (kept, job)));
+        from.map(|(kept, job)| {
             let exchange = Exchange::In {
                 job: job.clone(),
-                directory: directory.clone(),
+                directory: kept.archives_of(job),
             };
             let command = self.tool_with_input(COMMAND, &task)?;
             Ok(stage((command, "".into()), exchange))
@@ -84,8 +85,7 @@ impl Builder<'_> {
             }
             (None, Some(kept)) => {
                 let out = Exchange::Out {
-                    root: kept.root.clone(),
-                    directory: kept.directory.clone(),
+                    kept: Box::new(kept.clone()),
                     name: name.clone(),
                 };
                 (None, out)

@@ -27,6 +27,7 @@ use std::time::Duration;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::docker::auth::Brought;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
+pub use crate::job::kept::Kept;
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;

@@ -130,15 +130,13 @@ impl Script<'_> {
                 self.say(format!("WARNING: there are no artifacts of {job} here"));
                 self.line("fi\ndone");
             }
-            Exchange::Out {
-                root,
-                directory,
-                name,
-            } => {
-                let ignore = shell(&root.join(".gitignore"));
-                let _ = writeln!(self.text, "mkdir -p {}", shell(directory));
-                let _ = writeln!(self.text, "[ -e {ignore} ] || echo '*' >{ignore}");
-                let partial = format!("{}/.partial-$$", shell(directory));
+            Exchange::Out { kept, name } => {
+                let directory = kept.archives_of(&kept.job);
+                let (checkout, label) = (shell(&kept.checkout), shell(&kept.label));
+                let archives = shell(&directory);
+                let _ = writeln!(self.text, "(umask 077; mkdir -p {archives})");
+                let _ = writeln!(self.text, "printf %s {checkout} >{label}");
+                let partial = format!("{archives}/.partial-$$");
                 self.waited(
                     stage,
                     Some(&stage.script),
@@ -146,7 +144,7 @@ impl Script<'_> {
                     end,
                 );
                 let _ = writeln!(self.text, "if [ -s {partial} ]; then");
-                let _ = writeln!(self.text, "rm -f {}/*.zip", shell(directory));
+                let _ = writeln!(self.text, "rm -f {archives}/*.zip");
                 let _ = writeln!(self.text, "mv {partial} {}", shell(&directory.join(name)));
                 let _ = writeln!(self.text, "else rm -f {partial}; fi");
             }

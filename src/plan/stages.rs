@@ -10,6 +10,7 @@ use super::git::{self, GitSettings};
 use crate::docker::{DockerCommand, Slot, Word};
 pub use crate::helper::task::REFUSED;
 use crate::job::Job;
+use crate::job::kept::Kept;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
 use crate::script::{AUTHORIZATION, BuildScript, GetSources, Marks};
@@ -63,12 +64,10 @@ pub enum Exchange {
         /// Where they are.
         directory: PathBuf,
     },
-    /// What it prints to stdout becomes a file, in place of the others there. Nothing printed, nothing changed.
+    /// What it prints to stdout becomes the job's archive, in place of those there. Nothing printed, nothing changed.
     Out {
-        /// What the directory is below; git takes no notice of what is in there.
-        root: PathBuf,
-        /// Where the file goes.
-        directory: PathBuf,
+        /// Where it goes.
+        kept: Box<Kept>,
         /// What it is called.
         name: String,
     },

@@ -3,6 +3,7 @@
 //! All of it is locks on files of the state directory, which the kernel gives back when their holder dies,
 //! however it dies.
 
+mod artifacts;
 mod process;
 
 use std::fs::{self, File, TryLockError};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::cancel::Cancel;
 use crate::partial;
+pub use artifacts::Store;
 pub use process::{DeadProcess, Process};
 
 /// How long to wait until a lock that somebody else has is tried again.

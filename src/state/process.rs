@@ -144,7 +144,8 @@ impl State {
         Ok(living.filter_map(|entry| entry.line(1)).collect())
     }
 
-    /// Removes files of processes that were killed while they registered or ended, and what they had locked.
+    /// Removes files of processes that were killed while they registered or ended, what they had locked, and the
+    /// artifacts of checkouts that are gone.
     ///
     /// # Errors
     /// If a directory cannot be read, or a file in it cannot be removed.
@@ -174,7 +175,7 @@ impl State {
                 remove_all(&path)?;
             }
         }
-        Ok(())
+        self.remove_stores_of_nothing()
     }
 
     /// The processes that are registered, living or not.
@@ -209,7 +210,7 @@ fn uuids(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths.filter(is_uuid).collect())
 }
 
-fn remove_all(directory: &Path) -> Result<()> {
+pub(super) fn remove_all(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", directory.display()))

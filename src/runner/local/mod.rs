@@ -26,14 +26,14 @@ use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
-use crate::job::files::Kept;
+use crate::job::kept::Kept;
 use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
 use crate::job::{Job, Project};
 use crate::outcome::InputError;
 use crate::plan::names::Names;
 use crate::plan::{Plan, print};
-use crate::state::{self, State};
+use crate::state::{self, State, Store};
 pub use environment::{read_env, read_env_file};
 pub use list::List;
 use progress::Progress;
@@ -79,6 +79,8 @@ pub struct Local {
 /// Jobs of a checkout, found and read.
 pub struct Found {
     checkout: Checkout,
+    /// Where its artifacts are.
+    store: Store,
     selection: Selection,
     config: RunnerConfig,
 }
@@ -102,6 +104,7 @@ impl Local {
         let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
         Ok(Found {
             selection,
+            store: Store::of(&checkout.directory, &state::directory()?)?,
             checkout,
             config: self.config(),
         })
@@ -154,7 +157,10 @@ impl Local {
         config
     }
 
-    fn job(&self, checkout: &Checkout, selected: &Selected) -> Job {
+    fn job(&self, found: &Found, selected: &Selected) -> Job {
+        let Found {
+            checkout, store, ..
+        } = found;
         let Selected {
             entry,
             artifacts_from,
@@ -190,7 +196,13 @@ impl Local {
             artifacts: keywords.artifacts.clone().into_iter().collect(),
             dependencies: Vec::new(),
             coordinator: None,
-            kept: Some(Kept::new(&checkout.directory, &entry.name, artifacts_from)),
+            kept: Some(Kept {
+                checkout: checkout.directory.clone(),
+                store: store.directory.clone(),
+                label: store.label.clone(),
+                job: entry.name.clone(),
+                from: artifacts_from.clone(),
+            }),
             fetch: false,
             secrets: Vec::new(),
         }
@@ -206,7 +218,7 @@ impl Local {
             let message = "--dry-run writes a script of one job: name it";
             return Err(InputError::new(message).into());
         };
-        let job = self.job(&found.checkout, selected);
+        let job = self.job(found, selected);
         let host = host::describe(&found.config, false)?;
         let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
@@ -244,7 +256,7 @@ impl Local {
         let several = selection.only_one().is_none();
         // None begins where another one cannot be meant.
         for selected in selection.jobs() {
-            worker.check(&self.job(&found.checkout, selected))?;
+            worker.check(&self.job(found, selected))?;
         }
         let timeline = self.timeline.as_deref().map(Timeline::create).transpose()?;
         let cancel = Cancel::new();

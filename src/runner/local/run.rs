@@ -106,7 +106,7 @@ impl Runner<'_> {
         let first = place.index == 0;
         let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
         let report = self.worker.run(
-            &self.local.job(&self.found.checkout, selected),
+            &self.local.job(self.found, selected),
             &Run {
                 log: &|| Box::new(log.clone()),
                 beside: &|trace: &Trace| {
