@@ -86,7 +86,7 @@ impl Bucket {
             now: Timestamp::from_second(now).map_err(|error| not_kept(&error.to_string()))?,
             valid: job
                 .timeout
-                .map_or(UNLIMITED, |limit| limit + BESIDE)
+                .map_or(UNLIMITED, |limit| limit.saturating_add(BESIDE))
                 .min(LONGEST),
         })
     }
@@ -104,5 +104,47 @@ impl Bucket {
     /// What must not be shown.
     pub fn secrets(&self) -> [Secret; 2] {
         [self.credentials.key(), self.credentials.secret()].map(Secret::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bucket;
+    use crate::config::{CacheConfig, S3Config};
+    use crate::job::payload;
+    use crate::plan::names::Names;
+
+    #[test]
+    fn addresses_count_as_long_as_the_job_may_take_and_a_week_at_most() {
+        let given = |text: &str| Some(text.to_owned());
+        let config = CacheConfig {
+            r#type: given("s3"),
+            here: S3Config {
+                access_key: given("key"),
+                secret_key: given("secret"),
+                bucket_name: given("bucket"),
+                ..S3Config::default()
+            },
+            ..CacheConfig::default()
+        };
+        for (timeout, valid) in [
+            (0, 24 * 3600),
+            (60, 3660),
+            (u64::from(u32::MAX), 7 * 24 * 3600),
+            (u64::MAX - 3600, 7 * 24 * 3600),
+            (u64::MAX, 7 * 24 * 3600),
+        ] {
+            let body = include_str!("../../fixtures/payloads/alloyci.json");
+            let body = body.replace(
+                r#""runner_info": {"timeout": 3600}"#,
+                &format!(r#""runner_info": {{"timeout": {timeout}}}"#),
+            );
+            let job = payload::read(body.as_bytes(), "http://c").and_then(|out| out.job.ok());
+            let names = Names::new("abcdefgh", 3, 0);
+            let bucket = Bucket::new(&config, &names, &job.expect("a job"), 1_000_000_000);
+            let (get, _) = bucket.expect("a bucket").signed("key");
+            let want = format!("X-Amz-Expires={valid}&");
+            assert!(get.contains(&want), "{timeout}: {get}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod commands;
 mod docker_line;
 mod files;
 mod memory;
+mod numbers;
 mod payloads;
 mod recorded;
 mod scripts;

@@ -37,7 +37,9 @@ impl Selected {
     /// How many bytes are in the files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(Entry::size).sum()
+        // Files without blocks may say any length.
+        let sizes = self.entries.iter().map(Entry::size);
+        sizes.fold(0, u64::saturating_add)
     }
 }
 
