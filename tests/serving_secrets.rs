@@ -17,6 +17,8 @@ use support::{BUSYBOX, REDIS, Ran, Running, run};
 const PASSWORD: &str = "hunter2-of-the-database";
 const KEY: &str =
     "-----BEGIN KEY-----\nline-one-of-the-key\nshort\nline-two-of-the-key\n-----END KEY-----";
+/// What shells and encodings show in another way.
+const QUOTED: &str = "it's an \"unusual\" \\ value";
 const REGISTRY: &str = "registry-password-99";
 
 /// The arguments of every process of this machine, again and again until `child` ends.
@@ -55,7 +57,11 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
             "env",
             "echo \"$CI_REPOSITORY_URL\" $URL $TOKEN",
             "cat .git/config",
-            "echo short: $SHORT $YES",
+            "echo plain: $SHORT $YES",
+            "printf %s \"$QUOTED\" | base64",
+            "printf 'me:%s' \"$QUOTED\" | base64",
+            "set -x; : \"$QUOTED\"; set +x",
+            "echo \"$QUOTED\" | sed \"s/u[a-z]*l/$(printf '\\033')[31m&$(printf '\\033')[0m/\"",
         ],
     );
     let token = job["token"].as_str().expect("a token").to_owned();
@@ -63,6 +69,7 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
     variables.extend([
         json!({"key": "PASSWORD", "value": PASSWORD, "public": false}),
         json!({"key": "KEY", "value": KEY, "public": true, "masked": true}),
+        json!({"key": "QUOTED", "value": QUOTED, "public": false}),
         json!({"key": "SHORT", "value": "abc", "public": false}),
         json!({"key": "YES", "value": "true", "public": false}),
         json!({"key": "URL", "value": format!("https://x-access-token:{GIT_PASSWORD}@host/x"), "public": true}),
@@ -90,8 +97,9 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
     assert!(heard.log.len() > 1_048_000);
     assert!(heard.log.contains("\n[MASKED]\n"), "masked, not left out");
     assert!(
-        heard.log.contains("\nshort: abc true\n"),
-        "too common to be masked"
+        heard.log.contains("\nplain: abc true\n"),
+        "too common to be masked: {}",
+        &heard.log[heard.log.len() - 2000..]
     );
     let login = STANDARD.encode(format!("x-access-token:{GIT_PASSWORD}"));
     let secrets = [
@@ -103,6 +111,9 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
         &login,
         &token,
         RUNNER_TOKEN,
+        "unusual",
+        &STANDARD.encode(QUOTED)[4..],
+        &STANDARD.encode(format!("me:{QUOTED}"))[4..],
     ];
     let patches: String = heard
         .patches

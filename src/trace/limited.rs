@@ -21,6 +21,11 @@ impl Limited {
         }
     }
 
+    /// Whether all that comes now is dropped.
+    pub fn is_cut(&self) -> bool {
+        self.cut && self.limit.is_some()
+    }
+
     /// Lets through again all that comes. Returns whether anything was dropped.
     pub fn lift(&mut self) -> bool {
         self.limit = None;

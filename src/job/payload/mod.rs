@@ -181,8 +181,8 @@ struct PayloadCredential {
     password: String,
 }
 
-/// Makes sure that its secrets can be looked for in all that it prints: that takes up to 160 times their length in
-/// memory. More than this no container can be given anyway.
+/// Makes sure that its secrets can be looked for in all that it prints: that takes some times their length in memory. More
+/// than this no container can be given anyway.
 fn maskable(job: Job) -> Result<Job, InputError> {
     let secrets = job.every_secret();
     let size: usize = secrets.iter().map(|secret| secret.expose().len()).sum();

@@ -1,0 +1,206 @@
+//! Finds many texts in one, in time that grows with the text alone, however long, many and alike they are.
+//!
+//! All needles are in one sorted list. What may begin with one is found by a table of their first bytes; the list then
+//! tells by a binary search which it is. A long text is cut into needles of 64 bytes, so that no needle is longer than
+//! [`LONGEST`], and of a stream less than that has to be held back.
+
+/// The shortest needle.
+pub(super) const SHORTEST: usize = 4;
+/// The longest needle.
+pub(super) const LONGEST: usize = 255;
+/// What longer texts are cut into.
+const PIECE: usize = 64;
+/// Bits of the table for each needle, and how many there are at least and at most.
+const BITS_EACH: usize = 16;
+const BITS: (usize, usize) = (1 << 13, 1 << 21);
+
+/// Texts to look for.
+pub(super) struct Needles {
+    text: Vec<u8>,
+    /// In the order of their texts.
+    sorted: Vec<Needle>,
+    /// A bit for each hash of a needle's first [`SHORTEST`] bytes.
+    heads: Vec<u64>,
+    /// How far a hash is shifted to be a bit's number.
+    shift: u32,
+    first: [bool; 256],
+}
+
+#[derive(Clone, Copy)]
+struct Needle {
+    /// Where in the text it is.
+    at: u32,
+    length: u8,
+    /// The longest other needle that this one begins with, plus 1; 0: there is none.
+    within: u32,
+}
+
+impl Needles {
+    /// Of these texts. What is shorter than [`SHORTEST`] is not looked for.
+    pub fn new(texts: &[impl AsRef<[u8]>]) -> Self {
+        let mut text = Vec::new();
+        let mut sorted = Vec::new();
+        for needle in texts.iter().map(AsRef::as_ref) {
+            // Gigabytes of secrets no job can hand over.
+            let Ok(at) = u32::try_from(text.len()) else {
+                break;
+            };
+            text.extend_from_slice(needle);
+            let mut add = |from: usize, length: usize| {
+                if let (Ok(from), Ok(length)) = (u32::try_from(from), u8::try_from(length))
+                    && usize::from(length) >= SHORTEST
+                {
+                    sorted.push(Needle {
+                        at: at.saturating_add(from),
+                        length,
+                        within: 0,
+                    });
+                }
+            };
+            if needle.len() <= LONGEST {
+                add(0, needle.len());
+            } else {
+                let last = needle.len() - PIECE;
+                (0..last)
+                    .step_by(PIECE)
+                    .chain([last])
+                    .for_each(|from| add(from, PIECE));
+            }
+        }
+        let of = |needle: &Needle| &text[needle.at as usize..][..usize::from(needle.length)];
+        sorted.sort_unstable_by(|a, b| of(a).cmp(of(b)));
+        sorted.dedup_by(|a, b| of(a) == of(b));
+        let mut around: Vec<usize> = Vec::new();
+        for index in 0..sorted.len() {
+            while let Some(outer) = around.last()
+                && !of(&sorted[index]).starts_with(of(&sorted[*outer]))
+            {
+                around.pop();
+            }
+            let within = around
+                .last()
+                .and_then(|outer| u32::try_from(outer + 1).ok());
+            sorted[index].within = within.unwrap_or(0);
+            around.push(index);
+        }
+        let bits = (sorted.len() * BITS_EACH)
+            .next_power_of_two()
+            .clamp(BITS.0, BITS.1);
+        let mut needles = Self {
+            heads: vec![0; bits / 64],
+            shift: 32 - bits.ilog2(),
+            first: [false; 256],
+            sorted,
+            text,
+        };
+        for index in 0..needles.sorted.len() {
+            let needle = needles.of(needles.sorted[index]);
+            let (first, head) = (needle[0], needles.head(needle));
+            needles.first[usize::from(first)] = true;
+            needles.heads[head / 64] |= 1 << (head % 64);
+        }
+        needles
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    fn of(&self, needle: Needle) -> &[u8] {
+        &self.text[needle.at as usize..][..usize::from(needle.length)]
+    }
+
+    /// The number of the bit for what begins with these bytes, [`SHORTEST`] at least.
+    fn head(&self, text: &[u8]) -> usize {
+        let head = u32::from_le_bytes([text[0], text[1], text[2], text[3]]);
+        (head.wrapping_mul(0x9E37_79B1) >> self.shift) as usize
+    }
+
+    /// Whether a needle may be where these bytes begin, [`SHORTEST`] at least.
+    fn may_begin(&self, text: &[u8]) -> bool {
+        let head = self.head(text);
+        self.heads[head / 64] >> (head % 64) & 1 == 1
+    }
+
+    /// The next place, `from` or later, where a needle is, with the end of the longest one there.
+    pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let windows = text.get(from..)?.windows(SHORTEST);
+        windows
+            .enumerate()
+            .filter(|(_, window)| self.may_begin(window))
+            .find_map(|(index, _)| {
+                let begin = from + index;
+                Some((begin, begin + self.longest(&text[begin..])?))
+            })
+    }
+
+    /// The length of the longest needle that a text begins with.
+    fn longest(&self, text: &[u8]) -> Option<usize> {
+        let text = &text[..text.len().min(LONGEST)];
+        let behind = self
+            .sorted
+            .partition_point(|needle| self.of(*needle) <= text);
+        let mut needle = self.sorted[behind.checked_sub(1)?];
+        // Every needle that the text begins with is one that this one begins with.
+        if !text.starts_with(self.of(needle)) {
+            let pairs = self.of(needle).iter().zip(text);
+            let same = pairs.take_while(|(a, b)| a == b).count();
+            while usize::from(needle.length) > same {
+                needle = self.sorted[(needle.within as usize).checked_sub(1)?];
+            }
+        }
+        Some(needle.length.into())
+    }
+
+    /// Where in a text, `from` or later, the longest tail begins that a needle goes on from.
+    pub fn open_end(&self, text: &[u8], from: usize) -> usize {
+        let earliest = text.len().saturating_sub(LONGEST - 1).max(from);
+        let open = |at: &usize| {
+            let tail = &text[*at..];
+            let may = if tail.len() < SHORTEST {
+                self.first[usize::from(tail[0])]
+            } else {
+                self.may_begin(tail)
+            };
+            may && {
+                let behind = self
+                    .sorted
+                    .partition_point(|needle| self.of(*needle) <= tail);
+                let next = self.sorted.get(behind);
+                next.is_some_and(|needle| self.of(*needle).starts_with(tail))
+            }
+        };
+        (earliest..text.len()).find(open).unwrap_or(text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Needles;
+
+    #[test]
+    fn the_longest_needle_counts() {
+        let needles = Needles::new(&["abcd", "abcdef", "abcdefgh", "abce", "bcdefghi", "abc"]);
+        for (text, want) in [
+            ("abcd", Some((0, 4))),
+            ("xabcdefg", Some((1, 7))),
+            ("abcdeabcdefgh", Some((0, 4))),
+            ("abcdefghi", Some((0, 8))),
+            ("abcf", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(needles.find(text.as_bytes(), 0), want, "{text}");
+        }
+        assert_eq!(needles.find(b"abcdefghi", 1), Some((1, 9)));
+        for (text, open) in [
+            ("x abcd", 2),
+            ("x abcdefgh", 3),
+            ("x ab", 2),
+            ("x abx", 5),
+            ("", 0),
+        ] {
+            assert_eq!(needles.open_end(text.as_bytes(), 0), open, "{text}");
+        }
+    }
+}
