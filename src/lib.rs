@@ -16,6 +16,7 @@ pub mod partial;
 pub mod plan;
 pub mod runner;
 pub mod script;
+pub mod seal;
 pub mod secret;
 pub mod state;
 pub mod trace;

@@ -61,8 +61,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("outcome", &[]),
     ("cancel", &[]),
     ("partial", &[]),
+    ("seal", &[]),
 ];
-const LEAVES: &[&str] = &["secret", "outcome", "cancel", "partial"];
+const LEAVES: &[&str] = &["secret", "outcome", "cancel", "partial", "seal"];
 /// A longer file has a second subject, or stands here with the reason why not.
 const MAX_LINES: usize = 400;
 const LONGER: &[(&str, &str)] = &[

@@ -63,6 +63,7 @@ impl HelperImage {
                 remains::remove(&state, &docker, &engine);
                 let process = state.register(&engine, &image.name)?;
                 image.process.clone_from(&process.label);
+                image.seal = state.seal.clone();
                 image.by_hand = true;
                 let docker = docker.with_files_in(&process.files);
                 let _lock = state.exclusive("helper-image", &cancel)?;

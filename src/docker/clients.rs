@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,7 +33,11 @@ impl Client {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let client = |entry: fs::DirEntry| {
             let process = entry.file_name().to_str()?.parse().ok()?;
-            // Other people's processes cannot be read, and are not ours.
+            // Other people's processes are not ours, whatever they say of themselves: root can read them too.
+            let owner = entry.metadata().ok()?.uid();
+            if owner != rustix::process::geteuid().as_raw() {
+                return None;
+            }
             let environment = fs::read(entry.path().join("environ")).ok()?;
             if !environment
                 .split(|byte| *byte == 0)
@@ -75,6 +80,15 @@ mod tests {
         };
         let mut ours = start(directory.path());
         let mut others = start(&directory.path().join("other"));
+        // Another user's, whatever it says of itself.
+        let mut forged = Command::new("sleep");
+        forged.arg("60").env(VARIABLE, directory.path());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::process::CommandExt::uid(&mut forged, 65534);
+        } else {
+            forged.env_remove(VARIABLE);
+        }
+        let mut forged = forged.spawn().expect("started");
         let found = Client::of(directory.path(), &Engine::default());
         assert!(
             !found.is_empty() && found.iter().all(|client| !client.changes),
@@ -83,6 +97,9 @@ mod tests {
         found.into_iter().for_each(Client::kill);
         assert!(!ours.wait().expect("ended").success());
         assert!(others.try_wait().expect("asked").is_none());
+        assert!(forged.try_wait().expect("asked").is_none());
+        forged.kill().expect("killed");
+        forged.wait().expect("ended");
         others.kill().expect("killed");
         others.wait().expect("ended");
     }

@@ -29,6 +29,7 @@ impl Run<'_> {
     pub(super) fn give_way(&self) -> bool {
         let ours = Selection {
             processes: vec![self.plan.process.clone()],
+            seal: self.plan.seal.clone(),
             prefix: self.plan.prefix.plain(),
             ..Selection::default()
         };

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::orphans::IMAGE_CONTAINER;
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::{Docker, DockerCommand, DockerError, Word};
@@ -30,7 +31,7 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
         );
         return Err(failed(&version, message));
     }
-    let container = Word::from(format!("alloy-runner-helper-{}", Uuid::new_v4()));
+    let container = Word::from(format!("{IMAGE_CONTAINER}{}", Uuid::new_v4()));
     let result = image.steps(&container).iter().try_for_each(|(command, stdin)| {
         docker.capture_with(command, stdin.as_deref(), cancel).map(drop).map_err(|error| {
             let hint = format!(

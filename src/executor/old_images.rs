@@ -25,7 +25,11 @@ pub struct Keep<'a> {
 /// [`DockerError`] of the first list that failed, or that of whoever knows who lives.
 pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     let list = |label: &str| -> Result<Vec<Listed>, DockerError> {
-        let command = DockerCommand::list("image", label, "{{.Repository}}:{{.Tag}}\t{{.ID}}");
+        let command = DockerCommand::list(
+            "image",
+            label,
+            "[{{json .Repository}},{{json .Tag}},{{json .ID}}]",
+        );
         let text = docker.capture(&command)?;
         Ok(text.lines().filter_map(Listed::read).collect())
     };
@@ -34,7 +38,11 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         .into_iter()
         .partition(|image| image.name.starts_with("alloy-runner-helper-tools:"));
     let ours = match &keep.scope {
-        Some(scope) => list(&format!("{SCOPE}={scope}"))?,
+        // A container of a helper that was made an image is of the helper's scope, and of another type.
+        Some(scope) => list(&format!("{SCOPE}={scope}"))?
+            .into_iter()
+            .filter(|image| helpers.contains(image))
+            .collect(),
         None => helpers,
     };
     let by_hand = list(&format!("{BY_HAND}={}", keep.version))?;
@@ -73,11 +81,12 @@ struct Listed {
 
 impl Listed {
     fn read(line: &str) -> Option<Self> {
-        let (name, id) = line.split_once('\t')?;
-        Some(Self {
-            name: name.to_owned(),
-            id: id.to_owned(),
-        })
+        let [repository, tag, id]: [String; 3] = serde_json::from_str(line).ok()?;
+        let name = format!("{repository}:{tag}");
+        // What is made of ours has their labels too.
+        let ours = ["alloy-runner-helper", "alloy-runner-helper-tools", "<none>"];
+        ours.contains(&repository.as_str())
+            .then_some(Self { name, id })
     }
 
     /// Another one has taken its name.

@@ -5,11 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use uuid::Uuid;
 
 use crate::docker::clients::Client;
 use crate::docker::{Docker, DockerCommand};
-use crate::plan::names::LABEL;
+use crate::plan::names::{LABEL, is_of_cache, prefix_of};
+use crate::seal::Seal;
 
+/// What the names of containers begin with that become a helper image.
+pub(super) const IMAGE_CONTAINER: &str = "alloy-runner-helper-";
 /// How long docker clients of a dead process may take to end what they have begun.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause between two looks.
@@ -22,6 +26,8 @@ const TRIES: u32 = 5;
 pub struct Selection<'a> {
     /// Things of the processes with these labels.
     pub processes: Vec<String>,
+    /// What their labels are sealed with: others may have copied them.
+    pub seal: Seal,
     /// Things of others too that do not live.
     pub strays: Option<Strays<'a>>,
     /// Of those only what is of one job: has this name, or one that goes on with a dash. Empty: of all jobs.
@@ -40,20 +46,62 @@ pub struct Strays<'a> {
     pub living: &'a dyn Fn() -> Result<Vec<String>>,
 }
 
+/// Something on an engine, and what its labels say.
+#[derive(Debug)]
+struct Thing {
+    id: String,
+    name: String,
+    process: String,
+    kind: String,
+    seal: String,
+}
+
+impl Thing {
+    /// A line of JSON: labels may hold line breaks, and everybody can make some.
+    fn read(line: &str) -> Option<Self> {
+        let [id, names, process, kind, seal]: [String; 5] = serde_json::from_str(line).ok()?;
+        // A container that others are linked to has a name in each of them.
+        let name = names.split(',').find(|name| !name.contains('/'))?;
+        Some(Self {
+            id,
+            name: name.to_owned(),
+            process,
+            kind,
+            seal,
+        })
+    }
+}
+
 impl Selection<'_> {
-    fn wants(&self, name: &str, process: &str, kind: &str, living: &[String]) -> bool {
-        let rest = name.strip_prefix(&self.prefix);
+    fn wants(&self, thing: &Thing, living: &[String]) -> bool {
+        let rest = thing.name.strip_prefix(&self.prefix);
         let of_job = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
         if !self.prefix.is_empty() && !of_job {
             return false;
         }
-        if kind == "cache" {
-            return self.caches;
+        if thing.kind == "cache" {
+            return self.caches && is_of_cache(&thing.name);
         }
-        let is = |label: &String| label == process;
-        let stray = |strays: &Strays| process.starts_with(&strays.scope) && !living.iter().any(is);
-        self.processes.iter().any(is) || self.strays.as_ref().is_some_and(stray)
+        let Some(sealed) = prefix_of(&thing.name).or_else(|| is_of_image(&thing.name)) else {
+            return false;
+        };
+        let is = |label: &String| *label == thing.process;
+        let stray = |strays: &Strays| {
+            thing.process.starts_with(&strays.scope)
+                && !living.iter().any(is)
+                // Of other state directories nothing can be told.
+                && (strays.scope.is_empty() || self.seal.is(&thing.seal, &thing.process, sealed))
+        };
+        let ours =
+            self.processes.iter().any(is) && self.seal.is(&thing.seal, &thing.process, sealed);
+        ours || self.strays.as_ref().is_some_and(stray)
     }
+}
+
+/// The name of a container that becomes a helper image, if it is one.
+fn is_of_image(name: &str) -> Option<&str> {
+    let id = name.strip_prefix(IMAGE_CONTAINER)?;
+    Uuid::parse_str(id).is_ok().then_some(name)
 }
 
 /// Removes what the selection wants and returns what that was, as `container NAME` and the like.
@@ -62,39 +110,36 @@ impl Selection<'_> {
 /// [`crate::docker::DockerError`] of the first list or removal that failed, or that of whoever knows who lives.
 pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
     type Remove = fn(&[String]) -> DockerCommand;
-    let kinds: [(&str, &str, Remove); 3] = [
-        ("container", "{{.Names}}", |names| {
-            DockerCommand::remove(names)
+    let kinds: [(&str, &str, &str, Remove); 3] = [
+        ("container", ".ID", ".Names", |ids| {
+            DockerCommand::remove(ids)
         }),
-        ("network", "{{.Name}}", |names| {
-            DockerCommand::network_remove(names)
+        ("network", ".ID", ".Name", |ids| {
+            DockerCommand::network_remove(ids)
         }),
-        ("volume", "{{.Name}}", |names| {
+        ("volume", ".Name", ".Name", |names| {
             DockerCommand::volume_remove(names)
         }),
     ];
     let mut removed = Vec::new();
-    for (kind, name, command) in kinds {
-        let format =
-            format!("{name}\t{{{{.Label \"{LABEL}.process\"}}}}\t{{{{.Label \"{LABEL}.type\"}}}}");
+    for (kind, id, name, command) in kinds {
+        let labels = ["process", "type", "seal"]
+            .map(|label| format!("{{{{json (.Label \"{LABEL}.{label}\")}}}}"))
+            .join(",");
+        let format = format!("[{{{{json {id}}}}},{{{{json {name}}}}},{labels}]");
         let list = docker.capture_patiently(&DockerCommand::list(kind, LABEL, &format))?;
         let living = match &selection.strays {
             Some(strays) if !list.is_empty() => (strays.living)()?,
             _ => Vec::new(),
         };
-        let names: Vec<String> = list
-            .lines()
-            .filter_map(|line| {
-                let mut fields = line.split('\t');
-                let (name, process, kind) = (fields.next()?, fields.next()?, fields.next()?);
-                selection
-                    .wants(name, process, kind, &living)
-                    .then(|| name.to_owned())
-            })
+        let things = list.lines().filter_map(Thing::read);
+        let wanted: Vec<_> = things
+            .filter(|thing| selection.wants(thing, &living))
             .collect();
-        if !names.is_empty() {
-            docker.capture_patiently(&command(&names))?;
-            removed.extend(names.into_iter().map(|name| format!("{kind} {name}")));
+        if !wanted.is_empty() {
+            let ids: Vec<_> = wanted.iter().map(|thing| thing.id.clone()).collect();
+            docker.capture_patiently(&command(&ids))?;
+            removed.extend(wanted.iter().map(|thing| format!("{kind} {}", thing.name)));
         }
     }
     Ok(removed)
@@ -131,6 +176,12 @@ pub fn remove_all(
                 }
                 if !patient {
                     changing.into_iter().for_each(Client::kill);
+                    if Instant::now() >= end + PATIENCE {
+                        log::warn!(
+                            "docker clients of a runner that was killed do not end; what they make the next start removes"
+                        );
+                        return Ok(removed);
+                    }
                 }
             }
             Err(error) => {
@@ -146,7 +197,20 @@ pub fn remove_all(
 
 #[cfg(test)]
 mod tests {
-    use super::{Selection, Strays};
+    use super::{Selection, Strays, Thing};
+    use crate::seal::Seal;
+
+    const NAME: &str = "runner-x-project-3-concurrent-1";
+
+    fn thing(name: &str, process: &str, kind: &str) -> Thing {
+        Thing {
+            id: "1".to_owned(),
+            name: name.to_owned(),
+            process: process.to_owned(),
+            kind: kind.to_owned(),
+            seal: Seal::new(b"key").of(process, NAME),
+        }
+    }
 
     #[test]
     fn what_lives_and_what_is_kept_is_not_wanted() {
@@ -159,6 +223,7 @@ mod tests {
         };
         let selection = |strays| Selection {
             processes: vec!["here/dead".to_owned()],
+            seal: Seal::new(b"key"),
             strays,
             ..Selection::default()
         };
@@ -170,17 +235,71 @@ mod tests {
             ("there/any", "build", false, false, true),
             ("here/dead", "cache", false, false, false),
         ] {
-            let wants = |strays| selection(strays).wants("name", process, kind, &lives);
+            let thing = thing(&format!("{NAME}-build"), process, kind);
+            let wants = |strays| selection(strays).wants(&thing, &lives);
             let wanted = (wants(None), wants(strays("here/")), wants(strays("")));
             assert_eq!(wanted, (plain, ours, all), "{process} {kind}");
         }
     }
 
     #[test]
+    fn labels_that_others_copied_are_not_believed() {
+        let living = || Ok(Vec::new());
+        let wants = |thing: &Thing, scope: &str| {
+            let selection = Selection {
+                processes: vec!["here/dead".to_owned()],
+                seal: Seal::new(b"key"),
+                strays: Some(Strays {
+                    scope: scope.to_owned(),
+                    living: &living,
+                }),
+                caches: true,
+                ..Selection::default()
+            };
+            selection.wants(thing, &[])
+        };
+        let ours = thing(&format!("{NAME}-build"), "here/dead", "build");
+        assert!(wants(&ours, "here/") && wants(&ours, ""));
+        // A container of an image that has the labels, as `docker commit` gives them.
+        for name in [
+            "database",
+            "runner-x",
+            "alloy-runner-helper-x",
+            "my-runner-x-project-3-concurrent-1",
+        ] {
+            let theirs = thing(name, "here/dead", "build");
+            assert!(!wants(&theirs, "here/") && !wants(&theirs, ""), "{name}");
+            assert!(!wants(&thing(name, "here/dead", "cache"), ""), "{name}");
+        }
+        // By a name of ours, but one that the seal is not for.
+        let theirs = thing("runner-x-project-4-concurrent-1", "here/dead", "build");
+        assert!(!wants(&theirs, "here/"));
+        let mut unsealed = thing(NAME, "here/dead", "build");
+        unsealed.seal = String::new();
+        assert!(!wants(&unsealed, "here/") && wants(&unsealed, ""));
+        for line in [
+            "",
+            "x",
+            "[]",
+            r#"["1","2","3","4"]"#,
+            "runner\there/dead\tbuild",
+        ] {
+            assert!(Thing::read(line).is_none(), "{line}");
+        }
+        assert_eq!(
+            Thing::read(r#"["1","a\nb","c","d","e"]"#)
+                .expect("one")
+                .name,
+            "a\nb"
+        );
+    }
+
+    #[test]
     fn a_job_owns_what_has_its_name_and_not_what_has_a_longer_number() {
         let selection = Selection {
             processes: vec!["ours".to_owned()],
-            prefix: "runner-x-project-3-concurrent-1".to_owned(),
+            seal: Seal::new(b"key"),
+            prefix: NAME.to_owned(),
             ..Selection::default()
         };
         for (name, process, wanted) in [
@@ -189,11 +308,8 @@ mod tests {
             ("runner-x-project-3-concurrent-10-build", "ours", false),
             ("runner-x-project-3-concurrent-1-build", "theirs", false),
         ] {
-            assert_eq!(
-                selection.wants(name, process, "build", &[]),
-                wanted,
-                "{name}"
-            );
+            let thing = thing(name, process, "build");
+            assert_eq!(selection.wants(&thing, &[]), wanted, "{name}");
         }
     }
 }

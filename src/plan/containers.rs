@@ -219,7 +219,7 @@ impl Builder<'_> {
     }
 
     fn labels(&self, kind: &str) -> Vec<(String, String)> {
-        let mut labels = labels(kind, self.job, &self.names.short_token, self.host);
+        let mut labels = labels(kind, self.job, self.names, self.host);
         let extra = self.config.docker.container_labels.iter().flatten();
         labels.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
         labels

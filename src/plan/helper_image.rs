@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::names::LABEL;
 use crate::docker::{DockerCommand, Word};
+use crate::seal::Seal;
 
 /// Where the executable is in the image.
 pub const EXECUTABLE: &str = "/usr/local/bin/alloy-runner";
@@ -30,12 +31,20 @@ pub struct HelperImage {
     pub version: String,
     /// The label of the process that builds it, empty if nobody is to know.
     pub process: String,
+    /// What its labels are sealed with.
+    pub seal: Seal,
     /// Somebody asked for it, instead of a job.
     pub by_hand: bool,
 }
 
-/// The label that says which runner's images these are: the scope of its processes.
+/// The label that says which state directory's images these are.
 pub const SCOPE: &str = "com.alloy-ci.runner.image.scope";
+
+/// The value of that label. It stays when the host is started again.
+#[must_use]
+pub fn image_scope(seal: &Seal) -> String {
+    seal.of("image", "")
+}
 /// The label with the name of the image of tools that an image was made of.
 pub const TOOLS: &str = "com.alloy-ci.runner.image.tools";
 /// The label with the version of an image that was made by hand.
@@ -92,14 +101,18 @@ impl HelperImage {
     }
 
     /// The labels of the container that becomes the image, and so of the image.
-    fn labels(&self) -> Vec<(String, String)> {
-        let Some((scope, _)) = self.process.rsplit_once('/') else {
+    fn labels(&self, container: &Word) -> Vec<(String, String)> {
+        if self.process.is_empty() {
             return Vec::new();
-        };
+        }
         let mut labels = vec![
             (LABEL.to_owned(), self.version.clone()),
             (format!("{LABEL}.process"), self.process.clone()),
-            (SCOPE.to_owned(), scope.to_owned()),
+            (
+                format!("{LABEL}.seal"),
+                self.seal.of(&self.process, &container.plain()),
+            ),
+            (SCOPE.to_owned(), image_scope(&self.seal)),
             (TOOLS.to_owned(), self.tools()),
         ];
         if self.by_hand {
@@ -136,7 +149,7 @@ impl HelperImage {
                 Some(self.dockerfile()),
             ),
             (
-                self.labels()
+                self.labels(container)
                     .into_iter()
                     .fold(
                         DockerCommand::create(container),

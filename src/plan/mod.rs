@@ -32,6 +32,7 @@ use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
 pub use crate::script::Marks;
+use crate::seal::Seal;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
 use git::GitSettings;
@@ -58,6 +59,8 @@ pub struct Host {
     pub hostname: String,
     /// [`crate::state::Process::label`]; empty where nobody holds such a lock.
     pub process: String,
+    /// What labels are sealed with.
+    pub seal: Seal,
     /// `HTTP_PROXY` and its family, as the runner has them.
     pub proxies: Vec<(String, String)>,
     /// PEM certificates that git has to know.
@@ -101,6 +104,8 @@ pub struct Plan {
     pub prefix: Word,
     /// What everything is labelled with, [`Host::process`].
     pub process: String,
+    /// [`Host::seal`].
+    pub seal: Seal,
     /// The log's line before the first stage.
     pub running_on: Word,
     /// The helper container's name.
@@ -250,14 +255,7 @@ impl Plan {
         let helper_ways = builder.helper_ways(&services, only);
         fits::containers(job, &build, &helper_ways, &services)?;
         Ok(Self {
-            header: vec![
-                format!(
-                    "Running with alloy-runner {} ({})",
-                    host.version, host.revision
-                ),
-                format!("  on {} {}", config.name, names.short_token),
-                format!("Using Docker executor with image {} ...", image.0),
-            ],
+            header: header(config, names, host, &image.0),
             warnings: [
                 registries.warnings,
                 services::warnings(&services),
@@ -274,6 +272,7 @@ impl Plan {
             services,
             prefix: names.prefix.clone(),
             process: host.process.clone(),
+            seal: host.seal.clone(),
             running_on: Word::from("Running on ")
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),
@@ -293,6 +292,18 @@ impl Plan {
             registries: registries.brought,
         })
     }
+}
+
+/// The log's first lines.
+fn header(config: &RunnerConfig, names: &Names, host: &Host, image: &Reference) -> Vec<String> {
+    vec![
+        format!(
+            "Running with alloy-runner {} ({})",
+            host.version, host.revision
+        ),
+        format!("  on {} {}", config.name, names.short_token),
+        format!("Using Docker executor with image {image} ..."),
+    ]
 }
 
 /// How long to wait for services, if at all.

@@ -81,21 +81,40 @@ impl Names {
     }
 }
 
+/// What the names of all that one run of a job made begin with, where a name is one of those: what is sealed.
+#[must_use]
+pub fn prefix_of(name: &str) -> Option<&str> {
+    let (before, rest) = name.strip_prefix("runner-")?.rsplit_once("-concurrent-")?;
+    let (_, project) = before.rsplit_once("-project-")?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let behind = &rest[digits..];
+    let ours = digits > 0 && number(project) && (behind.is_empty() || behind.starts_with('-'));
+    ours.then(|| &name[..name.len() - behind.len()])
+}
+
+/// Whether a name is that of a volume that keeps caches.
+#[must_use]
+pub fn is_of_cache(name: &str) -> bool {
+    name.starts_with("runner-") && name.contains("-project-") && name.contains("-cache-")
+}
+
 /// The labels of what is made for a job.
-pub(super) fn labels(
-    kind: &str,
-    job: &Job,
-    short_token: &str,
-    host: &Host,
-) -> Vec<(String, String)> {
+pub(super) fn labels(kind: &str, job: &Job, names: &Names, host: &Host) -> Vec<(String, String)> {
+    let prefix = names.prefix.plain();
+    let seal = match host.process.as_str() {
+        "" => String::new(),
+        process => host.seal.of(process, &prefix),
+    };
     let of_job = [
         (".job.id", job.id.to_string()),
         (".job.ref", job.sources.ref_name.clone()),
         (".job.sha", job.sources.sha.clone()),
         (".project.id", job.project.id.to_string()),
-        (".runner.id", short_token.to_owned()),
+        (".runner.id", names.short_token.clone()),
         (".type", kind.to_owned()),
         (".process", host.process.clone()),
+        (".seal", seal),
     ];
     let known = of_job.into_iter().filter(|(_, value)| !value.is_empty());
     [("", host.version.clone())]
@@ -107,7 +126,7 @@ pub(super) fn labels(
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, own_name, travel_name};
+    use super::{Names, own_name, prefix_of, travel_name};
     use crate::docker::command::client_reads;
 
     #[test]
@@ -115,6 +134,27 @@ mod tests {
         for name in ["HTTP_PROXY", "DOCKER_HOST", "ALLOY_VARIABLE_X_PROXY"] {
             assert!(!client_reads(&travel_name(name)), "{name}");
             assert_eq!(own_name(&travel_name(name)), name);
+        }
+    }
+
+    #[test]
+    fn names_of_ours_are_known() {
+        for (name, prefix) in [
+            (
+                "runner-x-project-3-concurrent-1",
+                Some("runner-x-project-3-concurrent-1"),
+            ),
+            (
+                "runner-x-y-project-3-concurrent-12-build",
+                Some("runner-x-y-project-3-concurrent-12"),
+            ),
+            ("runner-x-project-3-concurrent-", None),
+            ("runner-x-project-3-concurrent-1x", None),
+            ("runner-x-project-y-concurrent-1-build", None),
+            ("my-runner-x-project-3-concurrent-1", None),
+            ("db", None),
+        ] {
+            assert_eq!(prefix_of(name), prefix, "{name}");
         }
     }
 

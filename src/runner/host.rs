@@ -12,6 +12,7 @@ use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
 use crate::plan::{Host, Marks};
+use crate::seal::Seal;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -30,6 +31,7 @@ pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
         revision: REVISION.to_owned(),
         hostname: hostname(),
         process: String::new(),
+        seal: Seal::default(),
         helper_image: helper_image(DEFAULT_BASE, &proxies, &certificates)?,
         proxies,
         certificates,
@@ -59,6 +61,7 @@ pub fn helper_image(
         certificates: certificates.to_owned(),
         version: VERSION.to_owned(),
         process: String::new(),
+        seal: Seal::default(),
         by_hand: false,
     })
 }

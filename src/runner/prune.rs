@@ -8,7 +8,7 @@ pub use super::remains::Wanted;
 use crate::config::DockerConfig;
 use crate::docker::Docker;
 use crate::executor::old_images;
-use crate::plan::helper_image::DEFAULT_BASE;
+use crate::plan::helper_image::{DEFAULT_BASE, image_scope};
 use crate::state::{self, State};
 
 /// Removes what is left on an engine and returns what that was.
@@ -22,7 +22,7 @@ pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Res
     let mut removed = remains::remove_wanted(&state, &docker, engine, wanted)?;
     let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
     let keep = old_images::Keep {
-        scope: (!wanted.foreign).then(|| state.scope()),
+        scope: (!wanted.foreign).then(|| image_scope(&state.seal)),
         version: VERSION,
         current: &current,
         in_use: &|| state.helper_images(),

@@ -72,6 +72,7 @@ fn remove_of(
             },
             living: &|| state.living_processes(),
         }),
+        seal: state.seal.clone(),
         prefix: String::new(),
         caches: wanted.caches,
     };

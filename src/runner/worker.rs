@@ -79,6 +79,8 @@ impl Worker {
         let process = state.register(&engine, &host.helper_image.name)?;
         host.process.clone_from(&process.label);
         host.helper_image.process.clone_from(&process.label);
+        host.seal = state.seal.clone();
+        host.helper_image.seal = state.seal.clone();
         Ok(Self {
             config: config.clone(),
             short_token: short_token.to_owned(),
@@ -192,6 +194,7 @@ impl Worker {
         }
         let selection = Selection {
             processes: vec![self.process.label.clone()],
+            seal: self.state.seal.clone(),
             prefix: prefix.clone(),
             ..Selection::default()
         };

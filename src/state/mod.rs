@@ -4,20 +4,21 @@
 //! however it dies.
 
 mod artifacts;
+mod identity;
 mod process;
 
-use std::fs::{self, File, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use uuid::Uuid;
+use anyhow::{Context, Result, bail};
 
 use crate::cancel::Cancel;
 use crate::partial;
+use crate::seal::Seal;
 pub use artifacts::Store;
+use identity::Identity;
 pub use process::{DeadProcess, Process};
 
 /// How long to wait until a lock that somebody else has is tried again.
@@ -49,7 +50,7 @@ pub fn directory() -> Result<PathBuf> {
 /// Whether this process runs as root.
 #[must_use]
 pub fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
+    rustix::process::geteuid().is_root()
 }
 
 /// The state directory, opened.
@@ -57,6 +58,8 @@ pub struct State {
     directory: PathBuf,
     /// Machine id and state directory's id: processes with the same can see each other's locks.
     scope: String,
+    /// What the labels of this directory's processes are sealed with.
+    pub seal: Seal,
 }
 
 /// A concurrent id that this process holds.
@@ -85,16 +88,9 @@ impl State {
     pub fn open(directory: PathBuf) -> Result<Self> {
         let directory =
             std::path::absolute(directory).context("which directory is the state's?")?;
-        let failed = || {
-            format!(
-                "cannot use the state directory {}; set ALLOY_RUNNER_STATE_DIR to one that can be written",
-                directory.display()
-            )
-        };
-        for part in ["processes", "files", "concurrent", "slots", "locks"] {
-            fs::create_dir_all(directory.join(part)).with_context(failed)?;
-        }
-        let id = state_id(&directory).with_context(failed)?;
+        make(&directory)?;
+        let identity = Identity::of(&directory)
+            .with_context(|| format!("cannot use the state directory {}", directory.display()))?;
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
         let machine = if machine.trim().is_empty() {
             "no-machine-id"
@@ -102,7 +98,8 @@ impl State {
             machine.trim()
         };
         Ok(Self {
-            scope: format!("{machine}/{id}"),
+            scope: format!("{machine}/{}", identity.id),
+            seal: Seal::new(&identity.key),
             directory,
         })
     }
@@ -204,26 +201,43 @@ impl Drop for Lock {
     }
 }
 
-/// The id of a state directory, made on first use.
-fn state_id(directory: &Path) -> std::io::Result<String> {
-    let path = directory.join("id");
-    if let Ok(id) = fs::read_to_string(&path) {
-        return Ok(id.trim().to_owned());
+/// Makes the state directory, for us alone: who can open a lock's file can hold it, and what is in the files of processes
+/// is secret.
+fn make(directory: &Path) -> Result<()> {
+    let failed = || {
+        format!(
+            "cannot use the state directory {}; set ALLOY_RUNNER_STATE_DIR to one that can be written",
+            directory.display()
+        )
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(failed)?;
+    let data = fs::metadata(directory).with_context(failed)?;
+    let (owner, own) = (data.uid(), rustix::process::geteuid().as_raw());
+    if owner != own {
+        bail!(
+            "the state directory {} belongs to the user {owner}, who could stop the jobs of {own}; give it to that user, or \
+             set ALLOY_RUNNER_STATE_DIR to another one",
+            directory.display()
+        );
     }
-    // Two processes may both get here: the first one to link its file counts.
-    let mut file = partial::create(directory)?;
-    write!(file, "{}", Uuid::new_v4())?;
-    match file.persist_noclobber(&path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.error),
+    if data.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, Permissions::from_mode(0o700)).with_context(failed)?;
     }
-    fs::read_to_string(&path)
+    for part in ["processes", "files", "concurrent", "slots", "locks"] {
+        fs::create_dir_all(directory.join(part)).with_context(failed)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::State;
+    use super::{State, is_root};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -261,6 +275,26 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn the_directory_is_for_its_user_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = directory.path().join("made/state");
+        let mode = || fs::metadata(&state).expect("there").mode() & 0o777;
+        State::open(state.clone()).expect("opens");
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("set");
+        State::open(state.clone()).expect("opens");
+        assert_eq!(mode(), 0o700, "one that was made otherwise");
+        if is_root() {
+            std::os::unix::fs::chown(&state, Some(12345), None).expect("given away");
+            let error = State::open(state.clone()).err().expect("refused");
+            assert!(
+                error.to_string().contains("belongs to the user 12345"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

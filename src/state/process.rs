@@ -48,7 +48,8 @@ impl Entry {
         matches!(self.file.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// The first line is the engine, the second the helper image.
+    /// The first line is the engine, the second the helper image, the third what its label begins with: the directory
+    /// may have had another id then.
     fn line(&self, number: usize) -> Option<String> {
         let text = fs::read_to_string(&self.path).ok()?;
         Some(text.lines().nth(number).unwrap_or_default().to_owned())
@@ -70,7 +71,7 @@ impl State {
             let register = || -> std::io::Result<File> {
                 let mut file = File::create_new(&hidden)?;
                 file.lock()?;
-                file.write_all(format!("{engine}\n{helper_image}\n").as_bytes())?;
+                file.write_all(format!("{engine}\n{helper_image}\n{}\n", self.scope).as_bytes())?;
                 fs::rename(&hidden, &path)?;
                 Ok(file)
             };
@@ -187,12 +188,16 @@ impl State {
                 continue;
             };
             let uuid = path.file_name().unwrap_or_default().to_string_lossy();
-            found.push(Entry {
-                label: format!("{}/{uuid}", self.scope),
+            let mut entry = Entry {
+                label: String::new(),
                 files: self.directory.join("files").join(uuid.as_ref()),
                 file,
-                path,
-            });
+                path: path.clone(),
+            };
+            let scope = entry.line(2).filter(|scope| !scope.is_empty());
+            let scope = scope.as_ref().unwrap_or(&self.scope);
+            entry.label = format!("{scope}/{uuid}");
+            found.push(entry);
         }
         Ok(found)
     }

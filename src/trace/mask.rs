@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use super::forms::forms;
 use super::needles::{Needles, SHORTEST};
+use super::sequences::visible;
 use crate::secret::{MASK, Secret};
 
 /// A line of a secret of several lines is masked by itself from this length on; of a key in PEM, where no line is a
@@ -17,8 +18,6 @@ const NEVER: &[&str] = &["true", "false", "null"];
 /// How many bytes the forms of secrets may take. Those of the shortest secrets come first: what is encoded is a password
 /// or a key, and no file.
 const MOST_FORMS: usize = 2 << 20;
-/// No change of colour is longer, in bytes.
-const LONGEST_SEQUENCE: usize = 64;
 
 /// Replaces secrets by [`MASK`] in what passes through. A secret is not shorter than 4 characters: masking those would
 /// make a log unreadable, as AlloyCI calls every variable of a project secret.
@@ -119,79 +118,6 @@ impl Masker {
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let pending = std::mem::take(&mut self.pending);
         replace(&self.needles, &pending, true, self.covered.take(), out).map(drop)
-    }
-}
-
-/// What of a text is seen, and where sequences for a terminal stand in it.
-struct Visible<'a> {
-    text: Cow<'a, [u8]>,
-    /// Where in `text` each sequence stands, and how long it is. One whose end has not come is neither there nor here.
-    sequences: Vec<(usize, usize)>,
-}
-
-/// Takes the sequences out that set colours and the like (ECMA-48, CSI).
-fn visible(bytes: &[u8]) -> Visible<'_> {
-    let mut text = Vec::new();
-    let mut sequences = Vec::new();
-    let mut from = 0;
-    for at in memchr::memchr_iter(0x1b, bytes) {
-        if at < from {
-            continue;
-        }
-        match sequence(&bytes[at..]) {
-            Sequence::Whole(length) => {
-                text.extend_from_slice(&bytes[from..at]);
-                sequences.push((text.len(), length));
-                from = at + length;
-            }
-            Sequence::Open => {
-                text.extend_from_slice(&bytes[from..at]);
-                return Visible {
-                    text: Cow::Owned(text),
-                    sequences,
-                };
-            }
-            Sequence::Other => {}
-        }
-    }
-    if sequences.is_empty() {
-        return Visible {
-            text: Cow::Borrowed(bytes),
-            sequences,
-        };
-    }
-    text.extend_from_slice(&bytes[from..]);
-    Visible {
-        text: Cow::Owned(text),
-        sequences,
-    }
-}
-
-enum Sequence {
-    /// One of this length.
-    Whole(usize),
-    /// It may become one.
-    Open,
-    Other,
-}
-
-/// What begins with ESC.
-fn sequence(bytes: &[u8]) -> Sequence {
-    if bytes.get(1).is_some_and(|byte| *byte != b'[') {
-        return Sequence::Other;
-    }
-    let body = bytes.get(2..).unwrap_or_default();
-    let parameters = body
-        .iter()
-        .take(LONGEST_SEQUENCE)
-        .take_while(|byte| matches!(byte, 0x20..=0x3f));
-    match (parameters.count(), body) {
-        (length, _) if length >= LONGEST_SEQUENCE => Sequence::Other,
-        (length, body) => match body.get(length) {
-            None => Sequence::Open,
-            Some(0x40..=0x7e) => Sequence::Whole(length + 3),
-            Some(_) => Sequence::Other,
-        },
     }
 }
 

@@ -4,6 +4,7 @@ mod forms;
 mod limited;
 pub mod mask;
 mod needles;
+mod sequences;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
