@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// docker's resolver knows a name from the moment its container runs: one that it does not know for this
 /// long belongs to a container that has ended.
 const UNKNOWN: Duration = Duration::from_secs(2);
+const NO_ANSWER: &str = "no answer on";
+
+/// So many ports of a service are asked.
+const MOST_PORTS: usize = 20;
 
 /// A service to ask, read from `HOST=PORTS`; the ports as an image's `ExposedPorts` names them, `5432/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     host: String,
-    /// The first TCP port: the one with the smallest number.
-    port: Option<u16>,
+    /// The TCP ports, those with the smallest numbers first.
+    ports: Vec<u16>,
 }
 
 impl std::str::FromStr for Target {
@@ -33,9 +38,13 @@ impl std::str::FromStr for Target {
             Some(_) => None,
             None => port.parse().ok(),
         };
+        let mut ports: Vec<u16> = ports.split_whitespace().filter_map(tcp).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports.truncate(MOST_PORTS);
         Ok(Self {
             host: host.to_owned(),
-            port: ports.split_whitespace().filter_map(tcp).min(),
+            ports,
         })
     }
 }
@@ -59,28 +68,62 @@ pub fn check(targets: &[Target], limit: Duration) -> Vec<Option<String>> {
     })
 }
 
+/// Asks all ports of a service side by side: one that answers is enough. Returns what is wrong, or nothing.
 fn ask(target: &Target, limit: Duration) -> Option<String> {
-    let Some(port) = target.port else {
+    let answered = AtomicBool::new(false);
+    let problems: Option<Vec<String>> = thread::scope(|scope| {
+        let answered = &answered;
+        let ports = target.ports.iter();
+        let threads: Vec<_> = ports
+            .map(|port| scope.spawn(move || ask_port(&target.host, *port, limit, answered)))
+            .collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        // Every thread is waited for; they end as soon as one has its answer.
+        joined.collect::<Vec<_>>().into_iter().collect()
+    });
+    let ended = problems?.into_iter().next();
+    let Some(problem) = ended else {
         return Some("its image exposes no TCP port to wait for".to_owned());
     };
+    if target.ports.len() == 1 || !problem.starts_with(NO_ANSWER) {
+        return Some(problem);
+    }
+    let ports: Vec<String> = target.ports.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "no answer on any of the ports {} in {} s",
+        ports.join(", "),
+        limit.as_secs()
+    ))
+}
+
+/// Asks a port until it or another one of the service has answered. Returns what is wrong, or nothing.
+fn ask_port(host: &str, port: u16, limit: Duration, answered: &AtomicBool) -> Option<String> {
     let begin = Instant::now();
     let mut known = begin;
     loop {
-        match addresses(&target.host, port) {
+        match addresses(host, port) {
             Ok(addresses) => {
                 known = Instant::now();
                 if addresses
                     .iter()
                     .any(|address| TcpStream::connect_timeout(address, CONNECT).is_ok())
                 {
+                    answered.store(true, Ordering::Relaxed);
                     return None;
                 }
             }
             Err(_) if known.elapsed() > UNKNOWN => return Some("it ended".to_owned()),
             Err(_) => {}
         }
+        if answered.load(Ordering::Relaxed) {
+            return None;
+        }
         if begin.elapsed() >= limit {
-            return Some(format!("no answer on port {port} in {} s", limit.as_secs()));
+            return Some(format!("{NO_ANSWER} port {port} in {} s", limit.as_secs()));
         }
         thread::sleep(PAUSE);
     }
@@ -106,16 +149,42 @@ mod tests {
     }
 
     #[test]
-    fn asks_the_smallest_tcp_port() {
-        for (text, port) in [
-            ("h=5432/tcp ", Some(5432)),
-            ("h=9200/tcp 53/udp 80/tcp", Some(80)),
-            ("h=53/udp", None),
-            ("h=", None),
+    fn asks_the_first_twenty_tcp_ports() {
+        for (text, ports) in [
+            ("h=5432/tcp ", &[5432][..]),
+            ("h=9200/tcp 53/udp 80/tcp 80/tcp", &[80, 9200]),
+            ("h=53/udp", &[]),
+            ("h=", &[]),
         ] {
-            assert_eq!(target(text).port, port, "{text}");
+            assert_eq!(target(text).ports, ports, "{text}");
         }
+        let many: Vec<String> = (1000..2000).map(|port| format!("{port}/tcp")).collect();
+        let many = target(&format!("h={}", many.join(" ")));
+        assert_eq!(many.ports, (1000..1020).collect::<Vec<_>>());
         assert!("h".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn one_port_that_answers_is_enough() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let open = listener.local_addr().expect("bound").port();
+        let closed: Vec<u16> = (0..3)
+            .map(|_| {
+                let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+                port.local_addr().expect("bound").port()
+            })
+            .collect();
+        let text: Vec<String> = closed.iter().map(|port| format!("{port}/tcp")).collect();
+        let text = text.join(" ");
+        let limit = Duration::from_secs(20);
+        let begin = Instant::now();
+        let some = target(&format!("127.0.0.1={text} {open}/tcp"));
+        assert_eq!(check(&[some], limit), [None]);
+        assert!(begin.elapsed() < limit);
+        let none = target(&format!("127.0.0.1={text}"));
+        let ports: Vec<String> = none.ports.iter().map(ToString::to_string).collect();
+        let said = format!("no answer on any of the ports {} in 1 s", ports.join(", "));
+        assert_eq!(check(&[none], Duration::from_secs(1)), [Some(said)]);
     }
 
     #[test]
