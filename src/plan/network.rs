@@ -83,10 +83,11 @@ impl Network {
             Self::Own if services.is_empty() => run,
             Self::Own => run.option("--network", &names.prefix),
             Self::Named(name) | Self::Other(name) => run.option("--network", name),
-            Self::Bridge => hostnames
-                .fold(run.option("--network", "bridge"), |run, (name, host)| {
-                    run.option("--link", name.clone().then(":").then(host))
-                }),
+            // A client of 20.10 that is told of the default bridge links no container there; without a word that is
+            // where it is.
+            Self::Bridge => hostnames.fold(run, |run, (name, host)| {
+                run.option("--link", name.clone().then(":").then(host))
+            }),
             Self::Host => hostnames.fold(run.option("--network", "host"), |run, (_, host)| {
                 run.option("--add-host", host.clone().then(":127.0.0.1"))
             }),
@@ -103,7 +104,7 @@ impl Network {
         let network = match self {
             Self::Own => names.prefix.clone(),
             Self::Named(name) | Self::Other(name) => name.into(),
-            Self::Bridge => "bridge".into(),
+            Self::Bridge => return run,
             Self::Host => "host".into(),
         };
         let run = run.option("--network", network);
