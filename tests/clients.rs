@@ -162,3 +162,68 @@ fn every_client_of_this_machine_serves_alike() {
         assert_eq!(log, first);
     }
 }
+
+/// A client of this machine in a directory of its own, for the front of `PATH`.
+fn only(client: &Path, project: &Project) -> String {
+    let bin = project.beside("bin");
+    std::fs::create_dir(&bin).expect("created");
+    symlink(client, bin.join("docker")).expect("linked");
+    path_with(&bin)
+}
+
+#[test]
+fn every_client_links_a_service_on_the_default_bridge() {
+    let job = json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        "test": {"script": ["printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"]}});
+    for (version, client) in clients() {
+        let project = Project::new(&job.to_string());
+        let path = only(&client, &project);
+        let arguments = ["exec", "--docker-network-mode", "bridge", "test"];
+        let ran = run(project.command(&arguments).env("PATH", path));
+        assert!(
+            ran.assert_success().stdout.contains("\n+PONG\r\n"),
+            "{version}: {ran}"
+        );
+        assert!(!ran.stdout.contains("WARNING"), "{version}: {ran}");
+    }
+}
+
+#[test]
+fn what_a_client_refuses_is_said_in_its_words_and_with_the_key() {
+    let job = json!({"image": BUSYBOX, "services": [REDIS], "test": {"script": ["echo fine"]}});
+    for (version, client) in clients() {
+        let project = Project::new(&job.to_string());
+        let path = only(&client, &project);
+        let exec = |arguments: &[&str]| {
+            let arguments = [&["exec"], arguments, &["test"]].concat();
+            run(project.command(&arguments).env("PATH", &path))
+        };
+        // The name of its container has an earlier end then.
+        exec(&[]).assert_success();
+        for (option, value, said) in [
+            (
+                "memory",
+                "lots",
+                "invalid argument \"lots\" for \"-m, --memory\" flag: invalid size: 'lots'; see the key memory of [runners.docker] (--docker-memory)",
+            ),
+            ("cpus", "5000", "ange of CPUs is from"),
+            ("cap-add", "ALLOY", "CAP_ALLOY"),
+        ] {
+            let ran = exec(&[&format!("--docker-{option}"), value]);
+            assert_eq!(ran.status, Some(3), "{version}: {ran}");
+            let begin = "ERROR: Build failed (system failure): docker refuses to make the build container: ";
+            let last = ran.stdout.lines().last().unwrap_or_default();
+            assert!(
+                last.starts_with(begin) && last.contains(said),
+                "{version}: {ran}"
+            );
+            assert!(
+                !ran.stdout.contains("somebody") && !last.contains("Usage"),
+                "{version}: {ran}"
+            );
+        }
+        let ran = exec(&["--docker-service-memory", "lots"]);
+        let key = "see the key service_memory of [runners.docker] (--docker-service-memory)";
+        assert!(ran.stdout.contains(key), "{version}: {ran}");
+    }
+}

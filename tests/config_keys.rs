@@ -19,8 +19,20 @@ type Row = (
 const ROWS: &[Row] = &[
     (
         "services",
-        r#"["alloy-runner-test/redis"]"#,
-        &[("redis-0", "{{.State.Running}}", "true")],
+        r#"[{ name = "alloy-runner-test/redis", alias = "", entrypoint = [], environment = ["DATA=/a b", "RAW=$CI_JOB_NAME"] }]"#,
+        &[
+            ("redis-0", "{{.State.Running}}", "true"),
+            (
+                "redis-0",
+                "{{range .Config.Env}}{{if eq . \"DATA=/a b\" \"RAW=$CI_JOB_NAME\"}}there {{end}}{{end}}",
+                "there there ",
+            ),
+            (
+                "build",
+                "{{range .Config.Env}}{{if eq . \"DATA=/a b\"}}there{{end}}{{end}}",
+                "",
+            ),
+        ],
     ),
     (
         "pull_policy",
@@ -29,27 +41,32 @@ const ROWS: &[Row] = &[
     ),
     (
         "volumes",
-        r#"["/cache", "relative/dir", "alloy-test-PROJECT:/named:ro", "HOST:/host dir:rw"]"#,
+        r#"["/cache:rw", "/alloy-test-read:ro", "$CI_PROJECT_DIR/relative/dir", "alloy-test-PROJECT:/named:ro", "HOST:/host dir:rw:z"]"#,
         &[
             (
                 "build",
                 "{{range .Mounts}}{{.Destination}} {{end}}",
-                "/builds /cache /builds/local/site/relative/dir /named /host dir ",
+                "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir ",
             ),
             (
                 "helper",
                 "{{range .Mounts}}{{.Destination}} {{end}}",
-                "/builds /cache /builds/local/site/relative/dir /named /host dir /alloy/source ",
+                "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir /alloy/source ",
             ),
             (
                 "redis-0",
                 "{{range .Mounts}}{{.Destination}} {{end}}",
-                "/builds /cache /builds/local/site/relative/dir /named /host dir ",
+                "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir ",
             ),
             (
                 "build",
                 "{{range .Mounts}}{{.RW}} {{end}}",
-                "true true true false true ",
+                "true true false true false true ",
+            ),
+            (
+                "build",
+                "{{range .Mounts}}{{.Type}} {{end}}",
+                "volume volume volume volume volume bind ",
             ),
         ],
     ),
@@ -59,7 +76,7 @@ const ROWS: &[Row] = &[
         &[(
             "build",
             "{{range .Mounts}}{{.Driver}} {{end}}",
-            "local local local local  ",
+            "local local local local local  ",
         )],
     ),
     (
@@ -551,7 +568,7 @@ fn volumes_keep_their_content_for_the_project_and_sources_stay_when_fetched() {
         "touch vendor/lib untracked",
     ];
     let job = json!({"image": BUSYBOX, "script": script});
-    let docker_config = "volumes = [\"/kept/\", \"vendor\"]";
+    let docker_config = "volumes = [\"/kept/\", \"$CI_PROJECT_DIR/vendor\"]";
     let configured = Configured::new(&job, docker_config);
     let first = configured.exec(&[]);
     assert!(

@@ -237,7 +237,7 @@ fn after_script_has_a_shell_of_its_own_and_does_not_count() {
 }
 
 #[test]
-fn a_job_that_takes_too_long_is_stopped_and_its_after_script_still_runs() {
+fn a_job_that_takes_too_long_is_stopped_and_its_after_script_gets_no_more_time() {
     let project = Project::new(
         &json!({"image": BUSYBOX, "test": {"script": ["sleep 600"], "after_script": ["echo after $CI_JOB_STATUS"]}}).to_string(),
     );
@@ -251,7 +251,7 @@ fn a_job_that_takes_too_long_is_stopped_and_its_after_script_still_runs() {
     assert_eq!(ran.status, Some(1), "{ran}");
     assert!(
         ran.stdout
-            .ends_with("\nafter failed\nERROR: Build failed: execution took longer than 3 s\n"),
+            .ends_with("\nWARNING: after_script is left out: the job's time is over\nERROR: Build failed: execution took longer than 3 s\n"),
         "{ran}"
     );
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, Running, read_until, signal};
+use support::{BUSYBOX, Project, REDIS, Running, docker, read_until, signal};
 
 fn sleeper() -> Project {
     Project::new(
@@ -43,6 +43,25 @@ fn ctrl_c_ends_a_sleeping_job_within_three_seconds() {
         assert!(rest.lines().count() <= 3, "{rest}");
         assert_eq!(project.leftovers(), "");
     }
+}
+
+#[test]
+fn processes_that_the_build_only_sees_go_on() {
+    let other = format!("alloy-test-processes-{}", std::process::id());
+    let waits = "sleep 600 & wait";
+    docker(&[
+        "run", "--detach", "--name", &other, BUSYBOX, "sh", "-c", waits,
+    ]);
+    let project = sleeper();
+    let mode = format!("--docker-pid-mode=container:{other}");
+    let mut child = project.spawn(&["exec", &mode, "test"]);
+    read_until(child.stdout.as_mut().expect("piped"), "\nbegun\n");
+    signal(&child, "INT");
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+    let runs = docker(&["inspect", "--format", "{{.State.Running}}", &other]);
+    docker(&["rm", "--force", &other]);
+    assert_eq!(runs.trim(), "true");
+    assert_eq!(project.leftovers(), "");
 }
 
 #[test]

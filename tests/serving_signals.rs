@@ -62,6 +62,34 @@ fn a_cancel_reaches_a_silent_job_and_lets_it_clean_up() {
 }
 
 #[test]
+fn a_trap_of_the_script_itself_is_heard_on_cancel() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    // Waiting for a command in the foreground and for one in the background; with busybox and with bash.
+    for (image, wait) in [
+        (BUSYBOX, "sleep 600"),
+        (BUSYBOX, "sleep 600 & wait"),
+        (DEBIAN, "sleep 600"),
+        (DEBIAN, "sleep 600 & wait"),
+    ] {
+        let trap = "trap 'echo cleaned up; exit 1' TERM";
+        let id = running_job(&coordinator, image, &[trap, "echo set", wait]);
+        let mut runner = coordinator.single(&[]);
+        let runner = Running::start(runner.stderr(Stdio::piped()));
+        coordinator.wait_for_text(id, "\nset\n");
+        coordinator.cancel(id);
+        let begin = Instant::now();
+        let heard = &coordinator.wait_for_end(&[id])[0];
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(9), "{image} {wait}: {took:?}");
+        let times = heard.log.matches("\ncleaned up\n").count();
+        assert_eq!(times, 1, "{image} {wait}: {}", heard.log);
+        let ran = Ran::from(runner.wait_with_output().expect("ended"));
+        assert_eq!(ran.status, Some(0), "{ran}");
+    }
+    assert_eq!(coordinator.leftovers(), "");
+}
+
+#[test]
 fn who_does_not_hear_term_is_killed() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = running_job(

@@ -19,7 +19,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::config::{Config, Loaded, load};
+use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::logging::{self, Format};
 use crate::outcome::InputError;
 use crate::runner::scheduler::Given;
@@ -88,12 +88,12 @@ struct Globals {
 }
 
 impl Globals {
-    /// Reads the configuration. Keys that mean nothing here are warned of.
+    /// Reads the configuration. Keys that have no effect here are warned of.
     fn configuration(&self) -> Result<Config> {
         let file = self.config_file()?;
         let Loaded { config, unknown } = load(&file)?;
-        for key in unknown {
-            log::warn!("{}: the key {key} means nothing here", file.display());
+        if !unknown.is_empty() {
+            log::warn!("{}", UnknownKey::warning(&file, &unknown));
         }
         Ok(config)
     }

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use toml::de::DeTable;
+
+use super::keys::{UnknownKey, drop_empty, unknown};
 use super::{Config, RunnerConfig};
 use crate::outcome::InputError;
 
@@ -10,13 +13,9 @@ use crate::outcome::InputError;
 pub struct Loaded {
     /// What it says.
     pub config: Config,
-    /// Keys that mean nothing here, by their path, for a warning.
-    pub unknown: Vec<String>,
+    /// Keys that say something that has no effect here, for a warning.
+    pub unknown: Vec<UnknownKey>,
 }
-
-/// Keys that only restrict begin like this. One of them that is not known must not be passed over: somebody
-/// relies on it.
-const RESTRICTING: &[&str] = &["allow", "deny", "disable", "forbid", "restrict", "protect"];
 
 /// Reads a configuration file.
 ///
@@ -46,24 +45,22 @@ pub fn load(file: &Path) -> Result<Loaded, InputError> {
             error.message().replace('\n', "; ")
         ))
     };
-    let mut unknown = Vec::new();
-    let input = toml::Deserializer::parse(&text).map_err(|error| failed("", &error))?;
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
-    let input = serde_ignored::Deserializer::new(input, &mut note);
-    let config = serde_path_to_error::deserialize(input)
-        .map_err(|error| failed(&error.path().to_string(), error.inner()))?;
-    if let Some(key) = unknown.iter().find(|key| restricts(key)) {
+    let mut table = DeTable::parse(&text).map_err(|error| failed("", &error))?;
+    drop_empty(table.get_mut(), "");
+    let unknown = unknown(table.get_ref(), &text);
+    if let Some(key) = unknown.iter().find(|key| key.restricts()) {
+        let hint = key.hint.as_deref().map(|hint| format!(" ({hint})"));
         return Err(InputError::new(format!(
-            "{}: {key} is not known and looks as if it restricts something; correct it or take it out",
-            file.display()
+            "{}:{}: {} is not known, and looks as if it restricts something{}; correct it or take it out",
+            file.display(),
+            key.line,
+            key.path,
+            hint.unwrap_or_default()
         )));
     }
+    let config = serde_path_to_error::deserialize(toml::Deserializer::from(table))
+        .map_err(|error| failed(&error.path().to_string(), error.inner()))?;
     Ok(Loaded { config, unknown })
-}
-
-fn restricts(path: &str) -> bool {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    RESTRICTING.iter().any(|begin| key.starts_with(begin))
 }
 
 impl Config {
@@ -123,23 +120,32 @@ mod tests {
         load(file.path()).map_err(|error| error.to_string().replace(&place, "FILE"))
     }
 
+    /// The warning about keys without effect.
+    fn warning(text: &str) -> String {
+        let unknown = read(text).unwrap_or_else(|error| panic!("{error}")).unknown;
+        let keys = unknown.iter().map(ToString::to_string);
+        keys.collect::<Vec<_>>().join(", ")
+    }
+
     #[test]
-    fn unknown_keys_are_collected_and_known_ones_read() {
-        let text = "concurrent = 4\nlisten_address = \"x:1\"\n[session_server]\nsession_timeout = 1800\n[[runners]]\n\
-                    name = \"a\"\nid = 3\npre_get_sources_script = \"x\"\n[runners.cache]\nType = \"s3\"\n\
-                    [runners.cache.s3]\nBucketName = \"b\"\n[runners.docker]\npull_policy = [\"always\", \"never\"]\nnetwork_mtu = 1\n";
-        let loaded = read(text).expect("good");
+    fn known_keys_are_read_and_others_named_with_their_line_and_what_may_be_meant() {
+        let text = "concurent = 4\nlisten_address = \"x:1\"\n[session_server]\nlisten_address = \"x:2\"\n[[runners]]\n\
+                    name = \"a\"\nid = 3\nimage = \"ruby\"\npre_get_sources_script = \"x\"\n[runners.cache]\nType = \"s3\"\nPaths = \"x\"\n\
+                    [runners.cache.s3]\nBucketName = \"b\"\nBuketLocation = \"c\"\n[runners.docker]\npull_policy = [\"always\", \"never\"]\nnetwork_mtu = 1\n\
+                    [[runners.docker.services]]\nname = \"redis\"\nenvironment = [\"A=1\"]\naliases = [\"x\"]\n";
         assert_eq!(
-            loaded.unknown,
-            [
-                "runners.0.docker.network_mtu",
-                "runners.0.id",
-                "session_server"
-            ]
+            warning(text),
+            "concurent (line 1; did you mean `concurrent`?), session_server (line 3), runners.image (line 8; it stands in \
+             [runners.docker]), runners.cache.Paths (line 12), runners.cache.s3.BuketLocation (line 15; did you mean \
+             `BucketLocation`?), runners.docker.network_mtu (line 18), runners.docker.services.aliases (line 22; did you \
+             mean `alias`?)"
         );
+        let loaded = read(text).expect("good");
         let runner = loaded.config.runner("a").expect("there");
         assert_eq!(runner.docker.pull_policy.as_ref().map(Vec::len), Some(2));
         assert_eq!(runner.pre_clone_script.as_deref(), Some("x"));
+        let service = runner.docker.services().next().expect("one");
+        assert_eq!(service.environment, ["A=1"]);
         assert!(loaded.config.runner("b").is_err());
         let other =
             read("[[runners]]\nname = \"a\"\nexecutor = \"docker+machine\"\n").expect("good");
@@ -151,6 +157,93 @@ mod tests {
                 .to_string(),
             "the runner `a` has the executor `docker+machine`, which is not supported yet; `docker` is"
         );
+    }
+
+    #[test]
+    fn an_empty_text_is_not_set() {
+        let keys = |value: serde_json::Value| -> Vec<String> {
+            let table = value.as_object().expect("a struct").iter();
+            table.map(|(key, _)| key.clone()).collect()
+        };
+        let empty = |keys: &[String], tables: &[&str]| -> String {
+            let keys = keys.iter().filter(|key| !tables.contains(&key.as_str()));
+            keys.fold(String::new(), |text, key| text + key + " = \"\"\n")
+        };
+        let [global, runner, docker, cache] = [
+            serde_json::to_value(Config::default()),
+            serde_json::to_value(RunnerConfig::default()),
+            serde_json::to_value(DockerConfig::default()),
+            serde_json::to_value(CacheConfig::default()),
+        ]
+        .map(|value| keys(value.expect("JSON")));
+        let text = format!(
+            "{}[[runners]]\n{}[runners.cache]\n{}[runners.docker]\n{}",
+            empty(&global, &["runners"]),
+            empty(&runner, &["cache", "docker"]),
+            empty(&cache, &["s3"]),
+            empty(&docker, &[]),
+        );
+        let loaded = read(&text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.unknown, []);
+        let want = RunnerConfig {
+            cache: Some(CacheConfig::default()),
+            ..RunnerConfig::default()
+        };
+        assert_eq!(loaded.config.runners, [want]);
+        // Here it says something.
+        let said = "[[runners]]\n[runners.docker]\nallowed_images = [\"\"]\nvolumes = [\"\", \"/cache\"]\n\
+                    services = [\"\", { name = \"redis\", alias = \"\", entrypoint = [\"\"] }]\ntmpfs = { \"/x\" = \"\" }\n";
+        let docker = &read(said).expect("good").config.runners[0].docker;
+        assert_eq!(docker.allowed_images.as_deref(), Some(&[String::new()][..]));
+        assert_eq!(docker.volumes.as_deref(), Some(&["/cache".to_owned()][..]));
+        assert_eq!(
+            docker.tmpfs.as_ref().map(std::collections::BTreeMap::len),
+            Some(1)
+        );
+        let services: Vec<_> = docker.services().collect();
+        assert_eq!(services.len(), 1);
+        assert_eq!(
+            services[0].entrypoint.as_deref(),
+            Some(&[String::new()][..])
+        );
+        assert!(services[0].alias.is_empty());
+    }
+
+    #[test]
+    fn what_registering_tools_wrote_over_the_years_is_read_without_a_word() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config");
+        let mut files: Vec<_> = std::fs::read_dir(&directory)
+            .expect("there")
+            .map(|entry| entry.expect("readable").path())
+            .collect();
+        files.sort();
+        assert_eq!(files.len(), 10);
+        for file in files {
+            let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded.unknown, [], "{}", file.display());
+            let [runner] = &loaded.config.runners[..] else {
+                panic!("one runner each: {}", file.display());
+            };
+            runner.check_executor().expect("docker");
+            assert!(!runner.url.is_empty() && !runner.token.is_empty());
+            assert_eq!(
+                runner.docker.image.as_deref(),
+                Some("ruby:2.7"),
+                "{}",
+                file.display()
+            );
+            assert_eq!(
+                runner.docker.volumes.as_deref(),
+                Some(&["/cache".to_owned()][..])
+            );
+            for path in [
+                &runner.tls_ca_file,
+                &runner.tls_cert_file,
+                &runner.docker.tls_cert_path,
+            ] {
+                assert_eq!(*path, None, "{}", file.display());
+            }
+        }
     }
 
     #[test]
@@ -171,7 +264,16 @@ mod tests {
             ),
             (
                 "[[runners]]\n[runners.docker]\nallowed_image = [\"a\"]\n",
-                "FILE: runners.0.docker.allowed_image is not known and looks as if it restricts something; correct it or take it out",
+                "FILE:3: runners.docker.allowed_image is not known, and looks as if it restricts something (did you mean \
+                 `allowed_images`?); correct it or take it out",
+            ),
+            (
+                "[[runners]]\n[runners.cache]\nprotected = true\n",
+                "FILE:3: runners.cache.protected is not known, and looks as if it restricts something; correct it",
+            ),
+            (
+                "[[runners]]\nsessions_disabled = true\n",
+                "FILE:2: runners.sessions_disabled is not known, and looks as if it restricts something; correct it",
             ),
         ] {
             let error = read(text).err().expect(text);
@@ -185,7 +287,7 @@ mod tests {
             read(sample)
                 .unwrap_or_else(|error| panic!("{error}"))
                 .unknown,
-            [""; 0]
+            []
         );
         // An example is a line without a space behind its `#`.
         let is_example = |line: &str| {
@@ -200,7 +302,7 @@ mod tests {
             read(&whole)
                 .unwrap_or_else(|error| panic!("{error}"))
                 .unknown,
-            [""; 0]
+            []
         );
         let table: toml::Table = whole.parse().expect("TOML");
         let missing = |known: serde_json::Value, table: &toml::Table| -> Vec<String> {

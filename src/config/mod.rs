@@ -3,6 +3,7 @@
 mod docker;
 pub mod edit;
 mod file;
+mod keys;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
 pub use file::{Loaded, load};
+pub use keys::UnknownKey;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,7 +21,7 @@ pub use file::{Loaded, load};
 pub struct Config {
     /// How many jobs may run at once, over all runners.
     pub concurrent: u32,
-    /// Seconds between two questions for jobs.
+    /// Seconds between two questions for jobs; 0: 3.
     pub check_interval: u64,
     /// How much the runner says of itself.
     #[serde(deserialize_with = "log_level")]
@@ -91,7 +93,7 @@ pub struct RunnerConfig {
     pub output_limit: Option<u64>,
     /// `docker`.
     pub executor: Option<String>,
-    /// `bash` or `sh`: the shell of builds. Absent: bash where the image has it.
+    /// The shell of builds: `sh`, or else bash where the image has it.
     pub shell: Option<String>,
     /// Where sources live in a container.
     pub builds_dir: Option<String>,
@@ -108,6 +110,8 @@ pub struct RunnerConfig {
     pub pre_build_script: Option<String>,
     /// Runs in the build's shell after the job's commands.
     pub post_build_script: Option<String>,
+    /// No job may have its shell trace what it does (`CI_DEBUG_TRACE`).
+    pub debug_trace_disabled: Option<bool>,
     /// Where caches go beside the host.
     pub cache: Option<CacheConfig>,
     /// Its docker settings.

@@ -269,6 +269,11 @@ impl DockerCommand {
         Self::new(&["stop", "-t", &grace.as_secs().to_string(), "--"]).with([container])
     }
 
+    /// `docker kill`: a signal to what the container was made to run.
+    pub fn kill(container: impl Into<Word>, signal: &str) -> Self {
+        Self::new(&["kill", "--signal", signal, "--"]).with([container])
+    }
+
     /// `docker rm` of containers, whatever they do, with their anonymous volumes.
     pub fn remove(containers: impl IntoIterator<Item = impl Into<Word>>) -> Self {
         Self::new(&["rm", "--force", "--volumes", "--"]).with(containers)

@@ -75,6 +75,13 @@ impl DockerError {
         matches!(self.kind, Kind::NoEngine | Kind::Gone)
     }
 
+    /// Whether the client says so itself of a command that made nothing, and how it would like to be used.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.message.contains(" --help'")
+            && matches!(self.kind, Kind::Other | Kind::NoBindSource | Kind::Denied)
+    }
+
     /// The message without docker's own preambles, for a log.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -83,13 +90,10 @@ impl DockerError {
             text = text.strip_prefix(prefix).unwrap_or(text);
         }
         // Where the client says how it would like to be used.
-        text.split("\nSee 'docker ")
-            .next()
-            .unwrap_or(text)
-            .split("\nRun 'docker ")
-            .next()
-            .unwrap_or(text)
-            .trim_end()
+        for advice in ["\nSee 'docker ", "\nRun 'docker ", "\nUsage:  docker "] {
+            text = text.split(advice).next().unwrap_or(text);
+        }
+        text.trim_end()
     }
 }
 

@@ -298,6 +298,14 @@ impl Run<'_> {
             if !wanted || self.canceled.reason().is_some() {
                 continue;
             }
+            let is_after_script = stage.place == Place::Build && stage.when != When::OnSuccess;
+            if is_after_script && self.cancel.reason().is_some() {
+                self.trace.warning(&format!(
+                    "{} is left out: the job's time is over",
+                    stage.name
+                ))?;
+                continue;
+            }
             if !self.can_go_on(&outcome) {
                 self.trace.warning(&format!(
                     "{} is left out: the docker engine does not answer",

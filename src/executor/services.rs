@@ -9,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::{DockerCommand, DockerError};
 use crate::logging::carried;
-use crate::plan::Service;
+use crate::plan::{Service, key_hint};
 
 /// How much of a service's log a warning shows, in lines.
 const LOG_LINES: u32 = 30;
@@ -33,9 +33,10 @@ impl Run<'_> {
             }
             Err(Stop::Docker(error)) if error.kind != Kind::Conflict && !error.is_final() => {
                 self.trace.warning(&format!(
-                    "service {} did not start: {}",
+                    "service {} did not start: {}{}",
                     service.image,
-                    error.reason()
+                    error.reason(),
+                    key_hint(error.reason(), true)
                 ))?;
                 Ok(false)
             }

@@ -122,25 +122,31 @@ impl Run<'_> {
     fn end_build(&self, client: &Cancel) {
         let name = &self.plan.build.name;
         let limit = Cancel::new().child(Some(GRACE + ANSWER));
-        // A shell as process 1 takes no notice of TERM, its children do.
-        let terminate = DockerCommand::exec().operands(name, ["sh", "-c", "kill -TERM -1"]);
-        let stop = DockerCommand::stop(name, GRACE);
-        for command in [terminate, stop] {
-            if let Err(error) = self.docker.capture_with(&command, None, &limit) {
+        let tell = |command: &DockerCommand| {
+            let told = self.docker.capture_with(command, None, &limit);
+            if let Err(error) = &told {
                 log::debug!("while a build is stopped: {error}");
             }
+            told.is_ok()
+        };
+        // The script's own shell, process 1, hears it first: it would end by what its children end with before it heard
+        // of a signal that it has a trap for. Without a trap it takes no notice.
+        let runs = tell(&DockerCommand::kill(name, "TERM"));
+        // Where it sees other processes than its own, these are not meant.
+        if runs && self.plan.build.has_own_processes {
+            tell(&DockerCommand::exec().operands(name, ["sh", "-c", "kill -TERM -1"]));
+        }
+        if !runs || !client.is_over_within(GRACE) {
+            tell(&DockerCommand::stop(name, Duration::ZERO));
         }
         if client.wait(ANSWER).is_none() {
             client.trigger(Reason::Canceled);
         }
     }
 
-    /// Runs the `after_script`. Whatever becomes of it, the job's outcome is the script's.
+    /// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's.
     pub(super) fn after_script(&self, stage: &Stage) -> Result<(), Stop> {
-        let run = |session, first| {
-            let limit = self.canceled.child(None);
-            self.in_overtime(&limit, || self.build_stage(stage, session, &limit, first))
-        };
+        let run = |session, first| self.build_stage(stage, session, self.cancel, first);
         let session = self.docker.start(&self.bound(&stage.command))?;
         let mut result = run(session, false);
         for _ in 0..RESTORATIONS {

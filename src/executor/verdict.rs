@@ -6,6 +6,7 @@ use super::{Run, Stop, system_failure};
 use crate::docker::error::{Kind, start_problem};
 use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::{Outcome, on_one_line};
+use crate::plan::key_hint;
 use crate::plan::names::LABEL;
 
 /// The status of what SIGKILL ended.
@@ -114,6 +115,13 @@ impl Run<'_> {
         not_run: bool,
     ) -> Result<Outcome, Stop> {
         // What was never made has no end, and what had the name before is another one.
+        if not_run && said.is_refusal() {
+            let hint = key_hint(said.reason(), false);
+            return Err(system_failure(format!(
+                "docker refuses to make the build container: {}{hint}",
+                on_one_line(said.reason())
+            )));
+        }
         let never_made = not_run && said.reason().contains("No such image");
         let command = DockerCommand::history(&self.plan.build.name, LONG_AGO, NOTICE);
         let history = if never_made {

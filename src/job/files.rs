@@ -1,5 +1,6 @@
 //! Files that outlive a job: caches for its next run, artifacts for other jobs and for people.
 
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
 use super::OneOrMany;
@@ -23,7 +24,7 @@ pub struct Cache {
     /// Which runs share it, unexpanded; `<job>/<ref>` unless given.
     pub key: Option<String>,
     /// Patterns, relative to the project's directory.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "texts")]
     pub paths: Vec<String>,
     /// Everything that git does not track too.
     #[serde(deserialize_with = "flag")]
@@ -34,8 +35,8 @@ pub struct Cache {
 }
 
 /// Whether a cache is restored before a job, written after it, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", remote = "Self")]
 pub enum CachePolicy {
     /// Both.
     #[default]
@@ -44,6 +45,33 @@ pub enum CachePolicy {
     Pull,
     /// Only written.
     Push,
+    /// What the job's variables make of this text.
+    #[serde(skip)]
+    Expanded(String),
+}
+
+impl CachePolicy {
+    /// The policy of this name.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "pull-push" => Some(Self::PullPush),
+            "pull" => Some(Self::Pull),
+            "push" => Some(Self::Push),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CachePolicy {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(input)?;
+        if text.contains('$') {
+            return Ok(Self::Expanded(text));
+        }
+        // In its words where there is none of this name.
+        Self::deserialize(text.into_deserializer())
+    }
 }
 
 /// Files that a job leaves for others.
@@ -53,7 +81,7 @@ pub struct Artifacts {
     /// The archive's name, unexpanded.
     pub name: Option<String>,
     /// Patterns, relative to the project's directory.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "texts")]
     pub paths: Vec<String>,
     /// Everything that git does not track too.
     #[serde(deserialize_with = "flag")]
@@ -89,8 +117,6 @@ pub struct Dependency {
     pub name: String,
     /// What the coordinator gives its artifacts for.
     pub token: Secret,
-    /// What its archive is called.
-    pub file_name: String,
 }
 
 /// Where artifacts go to and come from.
@@ -100,6 +126,12 @@ pub struct Coordinator {
     pub api: String,
     /// What it knows the job by.
     pub token: Secret,
+}
+
+/// A list of texts. A coordinator says `null` for what nobody said.
+fn texts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let list = or_default::<D, Vec<Option<String>>>(input)?;
+    Ok(list.into_iter().flatten().collect())
 }
 
 /// A coordinator says `null` for what nobody said.

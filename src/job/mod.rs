@@ -172,6 +172,9 @@ pub struct ImageSpec {
     pub entrypoint: Option<Vec<String>>,
     /// In place of the image's `CMD`.
     pub command: Option<Vec<String>>,
+    /// Variables of this container alone, `KEY=value` each, for a service of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +196,8 @@ struct ImageTable {
     entrypoint: Option<OneOrMany<String>>,
     #[serde(default)]
     command: Option<OneOrMany<String>>,
+    #[serde(default)]
+    environment: Vec<String>,
 }
 
 /// A list; where it has one element, that may stand by itself.
@@ -232,8 +237,13 @@ impl From<ImageForm> for ImageSpec {
                     .filter(|alias| !alias.is_empty())
                     .map(str::to_owned)
                     .collect(),
-                entrypoint: table.entrypoint.map(Into::into),
+                // An empty list says nothing.
+                entrypoint: table
+                    .entrypoint
+                    .map(Vec::from)
+                    .filter(|words| !words.is_empty()),
                 command: table.command.map(Into::into),
+                environment: table.environment,
             },
         }
     }
@@ -292,6 +302,8 @@ mod tests {
         assert_eq!(full.alias, ["a", "b"]);
         assert_eq!(full.entrypoint, Some(vec![String::new()]));
         assert_eq!(full.command, Some(vec!["x y".to_owned()]));
+        let empty = name(r#"{"name": "redis", "entrypoint": []}"#).expect("an object");
+        assert_eq!(empty.entrypoint, None);
         let error = name("3").expect_err("a number").to_string();
         assert!(error.contains("expected a string or an object"), "{error}");
     }

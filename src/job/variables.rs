@@ -124,10 +124,31 @@ impl Variables {
         })
     }
 
+    /// Whether [`Variables::expand`] makes of a text what everybody may see.
+    #[must_use]
+    pub fn shows_no_secret(&self, text: &str) -> bool {
+        let mut public = true;
+        substitute(text, &mut |name| {
+            public &= self.0.get(name).is_none_or(|variable| variable.public);
+            String::new()
+        });
+        public
+    }
+
     /// Whether a variable is there and says yes.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("true" | "1" | "yes"))
+        self.get(name).and_then(switch) == Some(true)
+    }
+}
+
+/// Yes or no, in the words that runners of this family know.
+#[must_use]
+pub fn switch(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" | "TRUE" | "True" | "t" | "T" | "1" | "yes" | "on" => Some(true),
+        "false" | "FALSE" | "False" | "f" | "F" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 
@@ -142,10 +163,15 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), InputError> {
+/// Whether a variable can be called so.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.chars().all(good) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
-    {
+    name.chars().all(good) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn check_name(name: &str) -> Result<(), InputError> {
+    if is_name(name) {
         return Ok(());
     }
     Err(InputError::new(format!(
@@ -220,7 +246,6 @@ fn substitute(text: &str, value_of: &mut dyn FnMut(&str) -> String) -> String {
             text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
                 .unwrap_or(text.len())
         };
-        let is_name = |text: &str| check_name(text).is_ok();
         if let Some(dollar) = after.strip_prefix('$') {
             result.push('$');
             rest = dollar;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::containers::Builder;
 use super::stages::{Exchange, Failure, Place, Stage, When};
-use super::variables::number;
 use crate::helper::archive::inside::file_name;
 use crate::helper::task;
 use crate::job::files::{Artifacts, When as Kept};
@@ -17,7 +16,7 @@ impl Builder<'_> {
     /// The stages that fetch the artifacts of other jobs.
     ///
     /// # Errors
-    /// [`InputError`] where a variable says something that cannot be meant.
+    /// [`InputError`] where there is too much to say of it.
     pub fn downloads(&self) -> Result<Vec<Stage>, InputError> {
         let from = self.job.coordinator.iter().flat_map(|coordinator| {
             self.job.dependencies.iter().map(|dependency| task::Source {
@@ -29,8 +28,8 @@ impl Builder<'_> {
         let task = task::Download {
             project: PathBuf::from(&self.layout.directory),
             from: from.collect(),
-            attempts: number(self.variables, "ARTIFACT_DOWNLOAD_ATTEMPTS", 1)?.clamp(1, 10),
-            limit: self.unpack_limit()?,
+            attempts: self.settings.download_attempts,
+            limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
         };
         let stage = |(command, script), exchange| Stage {

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use super::containers::Builder;
 use super::s3::Bucket;
 use super::stages::{Failure, Place, Stage};
-use super::variables::number;
 use super::volumes::absolute;
-use crate::helper::archive::limit::LIMIT_VARIABLE;
 use crate::helper::task;
 use crate::job::files::{Cache, CachePolicy};
 use crate::outcome::InputError;
@@ -92,10 +90,17 @@ impl Builder<'_> {
                     (task::Place::Url(get), task::Place::Url(put))
                 }
             };
-            if cache.policy != CachePolicy::Push {
+            let policy = self.policy(cache).unwrap_or_else(|said| {
+                planned.warnings.push(format!(
+                    "the policy of the cache `{}` is {said}; it can be pull-push, pull, push: `pull-push` is taken",
+                    key.escape_debug()
+                ));
+                CachePolicy::PullPush
+            });
+            if policy != CachePolicy::Push {
                 pulled.push(at(get));
             }
-            if cache.policy != CachePolicy::Pull {
+            if policy != CachePolicy::Pull {
                 pushed.push(at(put));
             }
         }
@@ -120,8 +125,8 @@ impl Builder<'_> {
         });
         let task = task::Caches {
             project: PathBuf::from(&self.layout.directory),
-            attempts: number(self.variables, "RESTORE_CACHE_ATTEMPTS", 1)?.clamp(1, 10),
-            limit: self.unpack_limit()?,
+            attempts: self.settings.restore_cache_attempts,
+            limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
             caches,
         };
@@ -164,6 +169,24 @@ impl Builder<'_> {
         Ok(Ok(Store::Directory(directory)))
     }
 
+    /// The policy of a cache, or what it is that is none.
+    fn policy(&self, cache: &Cache) -> Result<CachePolicy, String> {
+        let CachePolicy::Expanded(text) = &cache.policy else {
+            return Ok(cache.policy.clone());
+        };
+        let value = self.variables.expand(text);
+        match value.trim() {
+            "" => Ok(CachePolicy::PullPush),
+            word => CachePolicy::of(word).ok_or_else(|| {
+                format!(
+                    "`{}`, which is `{}`",
+                    text.escape_debug(),
+                    word.escape_debug()
+                )
+            }),
+        }
+    }
+
     /// The key of a cache. It becomes a path, and must not lead out of its project's directory.
     fn key(&self, cache: &Cache) -> Result<String, String> {
         let given = cache.key.as_deref().map(|key| self.variables.expand(key));
@@ -184,15 +207,5 @@ impl Builder<'_> {
         let parts = parts.filter(|part| !["", ".", ".."].contains(part));
         let key = parts.collect::<Vec<_>>().join("/");
         Ok(key.replace(char::is_control, "_"))
-    }
-
-    /// What a job says of how much an archive may unpack to, in megabytes.
-    pub(super) fn unpack_limit(&self) -> Result<Option<u64>, InputError> {
-        let said = self
-            .variables
-            .get(LIMIT_VARIABLE)
-            .filter(|text| !text.is_empty());
-        said.map(|_| number(self.variables, LIMIT_VARIABLE, 0).map(u64::from))
-            .transpose()
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::names::{Names, labels, travel_name};
 use super::network::Network;
-use super::volumes::{Layout, Made, Mount, normal};
+use super::settings::Settings;
+use super::volume::normal;
+use super::volumes::{Layout, Made, Mount};
 use super::{Build, HelperWay, Host, Resource, Service, Stage, git, options};
 use crate::config::RunnerConfig;
 use crate::docker::command::may_lead_client;
@@ -28,6 +30,7 @@ pub(super) struct Builder<'a> {
     pub host: &'a Host,
     pub variables: &'a Variables,
     pub layout: &'a Layout,
+    pub settings: &'a Settings,
     pub network: Network,
     pub mounts: Vec<Mount>,
     /// Variables that travel under another name, and that name.
@@ -102,6 +105,10 @@ impl Builder<'_> {
         Build {
             name,
             run,
+            has_own_processes: matches!(
+                self.config.docker.pid_mode.as_deref(),
+                None | Some("" | "private")
+            ),
             may_wait: !own && !read_at_once,
         }
     }
@@ -274,7 +281,7 @@ impl Builder<'_> {
 fn shell(config: &RunnerConfig) -> Vec<&'static str> {
     match config.shell.as_deref() {
         Some("sh") => vec!["sh"],
-        Some("bash") => vec!["bash"],
+        // As in the files of other runners, whose images need not have it.
         _ => SHELL.to_vec(),
     }
 }

@@ -1,70 +1,13 @@
-//! What git is told: by the job's variables, by its environment, and by the helper's script.
+//! What git is told, by its environment and by the helper's script.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::containers::Builder;
-use super::variables::number;
 use crate::job::variables::Variables;
 use crate::job::{Job, Origin};
-use crate::outcome::InputError;
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources};
 use crate::secret::Secret;
-
-/// What a job's variables say about its sources.
-pub(super) struct GitSettings {
-    /// `clone`, `fetch` or `none`.
-    pub strategy: &'static str,
-    /// 0: all of the history.
-    pub depth: u32,
-    pub checkout: bool,
-    /// `none`, `normal` or `recursive`.
-    pub submodules: &'static str,
-    pub attempts: u32,
-}
-
-impl GitSettings {
-    pub fn read(job: &Job, variables: &Variables) -> Result<Self, InputError> {
-        let strategies = if job.fetch {
-            ["fetch", "clone", "none"]
-        } else {
-            ["clone", "fetch", "none"]
-        };
-        Ok(Self {
-            strategy: one_of(variables, "GIT_STRATEGY", &strategies)?,
-            depth: number(variables, "GIT_DEPTH", job.sources.depth)?,
-            checkout: one_of(variables, "GIT_CHECKOUT", &["true", "false"])? == "true",
-            submodules: one_of(
-                variables,
-                "GIT_SUBMODULE_STRATEGY",
-                &["none", "normal", "recursive"],
-            )?,
-            attempts: number(variables, "GET_SOURCES_ATTEMPTS", 1)?.clamp(1, 10),
-        })
-    }
-}
-
-/// A variable that is one of a few words; the first one where it is unset.
-fn one_of(
-    variables: &Variables,
-    name: &str,
-    words: &[&'static str],
-) -> Result<&'static str, InputError> {
-    match variables.get(name) {
-        None | Some("") => Ok(words[0]),
-        Some(value) => words
-            .iter()
-            .find(|word| **word == value)
-            .copied()
-            .ok_or_else(|| {
-                InputError::new(format!(
-                    "the variable {name} is `{}`; it can be {}",
-                    value.escape_debug(),
-                    words.join(", ")
-                ))
-            }),
-    }
-}
 
 /// Who git is where the sources come from, as HTTP has it: the base64 of `user:password`.
 pub(super) fn authorization(job: &Job) -> Option<Secret> {
@@ -130,12 +73,7 @@ pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
 
 impl Builder<'_> {
     /// What the helper's script for the sources has to know.
-    pub fn sources<'b>(
-        &'b self,
-        settings: &'b GitSettings,
-        open: &'b [String],
-        kept: &'b [String],
-    ) -> GetSources<'b> {
+    pub fn sources<'b>(&'b self, open: &'b [String], kept: &'b [String]) -> GetSources<'b> {
         let mut site = "";
         let mut changes = "";
         let (url, local, remote, refspecs) = match &self.job.sources.origin {
@@ -161,7 +99,7 @@ impl Builder<'_> {
             }
         };
         GetSources {
-            strategy: settings.strategy,
+            strategy: self.settings.strategy,
             directory: &self.layout.directory,
             open,
             kept,
@@ -173,9 +111,9 @@ impl Builder<'_> {
             changes,
             sha: &self.job.sources.sha,
             ref_name: &self.job.sources.ref_name,
-            depth: settings.depth,
-            checkout: settings.checkout,
-            submodules: settings.submodules,
+            depth: self.settings.depth,
+            checkout: self.settings.checkout,
+            submodules: self.settings.submodules,
             certificates: "",
             before: "",
         }

@@ -17,9 +17,11 @@ mod print_stages;
 mod registries;
 mod s3;
 mod services;
+mod settings;
 mod stages;
 mod tools;
 mod variables;
+mod volume;
 mod volumes;
 
 use std::time::Duration;
@@ -35,14 +37,13 @@ pub use crate::script::Marks;
 use crate::seal::Seal;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
-use git::GitSettings;
 use helper_image::HelperImage;
 use names::Names;
 use network::Network;
+pub use options::key_hint;
 pub use services::Service;
-pub use stages::{
-    AFTER_SCRIPT_TIMEOUT, Exchange, Failure, JOB_STATUS, Place, REFUSED, Stage, When,
-};
+use settings::Settings;
+pub use stages::{Exchange, Failure, JOB_STATUS, Place, REFUSED, Stage, When};
 use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
@@ -179,6 +180,8 @@ pub struct Build {
     pub name: Word,
     /// Makes and starts it, with the first of its stages over standard input.
     pub run: DockerCommand,
+    /// All processes that it sees are its own (`pid_mode`).
+    pub has_own_processes: bool,
     /// Its shell may be started before the sources are there, unless the image has an entrypoint or a
     /// variable that a shell reads at once.
     pub may_wait: bool,
@@ -196,13 +199,15 @@ impl Plan {
         host: &Host,
     ) -> Result<Self, InputError> {
         fits::words(job)?;
-        let layout = Layout::new(job, config, names)?;
+        let mut layout = Layout::new(job, config, names)?;
         let mut variables = variables::resolve(job, config, names, host, &layout)?;
+        layout.place(config, &variables)?;
         let registries = registries::brought(&job.credentials, &mut variables);
         let policies = allowed::policies(&config.docker)?;
         allowed::user(&config.docker)?;
         let image = image(job, config, &variables)?;
-        let fetches = GitSettings::read(job, &variables)?.strategy == "fetch";
+        let settings = Settings::read(job, config, &variables);
+        let fetches = settings.strategy == "fetch";
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
         let builder = Builder {
             job,
@@ -211,36 +216,19 @@ impl Plan {
             host,
             variables: &variables,
             layout: &layout,
+            settings: &settings,
             network: Network::new(&config.docker, has_services)?,
-            mounts: layout.mounts(config, names, fetches),
+            mounts: layout.mounts(
+                config,
+                names,
+                fetches,
+                variables.iter().any(|variable| variable.file),
+            ),
             renamed: renamed(&variables),
         };
         let services = builder.services()?;
 
-        let pulled = |name: &Reference, slot: Slot| Image {
-            name: name.to_string(),
-            slot,
-            source: ImageSource::Pull {
-                registry: name.registry().to_owned(),
-                policies: policies.clone(),
-            },
-        };
-        let mut images = vec![pulled(&image.0, Slot::new("image_build"))];
-        let of_services = services.iter();
-        images
-            .extend(of_services.map(|service| pulled(&service.image, service.image_slot.clone())));
-        images.push(match &config.docker.helper_image {
-            Some(name) => pulled(
-                &reference("docker.helper_image", &variables.expand(name))?,
-                Slot::new("image_helper"),
-            ),
-            None => Image {
-                name: host.helper_image.name.clone(),
-                slot: Slot::new("image_helper"),
-                source: ImageSource::Build(host.helper_image.clone()),
-            },
-        });
-
+        let images = images(&builder, &image.0, &services, &policies)?;
         let network = (!services.is_empty()).then(|| {
             let create = builder.labelled(DockerCommand::network_create(), "network");
             builder.network.resource(names, create)
@@ -258,6 +246,7 @@ impl Plan {
             header: header(config, names, host, &image.0),
             warnings: [
                 registries.warnings,
+                settings.warnings.clone(),
                 services::warnings(&services),
                 builder.kept_entrypoints(),
                 cache_warnings,
@@ -304,6 +293,40 @@ fn header(config: &RunnerConfig, names: &Names, host: &Host, image: &Reference) 
         format!("  on {} {}", config.name, names.short_token),
         format!("Using Docker executor with image {image} ..."),
     ]
+}
+
+/// The images to resolve: the build's first, the helper's last.
+fn images(
+    builder: &Builder,
+    build: &Reference,
+    services: &[Service],
+    policies: &[PullPolicy],
+) -> Result<Vec<Image>, InputError> {
+    let pulled = |name: &Reference, slot: Slot| Image {
+        name: name.to_string(),
+        slot,
+        source: ImageSource::Pull {
+            registry: name.registry().to_owned(),
+            policies: policies.to_vec(),
+        },
+    };
+    let mut images = vec![pulled(build, Slot::new("image_build"))];
+    let services = services.iter();
+    images.extend(services.map(|service| pulled(&service.image, service.image_slot.clone())));
+    let slot = Slot::new("image_helper");
+    let own = &builder.host.helper_image;
+    images.push(match &builder.config.docker.helper_image {
+        Some(name) => {
+            let name = builder.variables.expand(name);
+            pulled(&reference("docker.helper_image", &name)?, slot)
+        }
+        None => Image {
+            name: own.name.clone(),
+            slot,
+            source: ImageSource::Build(own.clone()),
+        },
+    });
+    Ok(images)
 }
 
 /// How long to wait for services, if at all.

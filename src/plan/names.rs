@@ -71,6 +71,12 @@ impl Names {
         self.prefix.clone().then("-builds")
     }
 
+    /// The volume of the values of file variables, which lives as long as the job.
+    #[must_use]
+    pub fn files_volume(&self) -> Word {
+        self.prefix.clone().then("-files")
+    }
+
     /// The volume that keeps what is at `path` in the containers, an absolute path without a slash at its end.
     #[must_use]
     pub fn cache_volume(&self, path: &str) -> Word {

@@ -10,6 +10,62 @@ type List<'a> = (&'static str, &'a Option<Vec<String>>);
 /// The option, the table, and what is between a key and its value.
 type Pairs<'a> = (&'static str, &'a Option<Table>, char);
 
+/// Options that are called otherwise than the key that they come from, and that key; for a service its own, if there is
+/// one.
+const OTHER_NAMES: &[(&str, &str, &str)] = &[
+    ("add-host", "extra_hosts", ""),
+    ("cpu-shares", "cpu_shares", "service_cpu_shares"),
+    ("cpus", "cpus", "service_cpus"),
+    ("cpuset-cpus", "cpuset_cpus", "service_cpuset_cpus"),
+    ("device", "devices", "services_devices"),
+    ("device-cgroup-rule", "device_cgroup_rules", ""),
+    ("ipc", "ipcmode", ""),
+    ("label", "container_labels", ""),
+    ("link", "links", ""),
+    ("memory", "memory", "service_memory"),
+    (
+        "memory-reservation",
+        "memory_reservation",
+        "service_memory_reservation",
+    ),
+    ("memory-swap", "memory_swap", "service_memory_swap"),
+    ("mount", "volumes", ""),
+    ("network", "network_mode", ""),
+    ("oom-score-adj", "oom_score_adjust", ""),
+    ("pid", "pid_mode", ""),
+    ("security-opt", "security_opt", "services_security_opt"),
+    ("sysctl", "sysctls", ""),
+    ("tmpfs", "tmpfs", "services_tmpfs"),
+    ("userns", "userns_mode", ""),
+    ("volume", "volumes", ""),
+];
+
+/// Where the value of an option stands that a client refuses by its name, as the end of a sentence.
+#[must_use]
+pub fn key_hint(refusal: &str, service: bool) -> String {
+    let option = refusal.split_once("--").map(|(_, rest)| {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+        &rest[..end.unwrap_or(rest.len())]
+    });
+    let Some(option) = option.filter(|option| !option.is_empty()) else {
+        return String::new();
+    };
+    let other = OTHER_NAMES.iter().find(|(name, ..)| *name == option);
+    let key = match other {
+        Some((.., key)) if service && !key.is_empty() => (*key).to_owned(),
+        Some((_, key, _)) => (*key).to_owned(),
+        None => option.replace('-', "_"),
+    };
+    let known =
+        serde_json::to_value(DockerConfig::default()).is_ok_and(|known| known.get(&key).is_some());
+    if known {
+        let flag = key.replace('_', "-");
+        format!("; see the key {key} of [runners.docker] (--docker-{flag})")
+    } else {
+        String::new()
+    }
+}
+
 fn values(run: DockerCommand, values: &[Value]) -> DockerCommand {
     values
         .iter()
@@ -79,7 +135,10 @@ pub(super) fn build(docker: &DockerConfig, image: &str, run: DockerCommand) -> D
             ("--memory", &docker.memory),
             ("--memory-swap", &docker.memory_swap),
             ("--memory-reservation", &docker.memory_reservation),
-            ("--cpu-shares", &number(docker.cpu_shares)),
+            (
+                "--cpu-shares",
+                &number(docker.cpu_shares.filter(|shares| *shares != 0)),
+            ),
             ("--gpus", &docker.gpus),
             ("--user", &docker.user),
             ("--oom-score-adj", &number(docker.oom_score_adjust)),
@@ -87,7 +146,10 @@ pub(super) fn build(docker: &DockerConfig, image: &str, run: DockerCommand) -> D
             ("--ipc", &docker.ipcmode),
             ("--mac-address", &docker.mac_address),
             ("--cgroup-parent", &docker.cgroup_parent),
-            ("--shm-size", &number(docker.shm_size)),
+            (
+                "--shm-size",
+                &number(docker.shm_size.filter(|size| *size != 0)),
+            ),
         ],
     );
     let run = lists(
@@ -133,7 +195,10 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
             ("--cpus", &docker.service_cpus),
             ("--cpuset-cpus", &docker.service_cpuset_cpus),
             ("--cpu-shares", &number(docker.service_cpu_shares)),
-            ("--shm-size", &number(docker.shm_size)),
+            (
+                "--shm-size",
+                &number(docker.shm_size.filter(|size| *size != 0)),
+            ),
         ],
     );
     let of_image = docker.services_devices.iter().flatten();
@@ -148,4 +213,44 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
         ],
     );
     tables(run, &[("--tmpfs", &docker.services_tmpfs, ':')])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OTHER_NAMES, key_hint};
+    use crate::config::DockerConfig;
+
+    #[test]
+    fn a_refused_option_is_a_key() {
+        let known = serde_json::to_value(DockerConfig::default()).expect("JSON");
+        for (_, key, of_services) in OTHER_NAMES {
+            assert!(known.get(*key).is_some(), "{key}");
+            assert!(
+                of_services.is_empty() || known.get(*of_services).is_some(),
+                "{of_services}"
+            );
+        }
+        let said = |option: &str| format!("invalid argument \"x\" for \"{option}\" flag: bad");
+        for (text, service, key) in [
+            (said("-m, --memory"), false, "memory"),
+            (said("-m, --memory"), true, "service_memory"),
+            (said("--dns"), true, "dns"),
+            (said("--cap-add"), false, "cap_add"),
+            (said("--pid"), false, "pid_mode"),
+        ] {
+            let hint = key_hint(&text, service);
+            assert!(
+                hint.starts_with(&format!("; see the key {key} of ")),
+                "{text}: {hint}"
+            );
+        }
+        for text in [
+            "",
+            "Range of CPUs is from 0.01 to 2.00",
+            "unknown flag: --rm-all",
+            "a -- b",
+        ] {
+            assert_eq!(key_hint(text, false), "", "{text}");
+        }
+    }
 }

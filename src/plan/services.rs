@@ -4,6 +4,7 @@ use super::containers::{Builder, overriding_entrypoint};
 use super::{allowed, options, reference};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::ImageSpec;
+use crate::job::variables::is_name;
 use crate::outcome::InputError;
 
 /// A service to run.
@@ -86,6 +87,14 @@ impl Builder<'_> {
         let run = public.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
+        let run = own_variables(spec)
+            .map_err(|entry| {
+                InputError::new(format!(
+                    "{place}.environment: `{entry}` must look like KEY=value"
+                ))
+            })?
+            .into_iter()
+            .fold(run, |run, (name, value)| run.env(name, value));
         let command = spec.command.clone().unwrap_or_default();
         Ok(Service {
             ports: DockerCommand::image_inspect(
@@ -128,6 +137,16 @@ impl Builder<'_> {
         }
         Some(DockerCommand::exec().operands(self.names.container("helper"), words))
     }
+}
+
+/// The variables of a service alone, or the entry that is none.
+fn own_variables(spec: &ImageSpec) -> Result<Vec<(&str, &str)>, &str> {
+    let entries = spec.environment.iter();
+    let pairs = entries.map(|entry| {
+        let pair = entry.split_once('=').filter(|(name, _)| is_name(name));
+        pair.ok_or(entry.as_str())
+    });
+    pairs.collect()
 }
 
 /// Two services of one name are answered in changing order: worth a word.

@@ -6,17 +6,13 @@ use std::time::Duration;
 use super::Build;
 use super::caches::Caches;
 use super::containers::Builder;
-use super::git::{self, GitSettings};
+use super::git;
 use crate::docker::{DockerCommand, Slot, Word};
 pub use crate::helper::task::REFUSED;
-use crate::job::Job;
 use crate::job::kept::Kept;
-use crate::job::variables::Variables;
 use crate::outcome::InputError;
 use crate::script::{AUTHORIZATION, BuildScript, GetSources, Marks};
 
-/// How long an `after_script` may take unless the job says so.
-pub const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 /// The word that stands for the job's status, `success` or `failed`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
 
@@ -136,10 +132,11 @@ pub(super) fn stages(
         host,
         variables,
         layout,
+        settings,
         ..
     } = builder;
-    let settings = GitSettings::read(job, variables)?;
-    let made = builder.mounts.iter().filter(|mount| mount.made.is_some());
+    let made = builder.mounts.iter();
+    let made = made.filter(|mount| mount.made.is_some() && !mount.is_read_only());
     let open: Vec<String> = layout
         .parents()
         .chain(made.map(|mount| mount.target.clone()))
@@ -153,7 +150,7 @@ pub(super) fn stages(
     let sources = GetSources {
         before: config.pre_clone_script.as_deref().unwrap_or_default(),
         certificates: &host.certificates,
-        ..builder.sources(&settings, &open, &kept)
+        ..builder.sources(&open, &kept)
     };
     // Git learns from its environment who it is.
     let login: Vec<_> = git::authorization(job)
@@ -162,7 +159,7 @@ pub(super) fn stages(
         .collect();
     let shell = builder.helper_shell(&login);
     let get_sources = Stage {
-        attempts: settings.attempts,
+        attempts: settings.get_sources_attempts,
         one_stream: true,
         ..Stage::new("get_sources", Place::Helper, shell, sources.text())
     };
@@ -170,7 +167,7 @@ pub(super) fn stages(
     let file_variables: Vec<String> = file_variables
         .map(|variable| variable.name.clone())
         .collect();
-    let files = format!("{}.tmp", layout.directory);
+    let files = layout.files(&builder.mounts);
     let commands: Vec<String> = [&config.pre_build_script]
         .into_iter()
         .flatten()
@@ -183,7 +180,7 @@ pub(super) fn stages(
         directory: &layout.directory,
         file_variables: (&file_variables, &files),
         renamed: &builder.renamed,
-        trace: variables.is_true("CI_DEBUG_TRACE"),
+        trace: settings.trace,
         colour: host.colour,
         marks: host.marks,
         job_status: None,
@@ -212,7 +209,7 @@ pub(super) fn stages(
         stages.push(Stage {
             when: When::Always,
             failure: Failure::Warning,
-            timeout: Some(after_script_timeout(job, variables)?),
+            timeout: Some(settings.after_script_timeout),
             ..Stage::new("after_script", Place::Build, command, script.text())
         });
     }
@@ -226,30 +223,4 @@ pub(super) fn only_in_helper(stages: &[Stage]) -> Option<&Stage> {
     let mut stages = stages.iter().filter(|stage| stage.place == Place::Helper);
     let only = stages.next().filter(|stage| stage.attempts == 1);
     only.filter(|_| stages.next().is_none())
-}
-
-/// How long the `after_script` may take: what the job's variable `RUNNER_AFTER_SCRIPT_TIMEOUT` says, in seconds
-/// or as `10m`, else what came with the job.
-fn after_script_timeout(job: &Job, variables: &Variables) -> Result<Duration, InputError> {
-    const NAME: &str = "RUNNER_AFTER_SCRIPT_TIMEOUT";
-    let Some(text) = variables.get(NAME).filter(|text| !text.is_empty()) else {
-        return Ok(job.after_script_timeout.unwrap_or(AFTER_SCRIPT_TIMEOUT));
-    };
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60),
-        Some(number) if text.ends_with('h') => (number, 3600),
-        Some(number) => (number, 1),
-        None => (text, 1),
-    };
-    match number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-    {
-        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err(InputError::new(format!(
-            "the variable {NAME} is `{}`; it must be a time like 90, 90s, 10m or 1h",
-            text.escape_debug()
-        ))),
-    }
 }

@@ -65,19 +65,6 @@ pub(super) fn secrets(job: &Job, host: &Host) -> Vec<Secret> {
     secrets
 }
 
-/// A variable that is a number; `default` where it is unset.
-pub(super) fn number(variables: &Variables, name: &str, default: u32) -> Result<u32, InputError> {
-    match variables.get(name) {
-        None | Some("") => Ok(default),
-        Some(value) => value.trim().parse().map_err(|_| {
-            InputError::new(format!(
-                "the variable {name} is `{}`; it must be a number, 0 or more",
-                value.escape_debug()
-            ))
-        }),
-    }
-}
-
 fn predefined(
     job: &Job,
     config: &RunnerConfig,

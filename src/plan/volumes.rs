@@ -1,31 +1,18 @@
 //! What is mounted in a job's containers, and where its sources live (configuration, "Directories and
 //! volumes").
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::names::Names;
+use super::volume::{Source, Volume, destination, normal};
 use crate::config::RunnerConfig;
 use crate::docker::Word;
 use crate::job::Job;
+use crate::job::variables::Variables;
 use crate::outcome::InputError;
 
-/// Modes that docker knows for a volume.
-const MODES: &[&str] = &[
-    "ro",
-    "rw",
-    "z",
-    "Z",
-    "shared",
-    "slave",
-    "private",
-    "rshared",
-    "rslave",
-    "rprivate",
-    "nocopy",
-    "consistent",
-    "cached",
-    "delegated",
-];
+/// Where the values of file variables are if the sources stay. No earlier job can have put a link here.
+const FILES: &str = "/alloy/variables";
 
 /// The directories of a job in its containers, before it is known whether its sources stay.
 pub(super) struct Layout {
@@ -33,23 +20,8 @@ pub(super) struct Layout {
     pub directory: String,
     /// What the project's directory is below.
     pub builds: String,
+    /// As configured, before [`Layout::place`].
     volumes: Vec<Volume>,
-}
-
-/// An entry of `volumes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Volume {
-    source: Source,
-    target: String,
-    mode: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    /// Kept for the next run of the same concurrent job.
-    Dynamic,
-    /// A path of the engine's host, or a docker volume of somebody's.
-    Given(String),
 }
 
 /// Something to mount.
@@ -86,7 +58,7 @@ impl Layout {
         let volumes = config.docker.volumes.as_deref().unwrap_or_default();
         let parsed = volumes
             .iter()
-            .map(|text| parse(text))
+            .map(|text| Volume::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
         let bound = parsed.iter().any(|volume| {
             volume.target == builds
@@ -102,26 +74,49 @@ impl Layout {
         } else {
             format!("{builds}/{project}")
         };
-        let mut placed: Vec<Volume> = Vec::new();
-        for (volume, text) in parsed.into_iter().zip(volumes) {
-            let target = normal(&Path::new(&directory).join(&volume.target));
-            if placed.iter().any(|other| other.target == target) {
-                return Err(InputError::new(format!(
-                    "docker.volumes: `{text}`: something is mounted at {target} already"
-                )));
-            }
-            placed.push(Volume { target, ..volume });
-        }
         Ok(Self {
             directory,
             builds,
-            volumes: placed,
+            volumes: parsed,
         })
     }
 
+    /// Expands the variables of the job in the destinations of the volumes.
+    ///
+    /// # Errors
+    /// [`InputError`] where a destination is not what the operator can have meant, or two are the same.
+    pub fn place(
+        &mut self,
+        config: &RunnerConfig,
+        variables: &Variables,
+    ) -> Result<(), InputError> {
+        let cache = config.cache_dir.as_deref().unwrap_or("/cache");
+        let open = [self.builds.clone(), normal(Path::new(cache))];
+        let mut placed: Vec<Volume> = Vec::new();
+        for volume in std::mem::take(&mut self.volumes) {
+            let wrong = |what: &str| {
+                InputError::new(format!("docker.volumes: `{}`: {what}", volume.target))
+            };
+            let target =
+                destination(&volume.target, variables, &open).map_err(|what| wrong(&what))?;
+            if placed.iter().any(|other| other.target == target) {
+                return Err(wrong(&format!("something is mounted at {target} already")));
+            }
+            placed.push(Volume { target, ..volume });
+        }
+        self.volumes = placed;
+        Ok(())
+    }
+
     /// What to mount. `keep_sources`: the builds directory stays for the next job, as one that fetches wants
-    /// it.
-    pub fn mounts(&self, config: &RunnerConfig, names: &Names, keep_sources: bool) -> Vec<Mount> {
+    /// it. `has_files`: the job has variables whose values are files; those do not stay.
+    pub fn mounts(
+        &self,
+        config: &RunnerConfig,
+        names: &Names,
+        keep_sources: bool,
+        has_files: bool,
+    ) -> Vec<Mount> {
         let docker = &config.docker;
         let caching = docker.disable_cache != Some(true);
         let dynamic = |target: &str, mode: Option<String>| {
@@ -175,7 +170,31 @@ impl Layout {
                     }
                 }),
         );
+        let beside = PathBuf::from(self.beside());
+        let mut kept = mounts.iter().filter(|mount| mount.stays());
+        if has_files && kept.any(|mount| beside.starts_with(&mount.target)) {
+            mounts.push(Mount {
+                source: names.files_volume(),
+                target: FILES.to_owned(),
+                mode: None,
+                made: Some(Made::ForTheJob),
+            });
+        }
         mounts
+    }
+
+    /// Where the values of file variables go, beside the sources unless those stay.
+    pub fn files(&self, mounts: &[Mount]) -> String {
+        let apart = mounts.iter().any(|mount| mount.target == FILES);
+        if apart {
+            FILES.to_owned()
+        } else {
+            self.beside()
+        }
+    }
+
+    fn beside(&self) -> String {
+        format!("{}.tmp", self.directory)
     }
 
     /// Directories between the builds directory and the project's.
@@ -203,6 +222,12 @@ impl Mount {
     pub fn stays(&self) -> bool {
         self.made != Some(Made::ForTheJob)
     }
+
+    /// Whether no container can write to it.
+    pub fn is_read_only(&self) -> bool {
+        let mut modes = self.mode.iter().flat_map(|mode| mode.split(','));
+        modes.any(|mode| mode == "ro")
+    }
 }
 
 /// Checks that a key's value is an absolute path, and takes what means nothing out of it.
@@ -214,120 +239,4 @@ pub(super) fn absolute(key: &str, path: &str) -> Result<String, InputError> {
     Err(InputError::new(format!(
         "{key}: `{path}` must be an absolute path other than /, without a colon"
     )))
-}
-
-/// `PATH`, `HOST-PATH:PATH[:MODE]` or `NAME:PATH[:MODE]`.
-fn parse(text: &str) -> Result<Volume, InputError> {
-    let wrong = |what: String| InputError::new(format!("docker.volumes: `{text}`: {what}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, mode) = match parts[..] {
-        [target] => (None, target, None),
-        [source, target] => (Some(source), target, None),
-        [source, target, mode] => (Some(source), target, Some(mode)),
-        _ => {
-            return Err(wrong(
-                "expected PATH, HOST-PATH:PATH[:MODE] or NAME:PATH[:MODE]".to_owned(),
-            ));
-        }
-    };
-    for mode in mode.iter().flat_map(|mode| mode.split(',')) {
-        if !MODES.contains(&mode) {
-            return Err(wrong(format!(
-                "there is no mode `{mode}`; there are {}",
-                MODES.join(", ")
-            )));
-        }
-    }
-    let target = normal(Path::new(target));
-    if target.is_empty() || target == "/" || target.contains('|') {
-        return Err(wrong(
-            "the path in the container is missing, or /".to_owned(),
-        ));
-    }
-    let source = match source {
-        None => Source::Dynamic,
-        Some(path) if path.starts_with('/') || is_volume_name(path) => {
-            Source::Given(path.to_owned())
-        }
-        Some(other) => {
-            return Err(wrong(format!(
-                "`{other}` is neither an absolute path of the host nor a volume's name"
-            )));
-        }
-    };
-    Ok(Volume {
-        source,
-        target,
-        mode: mode.map(str::to_owned),
-    })
-}
-
-fn is_volume_name(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    name.len() > 1
-        && name.chars().all(good)
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-}
-
-/// A path without `.`, `..` and a slash at its end, by its letters alone: it is one of a container.
-pub(super) fn normal(path: &Path) -> String {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-    }
-    normal.display().to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Source, parse};
-
-    #[test]
-    fn volumes_are_read() {
-        let given = |text: &str| Source::Given(text.to_owned());
-        for (text, source, target, mode) in [
-            ("/my/cache/", Source::Dynamic, "/my/cache", None),
-            ("vendor", Source::Dynamic, "vendor", None),
-            ("/a b:/c d", given("/a b"), "/c d", None),
-            ("/a:/b/./c:ro,Z", given("/a"), "/b/c", Some("ro,Z")),
-            ("data:/var/data:rw", given("data"), "/var/data", Some("rw")),
-        ] {
-            let volume = parse(text).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(
-                (
-                    volume.source,
-                    volume.target.as_str(),
-                    volume.mode.as_deref()
-                ),
-                (source, target, mode),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_in_a_volume_is_said() {
-        for (text, part) in [
-            ("", "missing"),
-            ("/", "missing"),
-            ("/a:", "missing"),
-            (
-                "./a:/b",
-                "neither an absolute path of the host nor a volume's name",
-            ),
-            ("--x:/b", "neither"),
-            ("/a:/b:rx", "there is no mode `rx`; there are ro, rw"),
-            ("/a:/b:ro:x", "expected PATH"),
-        ] {
-            let error = parse(text).expect_err(text).to_string();
-            assert!(
-                error.starts_with(&format!("docker.volumes: `{text}`: ")) && error.contains(part),
-                "{error}"
-            );
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Config, Loaded, RunnerConfig, load};
+use crate::config::{Config, Loaded, RunnerConfig, UnknownKey, load};
 use crate::outcome::InputError;
 
 /// How long jobs have to end in unless the configuration says so.
@@ -45,7 +45,10 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             concurrent: Some(config.concurrent.max(1)),
-            check_interval: Duration::from_secs(config.check_interval.clamp(1, 3600)),
+            check_interval: Duration::from_secs(match config.check_interval {
+                0 => Config::default().check_interval,
+                seconds => seconds.min(3600),
+            }),
             shutdown_timeout: config
                 .shutdown_timeout
                 .filter(|seconds| *seconds > 0)
@@ -71,6 +74,7 @@ pub struct ConfigFile {
     path: PathBuf,
     /// Tells one state of the file from another.
     seen: Option<(u64, u64, i64, i64)>,
+    /// Keys without effect that were told of.
     warned: Vec<String>,
 }
 
@@ -103,12 +107,12 @@ impl ConfigFile {
         // Whatever comes of it: what cannot be read now is not tried again until it changes.
         self.seen = self.look();
         let Loaded { config, unknown } = load(&self.path)?;
-        for key in unknown {
-            if !self.warned.contains(&key) {
-                log::warn!("{}: the key {key} means nothing here", self.path.display());
-                self.warned.push(key);
-            }
+        let is_new = |key: &UnknownKey| !self.warned.contains(&key.path);
+        let new: Vec<UnknownKey> = unknown.into_iter().filter(is_new).collect();
+        if !new.is_empty() {
+            log::warn!("{}", UnknownKey::warning(&self.path, &new));
         }
+        self.warned.extend(new.into_iter().map(|key| key.path));
         Ok(Contents {
             settings: Settings::from(&config),
             runners: config.runners,

@@ -231,7 +231,12 @@ impl Serving {
                 &job,
                 &Run {
                     log: &|| Box::new(Writer(log.clone())),
-                    output_limit: Some(self.config.output_limit.unwrap_or(OUTPUT_LIMIT)),
+                    output_limit: Some(
+                        self.config
+                            .output_limit
+                            .filter(|limit| *limit > 0)
+                            .unwrap_or(OUTPUT_LIMIT),
+                    ),
                     beside: &|_| {},
                     ended: end,
                     began: &|stage| {

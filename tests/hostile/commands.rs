@@ -152,7 +152,7 @@ impl Checked<'_> {
             }
             seen.push(mounted);
         }
-        let mut sources = 0;
+        let (mut sources, mut files) = (0, 0);
         for mounted in &seen {
             let cache = mounted.source.starts_with(&format!("{PREFIX}-cache-"));
             let known = self.setting.mounts.iter().any(|(source, target, mode)| {
@@ -179,13 +179,19 @@ impl Checked<'_> {
                         .source
                         .starts_with(&format!("/srv/cache/{PREFIX}-cache-")));
             sources += u32::from(builds);
-            assert!(known || builds, "{mounted:?}");
+            // Where the values of file variables are that do not stay with the sources.
+            let of_files = mounted.source == format!("{PREFIX}-files")
+                && mounted.target == "/alloy/variables"
+                && mounted.mode.is_empty();
+            files += usize::from(of_files);
+            assert!(known || builds || of_files, "{mounted:?}");
         }
+        assert!(files <= 1, "{seen:?}");
         let own = u32::from(!self.setting.text.contains("builds_dir"));
         assert_eq!(sources, own, "{seen:?}");
         assert_eq!(
             seen.len(),
-            self.setting.mounts.len() + own as usize,
+            self.setting.mounts.len() + own as usize + files,
             "{seen:?}"
         );
         let targets: BTreeSet<&String> = seen.iter().map(|mounted| &mounted.target).collect();
@@ -253,6 +259,9 @@ impl Checked<'_> {
             "" => vec![],
             mode => vec![mode.to_owned()],
         };
+        // The default bridge is where a container is of itself.
+        let expected = expected.into_iter().filter(|mode| *mode != "bridge");
+        let expected: Vec<_> = expected.collect();
         assert_eq!(line.take("--network"), expected);
         for alias in line.take("--network-alias") {
             assert!(is_hostname(&alias) && role == "service", "{alias:?}");
@@ -296,7 +305,8 @@ impl Checked<'_> {
     /// What a container's line runs: the image that was resolved, and what its job may say behind it.
     fn runs(&self, line: &Line, slot: usize, spec: &Value, usual: &[String]) {
         let kept = self.setting.text.contains("disable_entrypoint_overwrite");
-        let entrypoint = list(&spec["entrypoint"]).filter(|_| !kept);
+        // An empty list says nothing.
+        let entrypoint = list(&spec["entrypoint"]).filter(|words| !kept && !words.is_empty());
         let option = &line.options["--entrypoint"];
         let mut expected = vec![format!("sha256:{slot}")];
         match &entrypoint {

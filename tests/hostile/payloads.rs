@@ -41,6 +41,7 @@ fn a_damaged_payload_is_reported_or_run() {
                         "the variable ",
                         "commit id",
                         "the ref ",
+                        "the job cannot be run: ",
                     ],
                 ),
                 Ok(job) => {

@@ -117,7 +117,7 @@ pub const SETTINGS: &[Setting] = &[
         network: "host",
     },
     Setting {
-        text: "builds_dir = \"/b\"\n[runners.docker]\nnetwork_mode = \"shared-net\"\nvolumes = [\"/srv/builds:/b\", \"vendor\"]\nservices_limit = 3\nallowed_images = [\"ruby:*\", \"**\"]",
+        text: "builds_dir = \"/b\"\n[runners.docker]\nnetwork_mode = \"shared-net\"\nvolumes = [\"/srv/builds:/b\", \"$CI_PROJECT_DIR/vendor\"]\nservices_limit = 3\nallowed_images = [\"ruby:*\", \"**\"]",
         build: &[],
         helper: &[],
         service: &[],

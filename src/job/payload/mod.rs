@@ -1,6 +1,8 @@
 //! A job as a coordinator hands it out (coordinator-api, "A job as AlloyCI sends it"; GitLab's is a superset).
 
+mod image;
 mod sources;
+mod unsupported;
 mod value;
 
 use std::fmt;
@@ -13,9 +15,10 @@ use super::checkout::project_path;
 use super::files::{Artifacts, Cache, Coordinator, Dependency};
 use super::remote::Remote;
 use super::variables::Variable;
-use super::{Credential, ImageForm, ImageSpec, ImageTable, Job, OneOrMany, Project};
+use super::{Credential, Job, Project};
 use crate::outcome::InputError;
 use crate::secret::Secret;
+use image::{PayloadImage, services};
 
 /// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
 const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
@@ -97,14 +100,21 @@ struct Payload {
     runner_info: Option<RunnerInfo>,
     #[serde(default, deserialize_with = "value::list")]
     variables: Option<Vec<PayloadVariable>>,
-    steps: Vec<Step>,
+    #[serde(default, deserialize_with = "value::list")]
+    steps: Option<Vec<Step>>,
+    #[serde(default = "value::empty", deserialize_with = "value::text")]
+    run: Option<String>,
+    #[serde(default, deserialize_with = "value::names")]
+    secrets: Vec<String>,
+    #[serde(default, deserialize_with = "value::list")]
+    hooks: Option<Vec<Hook>>,
     image: Option<PayloadImage>,
     #[serde(default, deserialize_with = "value::list")]
     services: Option<Vec<PayloadImage>>,
     #[serde(default, deserialize_with = "value::list")]
-    artifacts: Option<Vec<Option<Artifacts>>>,
+    artifacts: Option<Vec<Artifacts>>,
     #[serde(default, deserialize_with = "value::list")]
-    cache: Option<Vec<Option<Cache>>>,
+    cache: Option<Vec<Cache>>,
     #[serde(default, deserialize_with = "value::list")]
     dependencies: Option<Vec<PayloadDependency>>,
     #[serde(default, deserialize_with = "value::list")]
@@ -138,30 +148,23 @@ struct PayloadVariable {
 #[derive(Deserialize)]
 struct Step {
     name: Option<String>,
-    script: Option<OneOrMany<String>>,
+    #[serde(default, deserialize_with = "value::words")]
+    script: Option<Vec<String>>,
     timeout: Option<u64>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a string or an object with `name`")]
-enum PayloadImage {
-    Name(String),
-    Table(PayloadImageTable),
-}
-
-#[derive(Deserialize)]
-struct PayloadImageTable {
+struct Hook {
     name: Option<String>,
-    alias: Option<OneOrMany<String>>,
-    entrypoint: Option<OneOrMany<String>>,
-    command: Option<OneOrMany<String>>,
+    #[serde(default, deserialize_with = "value::words")]
+    script: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct PayloadDependency {
     id: u64,
+    name: Option<String>,
     #[serde(default)]
-    name: String,
     token: String,
     artifacts_file: Option<ArtifactsFile>,
 }
@@ -212,24 +215,20 @@ fn parse(body: &[u8], api: &str) -> Result<Job, InputError> {
 
 impl Payload {
     fn into_job(self, api: &str) -> Result<Job, InputError> {
+        self.check_supported()?;
         let remote = Remote::parse(&self.git_info.repo_url)?;
         let mut secrets = vec![Secret::new(&self.token)];
         let (namespace, name) = project_path(&remote.path).unwrap_or_else(|| {
             let name = remote.path.trim_matches('/').trim_end_matches(".git");
             project_path(&format!("project/{name}")).unwrap_or_default()
         });
-        let dependencies: Vec<Dependency> = self
-            .dependencies
-            .into_iter()
-            .flatten()
-            .map(PayloadDependency::into_dependency)
-            .collect();
-        secrets.extend(dependencies.iter().map(|of| of.token.clone()));
+        let dependencies = self.dependencies.unwrap_or_default();
+        secrets.extend(dependencies.iter().map(|of| Secret::new(&of.token)));
         let mut script = Vec::new();
         let mut after_script = Vec::new();
         let (mut script_timeout, mut after_script_timeout) = (None, None);
-        for step in self.steps {
-            let commands: Vec<String> = step.script.map(Vec::from).unwrap_or_default();
+        for step in self.steps.unwrap_or_default() {
+            let commands = step.script.unwrap_or_default();
             let timeout = seconds(step.timeout);
             if step.name.as_deref() == Some("after_script") {
                 after_script.extend(commands);
@@ -254,12 +253,7 @@ impl Payload {
             },
             sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
-            services: self
-                .services
-                .into_iter()
-                .flatten()
-                .filter_map(PayloadImage::into_spec)
-                .collect(),
+            services: services(self.services.unwrap_or_default())?,
             variables: variables(self.variables.unwrap_or_default())?,
             script,
             after_script,
@@ -272,9 +266,12 @@ impl Payload {
                 .flatten()
                 .filter_map(PayloadCredential::into_credential)
                 .collect(),
-            caches: self.cache.into_iter().flatten().flatten().collect(),
-            artifacts: self.artifacts.into_iter().flatten().flatten().collect(),
-            dependencies,
+            caches: self.cache.unwrap_or_default(),
+            artifacts: self.artifacts.unwrap_or_default(),
+            dependencies: dependencies
+                .into_iter()
+                .filter_map(PayloadDependency::into_dependency)
+                .collect(),
             kept: None,
             coordinator: Some(Coordinator {
                 api: api.to_owned(),
@@ -318,31 +315,15 @@ fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
     Ok(variables)
 }
 
-impl PayloadImage {
-    /// `None` where nobody named one.
-    fn into_spec(self) -> Option<ImageSpec> {
-        let form = match self {
-            Self::Name(name) => ImageForm::Name(name),
-            Self::Table(table) => ImageForm::Table(ImageTable {
-                name: table.name.filter(|name| !name.is_empty())?,
-                alias: table.alias,
-                entrypoint: table.entrypoint,
-                command: table.command,
-            }),
-        };
-        Some(form.into())
-    }
-}
-
 impl PayloadDependency {
-    fn into_dependency(self) -> Dependency {
+    /// `None` where the job left no artifacts: GitLab names all jobs of the stages before.
+    fn into_dependency(self) -> Option<Dependency> {
         let file = self.artifacts_file.and_then(|file| file.filename);
-        Dependency {
+        file.filter(|name| !name.is_empty()).map(|_| Dependency {
             id: self.id,
-            name: self.name,
+            name: self.name.unwrap_or_default(),
             token: Secret::new(self.token),
-            file_name: file.unwrap_or_else(|| "artifacts.zip".to_owned()),
-        }
+        })
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct GitInfo {
     sha: String,
     before_sha: Option<String>,
     ref_type: Option<String>,
-    depth: Option<u32>,
+    depth: Option<i64>,
     #[serde(default, deserialize_with = "value::list")]
     refspecs: Option<Vec<String>>,
 }
@@ -63,7 +63,8 @@ impl GitInfo {
             before_sha: self.before_sha.filter(|sha| good(sha)),
             ref_name,
             tag,
-            depth: self.depth.unwrap_or(0),
+            // GitLab's negative ones are all of the history too.
+            depth: u32::try_from(self.depth.unwrap_or(0).max(0)).unwrap_or(u32::MAX),
         })
     }
 }

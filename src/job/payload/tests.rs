@@ -125,6 +125,27 @@ fn a_project_or_job_may_still_switch_off_tls_checks() {
 }
 
 #[test]
+fn only_jobs_with_artifacts_are_asked_for_them_and_all_tokens_are_secrets() {
+    for (file, asked) in [
+        ("", 0),
+        (", \"artifacts_file\": null", 0),
+        (", \"artifacts_file\": {}", 0),
+        (", \"artifacts_file\": {\"filename\": \"\"}", 0),
+        (", \"artifacts_file\": {\"filename\": \"a.zip\"}", 1),
+    ] {
+        let whole = r#", "artifacts_file": {"filename": "artifacts.zip", "size": 2500}"#;
+        let job = job(&ALLOYCI.replace(whole, file));
+        assert_eq!(job.dependencies.len(), asked, "{file}");
+        let secrets = job.secrets.iter();
+        assert!(
+            secrets
+                .map(crate::secret::Secret::expose)
+                .any(|secret| secret == "other-token")
+        );
+    }
+}
+
+#[test]
 fn what_was_torn_is_still_somebodys_job() {
     for cut in 0..ALLOYCI.len() {
         let out = read(&ALLOYCI.as_bytes()[..cut], "https://c/api/v4");

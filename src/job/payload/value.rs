@@ -1,4 +1,5 @@
-//! The value of a variable, whatever JSON it is, and lists that are no longer than anybody means them.
+//! The value of a variable, whatever JSON it is, and lists that are no longer than anybody means them. An entry of a list
+//! that is `null` is none: a coordinator says so for what nobody said.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -66,6 +67,65 @@ pub(super) fn text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>
 /// The longest list: of what it has a few letters for in JSON, each element takes hundreds of bytes in memory.
 const MOST: usize = 10_000;
 
+/// A string or a list of them, or `null` for none.
+pub(super) fn words<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<String>>, D::Error> {
+    struct Words;
+    impl<'de> Visitor<'de> for Words {
+        type Value = Option<Vec<String>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a string or a list of strings")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(vec![text.to_owned()]))
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut words = Vec::new();
+            while let Some(word) = list.next_element::<Option<String>>()? {
+                words.extend(word);
+            }
+            Ok(Some(words))
+        }
+    }
+    input.deserialize_any(Words)
+}
+
+/// The names in an object, whatever they stand for. Something else has none.
+pub(super) fn names<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut names = Vec::new();
+            while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Vec::new())
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+    }
+    input.deserialize_any(Names)
+}
+
 /// A list, or `null` for none.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     input: D,
@@ -81,7 +141,10 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut elements = Vec::new();
-            while let Some(element) = list.next_element()? {
+            while let Some(element) = list.next_element::<Option<T>>()? {
+                let Some(element) = element else {
+                    continue;
+                };
                 if elements.len() == MOST {
                     let what = format!("a list of more than {MOST} elements");
                     return Err(serde::de::Error::custom(what));

@@ -1,0 +1,256 @@
+//! Keys of `config.toml` that have no effect here: files written for other runners of this family carry many. What
+//! registering tools write by themselves, and what has its empty or zero value, is not worth a word.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::{CacheConfig, Config, DockerConfig, RunnerConfig, S3Config};
+
+/// Written by registering tools, whatever it says.
+const SILENT: &[&str] = &[
+    "runners.id",
+    "runners.token_obtained_at",
+    "runners.token_expires_at",
+];
+/// Written by registering tools with these values, which are the defaults there.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("connection_max_age", "15m0s"),
+    ("session_server.session_timeout", "1800"),
+];
+/// Tables of the user's own names, for which an empty text says something.
+const FREE: &[&str] = &[
+    "runners.docker.tmpfs",
+    "runners.docker.services_tmpfs",
+    "runners.docker.services_devices",
+    "runners.docker.sysctls",
+    "runners.docker.ulimit",
+    "runners.docker.container_labels",
+];
+/// Lists of a command's words, which may be empty.
+const WORDS: &[&str] = &["entrypoint", "command"];
+/// Keys that only restrict begin or end like this. One of them that is not known must not be passed over: an operator
+/// relies on it.
+const RESTRICTING: &[&str] = &["allow", "deny", "disable", "forbid", "restrict", "protect"];
+const DISABLED: &str = "_disabled";
+/// As many letters of a mistyped key may be wrong.
+const TYPOS: usize = 2;
+
+/// A key that has no effect here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// Where it is, `runners.docker.network_mtu`.
+    pub path: String,
+    /// Its line in the file.
+    pub line: usize,
+    /// What may have been meant.
+    pub hint: Option<String>,
+}
+
+impl UnknownKey {
+    /// Whether an operator may rely on it for safety.
+    pub(super) fn restricts(&self) -> bool {
+        let key = self.path.rsplit('.').next().unwrap_or(&self.path);
+        let key = key.to_ascii_lowercase();
+        RESTRICTING.iter().any(|begin| key.starts_with(begin)) || key.ends_with(DISABLED)
+    }
+
+    /// One line about these keys of a file.
+    #[must_use]
+    pub fn warning(file: &Path, keys: &[Self]) -> String {
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        format!("{}: no effect here: {}", file.display(), keys.join(", "))
+    }
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (line {}", self.path, self.line)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Takes out what is an empty text, which is to say that it is not set.
+pub(super) fn drop_empty(table: &mut DeTable, path: &str) {
+    let entries = std::mem::take(table).into_iter();
+    let kept = entries.filter_map(|(key, mut value)| {
+        let path = below(path, key.get_ref());
+        drop_empty_in(&mut value, &path).then_some((key, value))
+    });
+    *table = kept.collect();
+}
+
+/// Returns whether the value itself stays.
+fn drop_empty_in(value: &mut Spanned<DeValue>, path: &str) -> bool {
+    match value.get_mut() {
+        DeValue::String(text) => !text.is_empty(),
+        DeValue::Table(inner) if !FREE.contains(&path) => {
+            drop_empty(inner, path);
+            true
+        }
+        DeValue::Array(list) => {
+            let key = path.rsplit('.').next().unwrap_or(path);
+            // An empty pattern allows nothing.
+            let stays = WORDS.contains(&key) || key.starts_with("allowed");
+            let entries = std::mem::replace(list, DeArray::new()).into_iter();
+            let kept = entries.filter_map(|mut entry| {
+                let keep = drop_empty_in(&mut entry, path) || stays;
+                keep.then_some(entry)
+            });
+            *list = kept.collect();
+            true
+        }
+        _ => true,
+    }
+}
+
+/// A table by its name, or the words for its place.
+type Named = (&'static str, fn() -> Known);
+
+/// The keys of a table that are known, and the tables below it.
+struct Known {
+    keys: Vec<String>,
+    tables: &'static [Named],
+}
+
+impl Known {
+    fn of(example: &impl Serialize, others: &[&str], tables: &'static [Named]) -> Self {
+        let Ok(Value::Object(example)) = serde_json::to_value(example) else {
+            unreachable!("tables of a configuration are JSON objects");
+        };
+        let keys = example.into_iter().map(|(key, _)| key);
+        Self {
+            keys: keys
+                .chain(others.iter().map(|key| (*key).to_owned()))
+                .collect(),
+            tables,
+        }
+    }
+
+    fn global() -> Self {
+        Self::of(
+            &Config::default(),
+            &["listen_address"],
+            &[("runners", Self::runner)],
+        )
+    }
+
+    fn runner() -> Self {
+        let tables: &[Named] = &[("cache", Self::cache), ("docker", Self::docker)];
+        Self::of(
+            &RunnerConfig::default(),
+            &["pre_get_sources_script"],
+            tables,
+        )
+    }
+
+    fn docker() -> Self {
+        Self::of(
+            &DockerConfig::default(),
+            &[],
+            &[("services", Self::service)],
+        )
+    }
+
+    fn service() -> Self {
+        let keys = ["name", "alias", "entrypoint", "command", "environment"];
+        Self::of(&serde_json::Map::<String, Value>::new(), &keys, &[])
+    }
+
+    fn cache() -> Self {
+        Self::of(&CacheConfig::default(), &["s3"], &[("s3", Self::bucket)])
+    }
+
+    fn bucket() -> Self {
+        Self::of(&S3Config::default(), &[], &[])
+    }
+
+    /// What may have been meant by a key that is none of these.
+    fn hint(&self, key: &str) -> Option<String> {
+        let written = key.to_ascii_lowercase();
+        let near = self.keys.iter().map(|known| {
+            let distance = strsim::damerau_levenshtein(&written, &known.to_ascii_lowercase());
+            (distance, known)
+        });
+        let near = near.filter(|(distance, known)| *distance <= TYPOS && known.len() > 2 * TYPOS);
+        if let Some((_, known)) = near.min_by_key(|(distance, _)| *distance) {
+            return Some(format!("did you mean `{known}`?"));
+        }
+        let places: [Named; 3] = [
+            ("stands at the top", Self::global),
+            ("stands in [[runners]]", Self::runner),
+            ("stands in [runners.docker]", Self::docker),
+        ];
+        let mut places = places
+            .into_iter()
+            .filter(|(_, known)| known().keys.iter().any(|known| known == key));
+        places.next().map(|(place, _)| format!("it {place}"))
+    }
+}
+
+/// The keys of a configuration that have no effect. `text` is the file's.
+pub(super) fn unknown(table: &DeTable, text: &str) -> Vec<UnknownKey> {
+    let mut found = Vec::new();
+    look(table, "", &Known::global(), text, &mut found);
+    found.sort_by_key(|key| key.line);
+    found
+}
+
+fn look(table: &DeTable, path: &str, known: &Known, text: &str, found: &mut Vec<UnknownKey>) {
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let path = below(path, name);
+        if let Some((_, inner)) = known.tables.iter().find(|(table, _)| *table == name) {
+            let inner = inner();
+            let entries = match value.get_ref() {
+                DeValue::Array(list) => list.iter().collect(),
+                _ => vec![value],
+            };
+            for entry in entries {
+                if let DeValue::Table(entry) = entry.get_ref() {
+                    look(entry, &path, &inner, text, found);
+                }
+            }
+        } else if !known.keys.iter().any(|known| known == name)
+            && !says_nothing(&path, value.get_ref())
+        {
+            found.push(UnknownKey {
+                line: text[..key.span().start].matches('\n').count() + 1,
+                hint: known.hint(name),
+                path,
+            });
+        }
+    }
+}
+
+/// Whether it goes without saying.
+fn says_nothing(path: &str, value: &DeValue) -> bool {
+    let is_default = |value: &str| DEFAULTS.contains(&(path, value));
+    SILENT.contains(&path)
+        || match value {
+            DeValue::String(text) => text.is_empty() || is_default(text),
+            DeValue::Integer(number) => number.as_str() == "0" || is_default(number.as_str()),
+            DeValue::Float(number) => number.as_str() == "0.0",
+            DeValue::Boolean(on) => !on,
+            DeValue::Array(list) => list.iter().all(|value| says_nothing(path, value.get_ref())),
+            DeValue::Table(table) => table
+                .iter()
+                .all(|(key, value)| says_nothing(&below(path, key.get_ref()), value.get_ref())),
+            DeValue::Datetime(_) => false,
+        }
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}

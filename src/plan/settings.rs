@@ -1,0 +1,202 @@
+//! What a job's variables say about how it is run. What cannot be meant costs a warning, and the default counts.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::config::RunnerConfig;
+use crate::helper::archive::limit::LIMIT_VARIABLE;
+use crate::job::Job;
+use crate::job::variables::{Variables, switch};
+
+/// How long an `after_script` may take unless a variable says so.
+const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
+/// As often as anything may be tried.
+const MOST_ATTEMPTS: u32 = 10;
+
+/// The settings of one job.
+pub(super) struct Settings {
+    /// `clone`, `fetch` or `none`.
+    pub strategy: &'static str,
+    /// 0: all of the history.
+    pub depth: u32,
+    pub checkout: bool,
+    /// `none`, `normal` or `recursive`.
+    pub submodules: &'static str,
+    pub get_sources_attempts: u32,
+    pub restore_cache_attempts: u32,
+    pub download_attempts: u32,
+    /// How much an archive may unpack to, in megabytes.
+    pub unpack_limit: Option<u64>,
+    pub after_script_timeout: Duration,
+    /// The shell traces what it does.
+    pub trace: bool,
+    /// What was not meant.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    pub fn read(job: &Job, config: &RunnerConfig, variables: &Variables) -> Self {
+        let strategies = if job.fetch {
+            ["fetch", "clone", "none"]
+        } else {
+            ["clone", "fetch", "none"]
+        };
+        // GitLab sends the job's own limit.
+        let sent = job.after_script_timeout.unwrap_or(AFTER_SCRIPT_TIMEOUT);
+        let mut read = Reader {
+            variables,
+            warnings: Vec::new(),
+        };
+        let mut settings = Self {
+            strategy: read.one_of("GIT_STRATEGY", &strategies),
+            depth: read.number("GIT_DEPTH", job.sources.depth),
+            checkout: read.flag("GIT_CHECKOUT", true),
+            submodules: read.one_of("GIT_SUBMODULE_STRATEGY", &["none", "normal", "recursive"]),
+            get_sources_attempts: read.attempts("GET_SOURCES_ATTEMPTS"),
+            restore_cache_attempts: read.attempts("RESTORE_CACHE_ATTEMPTS"),
+            download_attempts: read.attempts("ARTIFACT_DOWNLOAD_ATTEMPTS"),
+            unpack_limit: read.optional_number(LIMIT_VARIABLE),
+            after_script_timeout: read.time(
+                "RUNNER_AFTER_SCRIPT_TIMEOUT",
+                sent.min(AFTER_SCRIPT_TIMEOUT),
+            ),
+            trace: read.flag("CI_DEBUG_TRACE", false),
+            warnings: Vec::new(),
+        };
+        settings.warnings = read.warnings;
+        if settings.trace && config.debug_trace_disabled == Some(true) {
+            settings.trace = false;
+            let warning = "CI_DEBUG_TRACE has no effect: this runner has debug_trace_disabled";
+            settings.warnings.push(warning.to_owned());
+        }
+        settings
+    }
+}
+
+struct Reader<'a> {
+    variables: &'a Variables,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// What `read` makes of a variable that is set, else the default.
+    fn value<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        shown: impl Display,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let text = self.variables.get(name).map(str::trim);
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return default;
+        };
+        read(text).unwrap_or_else(|| {
+            let text = text.escape_debug();
+            self.warnings.push(format!(
+                "the variable {name} is `{text}`; it {expected}: {shown} is taken"
+            ));
+            default
+        })
+    }
+
+    /// One of a few words; the first one is the default.
+    fn one_of(&mut self, name: &str, words: &[&'static str]) -> &'static str {
+        let expected = format!("can be {}", words.join(", "));
+        let shown = format!("`{}`", words[0]);
+        self.value(name, words[0], shown, &expected, |text| {
+            words.iter().find(|word| **word == text).copied()
+        })
+    }
+
+    fn number(&mut self, name: &str, default: u32) -> u32 {
+        let expected = "must be a number, 0 or more";
+        self.value(name, default, default, expected, |text| text.parse().ok())
+    }
+
+    fn optional_number(&mut self, name: &str) -> Option<u64> {
+        let expected = "must be a number, 0 or more";
+        self.value(name, None, "the default", expected, |text| {
+            text.parse().ok().map(Some)
+        })
+    }
+
+    fn attempts(&mut self, name: &str) -> u32 {
+        self.number(name, 1).clamp(1, MOST_ATTEMPTS)
+    }
+
+    fn flag(&mut self, name: &str, default: bool) -> bool {
+        self.value(name, default, default, "must be true or false", switch)
+    }
+
+    fn time(&mut self, name: &str, default: Duration) -> Duration {
+        let expected = "must be a time like 90, 90s, 10m or 1h30m";
+        let seconds = default.as_secs();
+        let shown = if seconds.is_multiple_of(60) {
+            format!("{}m", seconds / 60)
+        } else {
+            format!("{seconds}s")
+        };
+        self.value(name, default, shown, expected, time)
+    }
+}
+
+/// A time in seconds, or as Go writes it: `1h30m`, `1.5h`, `90s`. Not 0.
+fn time(text: &str) -> Option<Duration> {
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().ok()?;
+        let unit_end = rest[end..]
+            .find(|c: char| !c.is_ascii_lowercase())
+            .map_or(rest.len(), |at| end + at);
+        total += number
+            * match &rest[end..unit_end] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 0.001,
+                // A number by itself.
+                "" if end == text.len() => 1.0,
+                _ => return None,
+            };
+        rest = &rest[unit_end..];
+    }
+    Duration::try_from_secs_f64(total)
+        .ok()
+        .filter(|time| !time.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_seconds_or_as_go_writes_them() {
+        for (text, seconds) in [
+            ("90", Some(90.0)),
+            ("90s", Some(90.0)),
+            ("10m", Some(600.0)),
+            ("1h30m", Some(5400.0)),
+            ("1.5h", Some(5400.0)),
+            ("1m0.5s", Some(60.5)),
+            ("1500ms", Some(1.5)),
+            ("0", None),
+            ("0s", None),
+            ("-5m", None),
+            ("5 m", None),
+            ("5x", None),
+            ("m", None),
+            ("1h30", None),
+            ("soon", None),
+            ("99999999999999999999999h", None),
+        ] {
+            assert_eq!(time(text), seconds.map(Duration::from_secs_f64), "{text}");
+        }
+    }
+}
