@@ -55,7 +55,7 @@ pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec
         })
     };
     let units = units(entries, FRAME as u64, BLOCK as u64 * 2);
-    ordered(units.into_iter(), worker, |frame: Frame| frame.write(out))?;
+    ordered(units, worker, |frame: Frame| frame.write(out))?;
     let end = Frame {
         bytes: compressor()?.compress(&END).context("cannot compress")?,
         goes_on: false,

@@ -4,18 +4,25 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 
+use super::limit::Limit;
 use super::pattern::Pattern;
+use super::units::open;
 use super::{Entry, Kind, Stat, inside};
 use crate::glob::Glob;
 
 /// How many things of one kind are named in warnings; the rest is counted.
 const NAMED: usize = 10;
+/// Why a file is left out that would unpack to more than an archive may.
+const HOLES: &str = "it is sparse, and far longer than what of it is on the disk; pack it with a tool that knows holes";
 
 /// What was selected.
 #[derive(Debug, Default)]
@@ -54,6 +61,8 @@ pub fn select(root: &Path, patterns: &[String], untracked: bool) -> Result<Selec
         root,
         found: BTreeMap::new(),
         left_out: BTreeMap::new(),
+        bytes: 0,
+        stored: 0,
     };
     let mut warnings = Vec::new();
     for text in patterns {
@@ -89,6 +98,9 @@ struct Walk<'a> {
     found: BTreeMap<PathBuf, Entry>,
     /// What is not archived, by the reason.
     left_out: BTreeMap<String, Vec<PathBuf>>,
+    /// How many bytes are in the files found, and how many of those on the disk.
+    bytes: u64,
+    stored: u64,
 }
 
 impl Walk<'_> {
@@ -177,6 +189,10 @@ impl Walk<'_> {
             }
         };
         let kind = if metadata.is_file() {
+            if !self.is_stored(&full, &metadata) {
+                self.leave_out(path.to_owned(), HOLES.to_owned());
+                return Ok(true);
+            }
             Kind::File(metadata.len())
         } else if metadata.is_dir() {
             Kind::Directory
@@ -205,6 +221,25 @@ impl Walk<'_> {
         };
         self.found.insert(path.to_owned(), entry);
         Ok(true)
+    }
+
+    /// Counts a file, unless most of what has been found would be holes then: a file without any block may be as long as
+    /// a number can be, and would be read to its end.
+    fn is_stored(&mut self, path: &Path, metadata: &Metadata) -> bool {
+        let bytes = self.bytes.saturating_add(metadata.len());
+        let fits = |stored: u64| Limit::new(None, stored).check(bytes, 0).is_ok();
+        let mut stored = self
+            .stored
+            .saturating_add(metadata.blocks().saturating_mul(512));
+        if !fits(stored) {
+            // Some file systems count blocks later than they are written.
+            let data = data_of(path, metadata.len()).unwrap_or(0);
+            stored = stored.max(self.stored.saturating_add(data));
+        }
+        if fits(stored) {
+            (self.bytes, self.stored) = (bytes, stored);
+        }
+        fits(stored)
     }
 
     fn leave_out(&mut self, path: PathBuf, why: String) {
@@ -258,6 +293,21 @@ fn tracked(root: &Path) -> Result<HashSet<Vec<u8>>> {
         .iter()
         .map(|entry| entry.path(&index).to_vec());
     Ok(paths.collect())
+}
+
+/// How much of a file is no hole.
+fn data_of(path: &Path, length: u64) -> io::Result<u64> {
+    let file = open(path)?;
+    let (mut data, mut at) = (0_u64, 0);
+    while at < length {
+        let begin = match seek(&file, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => break,
+            begin => begin?,
+        };
+        at = seek(&file, SeekFrom::Hole(begin))?;
+        data = data.saturating_add(at.saturating_sub(begin));
+    }
+    Ok(data)
 }
 
 fn special(metadata: &Metadata) -> &'static str {

@@ -47,36 +47,57 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Cuts entries into units of about this many bytes. `each` is what an entry takes beside its contents.
-pub fn units(entries: &[Entry], about: u64, each: u64) -> Vec<Unit<'_>> {
-    let mut units = Vec::new();
-    let (mut begin, mut length) = (0, 0);
-    for (index, entry) in entries.iter().enumerate() {
-        let size = entry.size();
-        let in_parts = size > about;
-        if (in_parts || length > about) && begin < index {
-            units.push(Unit::Entries(&entries[begin..index]));
-            (begin, length) = (index, 0);
-        }
-        length += size + each;
-        if in_parts {
-            let mut from = 0;
-            while from < size {
-                let length = about.min(size - from);
-                units.push(Unit::Part(Part {
-                    entry,
-                    from,
-                    length,
-                }));
-                from += length;
+/// Cuts entries into units of about this many bytes, each when it is asked for: a file without blocks may say any length.
+/// `each` is what an entry takes beside its contents.
+pub fn units(entries: &[Entry], about: u64, each: u64) -> Units<'_> {
+    Units {
+        entries,
+        from: 0,
+        about,
+        each,
+    }
+}
+
+/// See [`units`].
+pub struct Units<'a> {
+    /// Those that follow.
+    entries: &'a [Entry],
+    /// How much of the first one is cut off.
+    from: u64,
+    about: u64,
+    each: u64,
+}
+
+impl<'a> Iterator for Units<'a> {
+    type Item = Unit<'a>;
+
+    fn next(&mut self) -> Option<Unit<'a>> {
+        let entry = self.entries.first()?;
+        let in_parts = |entry: &Entry| entry.size() > self.about;
+        if in_parts(entry) {
+            let from = self.from;
+            let length = self.about.min(entry.size() - from);
+            self.from += length;
+            if self.from == entry.size() {
+                self.from = 0;
+                self.entries = &self.entries[1..];
             }
-            (begin, length) = (index + 1, 0);
+            return Some(Unit::Part(Part {
+                entry,
+                from,
+                length,
+            }));
         }
+        let mut length = 0;
+        let fit = self.entries.iter().take_while(|entry| {
+            let fits = length <= self.about && !in_parts(entry);
+            length += entry.size().saturating_add(self.each);
+            fits
+        });
+        let (unit, rest) = self.entries.split_at(fit.count());
+        self.entries = rest;
+        Some(Unit::Entries(unit))
     }
-    if begin < entries.len() {
-        units.push(Unit::Entries(&entries[begin..]));
-    }
-    units
 }
 
 /// What is different from when a file was selected.
@@ -112,7 +133,7 @@ pub fn read(root: &Path, part: &Part, contents: &mut Vec<u8>) -> Result<Option<C
 }
 
 /// Opens a file to read it. What took its place since it was selected is not followed, nor waited for.
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     fs::OpenOptions::new()
@@ -135,7 +156,6 @@ mod tests {
             stat: Stat::default(),
         });
         let shown: Vec<String> = units(&entries, 100, 1)
-            .iter()
             .map(|unit| match unit {
                 Unit::Entries(entries) => {
                     let names = entries.iter().map(|entry| entry.path.display().to_string());
@@ -166,6 +186,19 @@ mod tests {
                 "3"
             ]
         );
-        assert!(units(&[], 100, 1).is_empty());
+        assert_eq!(units(&[], 100, 1).count(), 0);
+    }
+
+    #[test]
+    fn units_are_made_when_they_are_asked_for() {
+        let entry = Entry {
+            path: "sparse".into(),
+            kind: Kind::File(u64::MAX),
+            stat: Stat::default(),
+        };
+        let entries = vec![entry; 3];
+        let parts = units(&entries, 100, 1).take(1000);
+        let parts = parts.filter(|unit| matches!(unit, Unit::Part(part) if part.length == 100));
+        assert_eq!(parts.count(), 1000);
     }
 }

@@ -68,7 +68,7 @@ pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec
         open: None,
     };
     let units = units(entries, PART, 128);
-    ordered(units.into_iter(), worker, |piece| archive.add(piece))?;
+    ordered(units, worker, |piece| archive.add(piece))?;
     archive.finish()?;
     Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

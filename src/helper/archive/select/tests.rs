@@ -167,3 +167,30 @@ fn untracked_is_what_git_does_not_have() {
         .collect();
     assert_eq!(files, ["a.o", "alias", "dist/link", "dist/x/y", "src/new"]);
 }
+
+#[test]
+fn files_that_are_holes_are_left_out_and_others_with_holes_are_not() {
+    let root = tempfile::tempdir().expect("a directory");
+    let make = |name: &str, length: u64| {
+        let file = fs::File::create(root.path().join(name)).expect("made");
+        file.set_len(length).expect("set");
+    };
+    for name in ["a", "b", "c", "d"] {
+        make(name, 8 << 40);
+    }
+    make("e", 1 << 20);
+    fs::write(root.path().join("f"), vec![1; 1 << 20]).expect("written");
+    let (files, warnings) = names(root.path(), &["*"]);
+    assert_eq!(files, ["e", "f"]);
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("a is left out: it is sparse"),
+        "{warnings:?}"
+    );
+    // Many of them are what one is.
+    for number in 0..2000 {
+        make(&format!("g{number:04}"), 1 << 20);
+    }
+    let selected = select(root.path(), &["*".to_owned()], false).expect("readable");
+    assert!(selected.bytes() < 2 << 30, "{}", selected.bytes());
+}
