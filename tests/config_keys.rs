@@ -135,6 +135,15 @@ const ROWS: &[Row] = &[
         &[("build", "{{.HostConfig.MemoryReservation}}", "33554432")],
     ),
     (
+        "pids_limit",
+        "200",
+        &[
+            ("build", "{{.HostConfig.PidsLimit}}", "200"),
+            ("helper", "{{.HostConfig.PidsLimit}}", "200"),
+            ("redis-0", "{{.HostConfig.PidsLimit}}", "200"),
+        ],
+    ),
+    (
         "cpu_shares",
         "512",
         &[("build", "{{.HostConfig.CpuShares}}", "512")],
@@ -227,7 +236,10 @@ const ROWS: &[Row] = &[
     (
         "cap_drop",
         r#"["CAP_MKNOD"]"#,
-        &[("build", "{{.HostConfig.CapDrop}}", "[CAP_MKNOD]")],
+        &[
+            ("build", "{{.HostConfig.CapDrop}}", "[CAP_MKNOD]"),
+            ("redis-0", "{{.HostConfig.CapDrop}}", "[CAP_MKNOD]"),
+        ],
     ),
     (
         "security_opt",

@@ -202,7 +202,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cpus: Option<String>,
-    /// The memory of the build: 512m
+    /// The memory of the build, and of each service that is given none of its own: 512m
     #[arg(
         long = "docker-memory",
         env = "DOCKER_MEMORY",
@@ -210,7 +210,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory: Option<String>,
-    /// Memory and swap of the build together
+    /// Memory and swap together, for what `memory` counts for
     #[arg(
         long = "docker-memory-swap",
         env = "DOCKER_MEMORY_SWAP",
@@ -226,6 +226,15 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory_reservation: Option<String>,
+    /// How many processes and threads each container may have at once; negative: any number
+    #[arg(
+        long = "docker-pids-limit",
+        env = "DOCKER_PIDS_LIMIT",
+        value_name = "NUMBER",
+        allow_negative_numbers = true,
+        hide_short_help = true
+    )]
+    pub pids_limit: Option<i64>,
     /// The weight of the build among others, 1024 is usual
     #[arg(
         long = "docker-cpu-shares",
@@ -382,7 +391,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub links: Option<Vec<String>>,
-    /// Capabilities that the build gets
+    /// Capabilities that the build gets; services too, where they lose ALL
     #[arg(
         long = "docker-cap-add",
         env = "DOCKER_CAP_ADD",
@@ -391,7 +400,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cap_add: Option<Vec<String>>,
-    /// Capabilities that the build loses
+    /// Capabilities that build and services lose
     #[arg(
         long = "docker-cap-drop",
         env = "DOCKER_CAP_DROP",
@@ -400,7 +409,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cap_drop: Option<Vec<String>>,
-    /// Security options of the build
+    /// Security options of the build, and of services that are given none of their own
     #[arg(
         long = "docker-security-opt",
         env = "DOCKER_SECURITY_OPT",

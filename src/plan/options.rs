@@ -103,7 +103,16 @@ fn flag(run: DockerCommand, flag: &'static str, on: bool) -> DockerCommand {
 
 /// What counts for all containers.
 fn common(docker: &DockerConfig, run: DockerCommand) -> DockerCommand {
-    let run = values(run, &[("--userns", &docker.userns_mode)]);
+    let run = values(
+        run,
+        &[
+            ("--userns", &docker.userns_mode),
+            (
+                "--pids-limit",
+                &number(docker.pids_limit.filter(|most| *most != 0)),
+            ),
+        ],
+    );
     lists(
         run,
         &[
@@ -181,16 +190,26 @@ pub(super) fn helper(docker: &DockerConfig, run: DockerCommand) -> DockerCommand
     lists(run, &[("--volumes-from", &docker.volumes_from)])
 }
 
-/// The options of a service container of this image.
+/// The options of a service container of this image. What runs in it is chosen by the job, as what runs in the build is: the
+/// build's restrictions count where services have none of their own. Its `user` does not, since many images of servers
+/// begin as root.
 pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) -> DockerCommand {
     let privileged = docker.services_privileged.or(docker.privileged) == Some(true)
         && allows(docker.allowed_privileged_services.as_deref(), image);
     let run = flag(common(docker, run), "--privileged", privileged);
+    let own_memory = docker.service_memory.is_some();
+    let (memory, swap) = match own_memory {
+        true => (&docker.service_memory, &docker.service_memory_swap),
+        false if docker.service_memory_swap.is_some() => {
+            (&docker.memory, &docker.service_memory_swap)
+        }
+        false => (&docker.memory, &docker.memory_swap),
+    };
     let run = values(
         run,
         &[
-            ("--memory", &docker.service_memory),
-            ("--memory-swap", &docker.service_memory_swap),
+            ("--memory", memory),
+            ("--memory-swap", swap),
             ("--memory-reservation", &docker.service_memory_reservation),
             ("--cpus", &docker.service_cpus),
             ("--cpuset-cpus", &docker.service_cpuset_cpus),
@@ -205,10 +224,23 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
     let devices = of_image.filter(|(pattern, _)| allows(Some(&[(*pattern).clone()]), image));
     let devices: Option<Vec<String>> =
         Some(devices.flat_map(|(_, devices)| devices.clone()).collect());
+    let drops = docker.cap_drop.iter().flatten();
+    let drops_all = drops
+        .map(|name| name.to_uppercase())
+        .any(|name| name == "ALL");
+    let cap_add = if drops_all { &docker.cap_add } else { &None };
+    let own = &docker.services_security_opt;
+    let security_opt = if own.is_some() {
+        own
+    } else {
+        &docker.security_opt
+    };
     let run = lists(
         run,
         &[
-            ("--security-opt", &docker.services_security_opt),
+            ("--cap-add", cap_add),
+            ("--cap-drop", &docker.cap_drop),
+            ("--security-opt", security_opt),
             ("--device", &devices),
         ],
     );
@@ -217,8 +249,9 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{OTHER_NAMES, key_hint};
+    use super::{OTHER_NAMES, build, helper, key_hint, service};
     use crate::config::DockerConfig;
+    use crate::docker::DockerCommand;
 
     #[test]
     fn a_refused_option_is_a_key() {
@@ -251,6 +284,54 @@ mod tests {
             "a -- b",
         ] {
             assert_eq!(key_hint(text, false), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_restricts_the_build_restricts_services() {
+        let list = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        let text = |text: &str| Some(text.to_owned());
+        let mut docker = DockerConfig {
+            memory: text("64m"),
+            memory_swap: text("96m"),
+            cap_drop: list(&["all"]),
+            cap_add: list(&["CHOWN"]),
+            security_opt: list(&["no-new-privileges"]),
+            pids_limit: Some(100),
+            user: text("1000"),
+            ..DockerConfig::default()
+        };
+        let run = || DockerCommand::run("name");
+        let options = |docker: &DockerConfig| service(docker, "redis", run()).to_string();
+        let restricted = [
+            "--memory 64m",
+            "--memory-swap 96m",
+            "--cap-drop all",
+            "--cap-add CHOWN",
+            "--security-opt no-new-privileges",
+            "--pids-limit 100",
+        ];
+        let of_build = build(&docker, "ruby", run()).to_string();
+        for option in restricted {
+            assert!(options(&docker).contains(option), "{option}");
+            assert!(of_build.contains(option), "{option}");
+        }
+        assert!(
+            helper(&docker, run())
+                .to_string()
+                .contains("--pids-limit 100")
+        );
+        assert!(!options(&docker).contains("--user"), "{}", options(&docker));
+        docker.service_memory = text("32m");
+        docker.services_security_opt = list(&["seccomp=unconfined"]);
+        docker.cap_drop = list(&["MKNOD"]);
+        let own = options(&docker);
+        assert!(
+            own.contains("--memory 32m") && own.contains("--cap-drop MKNOD"),
+            "{own}"
+        );
+        for option in ["--memory-swap", "--cap-add", "no-new-privileges"] {
+            assert!(!own.contains(option), "{option}: {own}");
         }
     }
 }

@@ -90,6 +90,7 @@ pub const SETTINGS: &[Setting] = &[
             ("--dns", "10.0.0.2"),
             ("--memory", "256m"),
             ("--shm-size", "1000"),
+            ("--cap-drop", "NET_RAW"),
             ("--security-opt", "seccomp=x.json"),
             ("--tmpfs", "/s:ro"),
         ],
