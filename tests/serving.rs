@@ -405,6 +405,27 @@ fn jobs_that_cannot_be_read_or_were_torn_are_reported() {
 }
 
 #[test]
+fn a_token_that_no_request_can_carry_fails_its_job_at_once() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    for token in ["line\nbreak", "nul\0"] {
+        let mut job = coordinator.job(BUSYBOX, &["x"]);
+        job["token"] = json!(token);
+        let id = coordinator.queue(job);
+        let began = Instant::now();
+        run(&mut coordinator.single(&[]));
+        // It was two minutes of tries.
+        assert!(began.elapsed() < Duration::from_secs(45), "{token:?}");
+        let heard = coordinator.heard(id);
+        assert_eq!(heard.state.as_deref(), Some("failed"), "{token:?}");
+        assert!(
+            heard.log.contains("the job's token holds characters"),
+            "{token:?}: {}",
+            heard.log
+        );
+    }
+}
+
+#[test]
 fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let script = ["echo I am $CI_CONCURRENT_ID", "sleep 6"];

@@ -277,7 +277,10 @@ impl Client {
                 (self.observer)(name, "error");
                 Err(ApiError {
                     tried: self.tried(method, path),
-                    answer: Answer::None(error.to_string()),
+                    answer: match error {
+                        ureq::Error::Http(error) => Answer::Unsendable(error.to_string()),
+                        error => Answer::None(error.to_string()),
+                    },
                 })
             }
         }

@@ -17,6 +17,8 @@ pub struct ApiError {
 pub enum Answer {
     /// Nothing, or half of an answer: refused connection, time-out, reset, TLS.
     None(String),
+    /// It could not be sent, and never can: it holds what no request may.
+    Unsendable(String),
     /// 429 or 503 with the pause that it asks for.
     Busy(u16, Option<Duration>),
     /// 401 or 403: the token is not known.
@@ -62,7 +64,7 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.tried)?;
         match &self.answer {
-            Answer::None(what) => f.write_str(what),
+            Answer::None(what) | Answer::Unsendable(what) => f.write_str(what),
             Answer::Busy(status, Some(pause)) => {
                 write!(f, "status {status}, come back in {} s", pause.as_secs())
             }

@@ -6,6 +6,7 @@ pub mod job_log;
 pub mod local;
 pub mod metrics;
 mod pace;
+pub mod page;
 pub mod prune;
 mod record;
 pub mod registration;

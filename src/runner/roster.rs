@@ -7,8 +7,9 @@ use anyhow::Result;
 use log::LevelFilter;
 
 use super::config_file::{ConfigFile, Contents, Settings};
-use super::metrics::{Metrics, Page};
+use super::metrics::Metrics;
 use super::pace::Pace;
+use super::page::Page;
 use super::serving::Serving;
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;

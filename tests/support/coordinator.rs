@@ -131,7 +131,11 @@ impl Coordinator {
     /// Has a job ready for whoever asks next, and returns its number.
     pub fn queue(&self, job: Value) -> u64 {
         let id = job["id"].as_u64().expect("an id");
-        self.lock().queue.push_back(job);
+        let mut state = self.lock();
+        if let Some(token) = job["token"].as_str() {
+            state.tokens.insert(id, token.to_owned());
+        }
+        state.queue.push_back(job);
         id
     }
 

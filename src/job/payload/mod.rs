@@ -49,6 +49,13 @@ pub fn read(body: &[u8], api: &str) -> Option<HandOut> {
         Err(error) => Err(InputError::new(format!(
             "what the coordinator sent of the job cannot be read: {error}"
         ))),
+        // The end of such a job can be told all the same: there the token stands in the body.
+        Ok(()) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(InputError::new(
+                "the job's token holds characters that no request can carry; only letters, digits and signs of ASCII can be \
+                 in it",
+            ))
+        }
         Ok(()) => parse(body, api).and_then(maskable).map(Box::new),
     };
     Some(HandOut { id, token, job })

@@ -1,0 +1,217 @@
+//! The page that shows the metrics, and that the runner works.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::metrics::Metrics;
+
+/// The longest wait for whoever asks, to hear and to be heard.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many may ask at once.
+const MOST_AT_ONCE: usize = 64;
+/// The longest request that is read, in bytes.
+const MAX_REQUEST: u64 = 8192;
+
+/// A server of `/metrics` and `/healthz`, until it is dropped.
+pub struct Page {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+}
+
+impl Page {
+    /// Serves at `HOST:PORT`; no host is all of them.
+    ///
+    /// # Errors
+    /// If nobody can listen there.
+    pub fn serve(address: &str, metrics: Arc<Metrics>) -> Result<Self> {
+        let failed = || format!("metrics_server: cannot listen at `{address}`");
+        let full = if address.starts_with(':') {
+            format!("0.0.0.0{address}")
+        } else {
+            address.to_owned()
+        };
+        let addresses: Vec<SocketAddr> = full.to_socket_addrs().with_context(failed)?.collect();
+        let listener = TcpListener::bind(&addresses[..]).with_context(failed)?;
+        let page = Self {
+            address: listener.local_addr().with_context(failed)?,
+            stop: Arc::default(),
+        };
+        let stop = page.stop.clone();
+        thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || {
+                let asking = Arc::new(AtomicUsize::new(0));
+                for connection in listener.incoming() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let answered = connection.and_then(|to| answer_aside(to, &metrics, &asking));
+                    if let Err(error) = answered {
+                        log::debug!("metrics: {error}");
+                    }
+                }
+            })
+            .with_context(failed)?;
+        log::info!("metrics at http://{}/metrics", page.address);
+        Ok(page)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // The listener waits for one more, which tells it to look.
+        if let Err(error) = TcpStream::connect_timeout(&self.address, PATIENCE) {
+            log::debug!("metrics: {error}");
+        }
+    }
+}
+
+/// Answers from a thread of its own: one who is slow keeps no other one waiting. Where too many are, the next is sent away.
+fn answer_aside(
+    connection: TcpStream,
+    metrics: &Arc<Metrics>,
+    asking: &Arc<AtomicUsize>,
+) -> io::Result<()> {
+    struct Asking(Arc<AtomicUsize>);
+    impl Drop for Asking {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let one = Asking(asking.clone());
+    if one.0.fetch_add(1, Ordering::Relaxed) >= MOST_AT_ONCE {
+        return Err(io::Error::other("too many ask at once"));
+    }
+    let metrics = metrics.clone();
+    let work = move || {
+        let _one = one;
+        if let Err(error) = answer(&connection, &metrics) {
+            log::debug!("metrics: {error}");
+        }
+    };
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(work)
+        .map(drop)
+}
+
+/// One line after the other until the time is over: each byte alone could come within it.
+struct InTime<'a> {
+    connection: &'a TcpStream,
+    end: Instant,
+}
+
+impl io::Read for InTime<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.connection.set_read_timeout(Some(left))?;
+        io::Read::read(&mut self.connection, buffer)
+    }
+}
+
+fn answer(connection: &TcpStream, metrics: &Metrics) -> io::Result<()> {
+    connection.set_write_timeout(Some(PATIENCE))?;
+    let in_time = InTime {
+        connection,
+        end: Instant::now() + PATIENCE,
+    };
+    let mut request = BufReader::new(io::Read::take(in_time, MAX_REQUEST));
+    let mut line = String::new();
+    request.read_line(&mut line)?;
+    // To its end: a connection that is closed with something unread is reset, and the answer lost.
+    let mut header = String::new();
+    while request.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let path = target.split('?').next().unwrap_or_default();
+    let (status, kind, body) = match (method, path) {
+        ("GET" | "HEAD", "/metrics") => (
+            "200 OK",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            metrics.text(),
+        ),
+        ("GET" | "HEAD", "/healthz") => ("200 OK", "text/plain", "ok\n".to_owned()),
+        ("GET" | "HEAD", _) => ("404 Not Found", "text/plain", "see /metrics\n".to_owned()),
+        _ => (
+            "405 Method Not Allowed",
+            "text/plain",
+            "GET only\n".to_owned(),
+        ),
+    };
+    let shown = if method == "HEAD" { "" } else { body.as_str() };
+    let mut to = connection;
+    write!(
+        to,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{shown}",
+        body.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, PATIENCE, Page};
+    use crate::outcome::Outcome;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    #[test]
+    fn what_happens_is_counted_and_shown() {
+        let metrics = Arc::new(Metrics::default());
+        metrics.request("a", "jobs/request", "204");
+        let job = metrics.job("a");
+        job.at("build");
+        job.at("pull");
+        let running = r#"alloy_runner_jobs{runner="a",state="running",stage="build"} "#;
+        assert!(
+            metrics.text().contains(&format!("{running}1")),
+            "{}",
+            metrics.text()
+        );
+        job.ended(&Outcome::SystemFailure(String::new()), &[]);
+        drop(job);
+        let page = Page::serve("127.0.0.1:0", metrics).expect("a port");
+        let get = |path: &str| {
+            let mut connection = TcpStream::connect(page.address).expect("there");
+            write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("written");
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).expect("read");
+            answer
+        };
+        let text = get("/metrics");
+        for line in [
+            &format!("{running}0"),
+            r#"alloy_runner_failed_jobs_total{runner="a",reason="runner_system_failure"} 1"#,
+            r#"alloy_runner_api_requests_total{runner="a",endpoint="jobs/request",status="204"} 1"#,
+            r#"alloy_runner_job_duration_seconds_count{runner="a"} 1"#,
+            "alloy_runner_version_info{version=\"",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        // Some who say nothing keep no other one waiting.
+        let began = Instant::now();
+        let silent: Vec<_> = (0..5)
+            .map(|_| TcpStream::connect(page.address).expect("there"))
+            .collect();
+        assert!(get("/healthz").ends_with("\r\n\r\nok\n"));
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        drop(silent);
+        assert!(get("/").starts_with("HTTP/1.1 404"));
+    }
+}
