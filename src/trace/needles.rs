@@ -10,18 +10,19 @@ pub(super) const SHORTEST: usize = 4;
 pub(super) const LONGEST: usize = 255;
 /// What longer texts are cut into.
 const PIECE: usize = 64;
-/// Bits of the table for each needle, and how many there are at least and at most.
-const BITS_EACH: usize = 16;
-const BITS: (usize, usize) = (1 << 13, 1 << 21);
+/// How many places the table has for each needle, and at least and at most: bytes, since to find one bit in a byte takes
+/// as long as all else that is done for most bytes of a text.
+const PLACES_EACH: usize = 16;
+const PLACES: (usize, usize) = (1 << 13, 1 << 20);
 
 /// Texts to look for.
 pub(super) struct Needles {
     text: Vec<u8>,
     /// In the order of their texts.
     sorted: Vec<Needle>,
-    /// A bit for each hash of a needle's first [`SHORTEST`] bytes.
-    heads: Vec<u64>,
-    /// How far a hash is shifted to be a bit's number.
+    /// Whether a needle's first [`SHORTEST`] bytes have this hash.
+    heads: Vec<bool>,
+    /// How far a hash is shifted to be a place in the table.
     shift: u32,
     first: [bool; 256],
 }
@@ -83,21 +84,21 @@ impl Needles {
             sorted[index].within = within.unwrap_or(0);
             around.push(index);
         }
-        let bits = (sorted.len() * BITS_EACH)
+        let places = (sorted.len() * PLACES_EACH)
             .next_power_of_two()
-            .clamp(BITS.0, BITS.1);
+            .clamp(PLACES.0, PLACES.1);
         let mut needles = Self {
-            heads: vec![0; bits / 64],
-            shift: 32 - bits.ilog2(),
+            heads: vec![false; places],
+            shift: 32 - places.ilog2(),
             first: [false; 256],
             sorted,
             text,
         };
         for index in 0..needles.sorted.len() {
             let needle = needles.of(needles.sorted[index]);
-            let (first, head) = (needle[0], needles.head(needle));
+            let (first, head) = (needle[0], hash(needle) >> needles.shift);
             needles.first[usize::from(first)] = true;
-            needles.heads[head / 64] |= 1 << (head % 64);
+            needles.heads[head] = true;
         }
         needles
     }
@@ -110,28 +111,23 @@ impl Needles {
         &self.text[needle.at as usize..][..usize::from(needle.length)]
     }
 
-    /// The number of the bit for what begins with these bytes, [`SHORTEST`] at least.
-    fn head(&self, text: &[u8]) -> usize {
-        let head = u32::from_le_bytes([text[0], text[1], text[2], text[3]]);
-        (head.wrapping_mul(0x9E37_79B1) >> self.shift) as usize
-    }
-
     /// Whether a needle may be where these bytes begin, [`SHORTEST`] at least.
     fn may_begin(&self, text: &[u8]) -> bool {
-        let head = self.head(text);
-        self.heads[head / 64] >> (head % 64) & 1 == 1
+        self.heads[hash(text) >> self.shift]
     }
 
     /// The next place, `from` or later, where a needle is, with the end of the longest one there.
     pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let windows = text.get(from..)?.windows(SHORTEST);
-        windows
-            .enumerate()
-            .filter(|(_, window)| self.may_begin(window))
-            .find_map(|(index, _)| {
+        let (heads, shift) = (self.heads.as_slice(), self.shift);
+        for (index, window) in text.get(from..)?.windows(SHORTEST).enumerate() {
+            if heads[hash(window) >> shift] {
                 let begin = from + index;
-                Some((begin, begin + self.longest(&text[begin..])?))
-            })
+                if let Some(length) = self.longest(&text[begin..]) {
+                    return Some((begin, begin + length));
+                }
+            }
+        }
+        None
     }
 
     /// The length of the longest needle that a text begins with.
@@ -172,6 +168,12 @@ impl Needles {
         };
         (earliest..text.len()).find(open).unwrap_or(text.len())
     }
+}
+
+/// A hash of 32 bits of the first [`SHORTEST`] bytes.
+fn hash(text: &[u8]) -> usize {
+    let head = u32::from_le_bytes([text[0], text[1], text[2], text[3]]);
+    head.wrapping_mul(0x9E37_79B1) as usize
 }
 
 #[cfg(test)]
