@@ -71,6 +71,22 @@ fn later_stages_get_what_earlier_ones_leave() {
 }
 
 #[test]
+fn a_file_of_holes_is_left_out_and_costs_no_time() {
+    let script = "truncate -s 15000G sparse; truncate -s 1M small; echo text >file";
+    let files = json!({"paths": ["sparse", "small", "file"]});
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "make": {"script": [script], "artifacts": files,
+            "cache": {"paths": ["sparse", "file"]}}})
+        .to_string(),
+    );
+    let made = project.exec(&["make"]);
+    made.assert_success();
+    let left_out = "WARNING: sparse is left out: it is sparse, and far longer than what of it is";
+    assert_eq!(made.stdout.matches(left_out).count(), 2, "{made}");
+    assert!(made.stdout.contains("\n  2 files, 1.0 MB\n"), "{made}");
+}
+
+#[test]
 fn when_decides_after_which_end_they_are_kept() {
     let project = project();
     let kept = |job: &str| {

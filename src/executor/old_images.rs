@@ -114,3 +114,34 @@ fn remove_unless_in_use(docker: &Docker, image: &Listed) -> Result<bool, DockerE
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Listed;
+
+    #[test]
+    fn images_that_were_made_of_ours_are_not_ours() {
+        let read = |repository: &str, tag: &str| {
+            let line = serde_json::json!([repository, tag, "sha256:1"]).to_string();
+            Listed::read(&line).map(|image| image.name)
+        };
+        for ours in ["alloy-runner-helper", "alloy-runner-helper-tools"] {
+            assert_eq!(read(ours, "0.1.0-1"), Some(format!("{ours}:0.1.0-1")));
+        }
+        for theirs in [
+            "ruby",
+            "me/alloy-runner-helper",
+            "alloy-runner-helper2",
+            "x\ny",
+        ] {
+            assert_eq!(read(theirs, "latest"), None, "{theirs}");
+        }
+        for line in [
+            "",
+            "alloy-runner-helper:1\tsha256:1",
+            r#"["alloy-runner-helper"]"#,
+        ] {
+            assert_eq!(Listed::read(line), None, "{line}");
+        }
+    }
+}
