@@ -4,11 +4,11 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
-use support::{BUSYBOX, Project, Ran, run};
+use support::{BUSYBOX, Project, Ran, git, run};
 
 const SECRET: &str = "what is private";
 
@@ -97,4 +97,199 @@ fn artifacts_go_with_the_checkout_that_they_are_of() {
         "{ran}"
     );
     assert_eq!(stores(), 0, "what nothing leads to any more is removed");
+}
+
+/// A repository of the user's that the checkout has nothing to do with.
+fn private_repository(project: &Project) -> PathBuf {
+    let private = project.beside("private");
+    git(&private, &["init", "-q", "-b", "master"]);
+    fs::copy(
+        project.directory.join(".alloy-ci.json"),
+        private.join(".alloy-ci.json"),
+    )
+    .expect("copied");
+    git(&private, &["add", "-A"]);
+    git(&private, &["commit", "-qm", "private"]);
+    private
+}
+
+fn assert_refused(project: &Project, arguments: &[&str], message: &str) {
+    let ran = project.exec(arguments);
+    assert_eq!(ran.status, Some(2), "{ran}");
+    assert!(ran.stderr.contains(message), "{ran}");
+    assert_private(&ran);
+}
+
+#[test]
+fn a_repository_that_knows_nothing_of_the_checkout_is_not_read() {
+    let plants: [fn(&Project, &Path); 4] = [
+        |project, private| {
+            fs::remove_dir_all(project.directory.join(".git")).expect("removed");
+            let text = format!("gitdir: {}\n", private.join(".git").display());
+            project.write(".git", &text);
+        },
+        |project, private| {
+            fs::remove_dir_all(project.directory.join(".git")).expect("removed");
+            symlink(private.join(".git"), project.directory.join(".git")).expect("linked");
+        },
+        |project, private| {
+            let text = format!("{}\n", private.join(".git").display());
+            project.write(".git/commondir", &text);
+        },
+        |project, private| {
+            let private = private.to_str().expect("UTF-8");
+            project.git(&["config", "core.worktree", private]);
+        },
+    ];
+    for plant in plants {
+        let project = project();
+        let private = private_repository(&project);
+        plant(&project, &private);
+        for arguments in [&["test"][..], &["--dirty", "test"]] {
+            assert_refused(&project, arguments, "do not name each other");
+        }
+        // Nothing ran, and nothing would that asks what is left of it.
+        fs::remove_file(project.directory.join(".alloy-ci.json")).expect("removed");
+    }
+}
+
+#[test]
+fn a_repository_elsewhere_that_names_the_checkout_is_its_own() {
+    let project = project();
+    let elsewhere = project.beside("elsewhere");
+    fs::rename(project.directory.join(".git"), &elsewhere).expect("moved");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    project.write(".git", &format!("gitdir: {elsewhere}\n"));
+    let top = project.directory.display().to_string();
+    let advice = format!("git --git-dir={elsewhere} config alloy-ci.checkout {top}");
+    assert_refused(&project, &["test"], &advice);
+    git(
+        project.root(),
+        &["--git-dir", elsewhere, "config", "alloy-ci.checkout", &top],
+    );
+    project.exec(&["test"]).assert_success();
+}
+
+#[test]
+fn objects_are_borrowed_from_object_directories_only() {
+    let project = project();
+    for (path, what) in [
+        ("../../../private", "is no object directory of git"),
+        ("/etc", "is no object directory of git"),
+        ("..", "is no object directory of git"),
+    ] {
+        project.write(".git/objects/info/alternates", &format!("{path}\n"));
+        let message = format!("info/alternates: {path} {what}");
+        assert_refused(&project, &["test"], &message);
+        assert_refused(&project, &["--dry-run", "test"], &message);
+    }
+    // What is not there any more, git passes over, too.
+    project.write(".git/objects/info/alternates", "/nowhere/objects\n");
+    let ran = project.exec(&["test"]);
+    ran.assert_success();
+    assert!(
+        ran.stderr.contains("/nowhere/objects is not there"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn no_program_that_its_settings_name_runs_on_the_host() {
+    let project = project();
+    let mark = project.beside("mark");
+    let program = format!("touch {}; cat", mark.display());
+    for key in ["clean", "smudge", "process"] {
+        project.git(&["config", &format!("filter.planted.{key}"), &program]);
+    }
+    project.git(&["config", "core.fsmonitor", &program]);
+    project.write(".git/info/attributes", "* filter=planted\n");
+    // Whether this has changed, only its contents say.
+    let text = fs::read_to_string(project.directory.join(".alloy-ci.json")).expect("there");
+    project.write(".alloy-ci.json", &text);
+    for arguments in [&["test"][..], &["--dirty", "test"], &["--list"]] {
+        let ran = project.exec(arguments);
+        assert_eq!(ran.status, Some(0), "{ran}");
+        assert!(!mark.exists(), "{ran}");
+    }
+}
+
+#[test]
+fn dirty_copies_nothing_from_behind_a_link() {
+    let project = project();
+    let private = private_repository(&project);
+    let head = project.git(&["rev-parse", "HEAD"]);
+    for (path, private) in [("sub", &private), ("inner/sub", &private)] {
+        let entry = format!("160000,{head},{path}");
+        project.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        let link = project.directory.join(path);
+        fs::create_dir_all(link.parent().expect("a parent")).expect("made");
+        symlink(private, link).expect("linked");
+    }
+    project.write(".git/info/exclude", "sub\n");
+    project.git(&["commit", "-qm", "submodules"]);
+    fs::create_dir(project.directory.join("tracked")).expect("made");
+    project.write("tracked/letter", "mine");
+    project.git(&["add", "tracked/letter"]);
+    fs::remove_dir_all(project.directory.join("tracked")).expect("removed");
+    symlink(&private, project.directory.join("tracked")).expect("linked");
+    let script = "find . -type f | grep -v /.git/ | xargs cat; find . -name letter";
+    let file = json!({"image": BUSYBOX, "test": {"script": [script]}});
+    project.write(".alloy-ci.json", &file.to_string());
+    let ran = project.exec(&["--dirty", "test"]);
+    ran.assert_success();
+    assert_private(&ran);
+    assert!(!ran.build_output().contains("letter\n./"), "{ran}");
+}
+
+#[test]
+fn a_submodule_with_the_repository_of_another_directory_is_refused() {
+    let project = project();
+    let private = private_repository(&project);
+    let head = project.git(&["rev-parse", "HEAD"]);
+    let entry = format!("160000,{head},sub");
+    project.git(&["update-index", "--add", "--cacheinfo", &entry]);
+    project.git(&["commit", "-qm", "a submodule"]);
+    let text = format!("gitdir: {}\n", private.join(".git").display());
+    project.write("sub/.git", &text);
+    assert_refused(&project, &["--dirty", "test"], "do not name each other");
+    fs::remove_file(project.directory.join("sub/.git")).expect("removed");
+    git(&project.directory.join("sub"), &["init", "-q"]);
+    let private = private.to_str().expect("UTF-8");
+    git(
+        &project.directory.join("sub"),
+        &["config", "core.worktree", private],
+    );
+    assert_refused(&project, &["--dirty", "test"], "do not name each other");
+}
+
+#[test]
+fn a_job_file_is_a_file() {
+    let project = project();
+    let file = project.directory.join(".alloy-ci.json");
+    fs::remove_file(&file).expect("removed");
+    let private = project.beside("private/settings.json");
+    fs::write(&private, format!("{{\"{SECRET}\": 1}}")).expect("written");
+    symlink(&private, &file).expect("linked");
+    for arguments in [&["test"][..], &["--list"]] {
+        assert_refused(&project, arguments, ".alloy-ci.json is a link");
+    }
+    fs::remove_file(&file).expect("removed");
+    let made = run(Command::new("mkfifo").arg(&file));
+    assert_eq!(made.status, Some(0), "{made}");
+    assert_refused(&project, &["test"], "there is no .alloy-ci.json");
+    fs::remove_file(&file).expect("removed");
+}
+
+#[test]
+fn what_a_job_file_says_makes_no_line_of_its_own_and_leads_no_terminal() {
+    let key = "key\n[2026-01-01T00:00:00Z ERROR] forged\u{1b}]52;c;ZXZpbA==\u{7}\u{9b}2J";
+    let project = Project::empty();
+    let file = json!({"image": BUSYBOX, "test": {"script": "true", key: 1}});
+    project.write("job.json", &file.to_string());
+    let ran = project.exec(&["--file", "job.json", "--list"]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert!(ran.stderr.contains("unknown keyword test.key"), "{ran}");
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!(!ran.stderr.contains(control), "{:?}", ran.stderr);
+    assert!(!ran.stderr.contains("\n[2026-01-01"), "{ran}");
 }

@@ -23,6 +23,8 @@ use gix::status::plumbing::index_as_worktree::{Change, EntryStatus};
 use gix::status::{Item, UntrackedFiles};
 use tempfile::TempDir;
 
+use super::own::{self, is_inside};
+
 /// The last layer: submodules in submodules, however deep.
 const LAST: usize = 2;
 
@@ -55,7 +57,7 @@ impl Changes {
     /// # Errors
     /// If the repository or a file in it cannot be read, or the copy cannot be written.
     pub fn of(top: &Path, place: &Path) -> Result<Option<Self>> {
-        let repository = gix::open(top)?;
+        let repository = own::open(top)?;
         let mut changes = Self {
             directory: TempDir::with_prefix_in("changes-", place)
                 .context("cannot make a directory for what is not committed")?,
@@ -104,13 +106,10 @@ impl Changes {
         recorded: Option<gix::ObjectId>,
         depth: usize,
     ) -> Result<()> {
-        let directory = workdir(parent)?.join(path);
-        if fs::symlink_metadata(directory.join(".git")).is_err() {
+        let Some(submodule) = own::submodule(workdir(parent)?, path)? else {
             // Nobody has fetched it here. The job gets what is committed.
             return Ok(());
-        }
-        let submodule = gix::open(&directory)
-            .with_context(|| format!("cannot read the submodule {}", directory.display()))?;
+        };
         let (below, depth) = (below.join(path), (depth + 1).min(LAST));
         let head = submodule.head_id().ok().map(gix::Id::detach);
         if head.is_some() && head == recorded {
@@ -147,10 +146,13 @@ impl Changes {
         depth: usize,
     ) -> Result<()> {
         let path = Path::new(OsStr::from_bytes(path));
-        let (source, path) = (workdir(repository)?.join(path), below.join(path));
+        let top = workdir(repository)?;
+        let inside = is_inside(top, path);
+        let (source, path) = (top.join(path), below.join(path));
         let files = self.directory.path().join(depth.to_string()).join("files");
         self.layers[depth].removed.insert(path.clone());
-        if state == State::Gone {
+        // Behind a link there is nothing of the working tree's.
+        if state == State::Gone || !inside {
             return Ok(());
         }
         match copy(&source, &files, &path) {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::changes::Changes;
-use super::{Alternate, Origin, Project, Sources};
+use super::own::{absolute, alternates, belongs};
+use super::{Origin, Project, Sources};
 use crate::outcome::InputError;
 
 /// A checkout with at least one commit.
@@ -39,6 +40,7 @@ impl Checkout {
         let top = top
             .canonicalize()
             .map_err(|error| InputError::new(format!("{}: {error}", top.display())))?;
+        belongs(&repository, &top)?;
         let head = repository.head_id().map_err(|error| {
             InputError::new(format!(
                 "{} has no commit yet ({error}); commit what is to be tested",
@@ -81,7 +83,7 @@ impl Checkout {
             project: project(&top, remote.as_ref()),
             sources: Sources {
                 origin: Origin::Checkout {
-                    alternates: alternates(&git_dir),
+                    alternates: alternates(&git_dir)?,
                     git_dir,
                     remote: remote.map(|url| url.to_bstring().to_string()),
                     changes: None,
@@ -110,10 +112,6 @@ impl Checkout {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
 /// The tag that points to a commit, for a checkout of no branch.
 fn tag_of(repository: &gix::Repository, commit: gix::ObjectId) -> Option<String> {
     let references = repository.references().ok()?;
@@ -122,31 +120,6 @@ fn tag_of(repository: &gix::Repository, commit: gix::ObjectId) -> Option<String>
         let target = tag.peel_to_id().ok()?;
         (target.detach() == commit).then(|| tag.name().shorten().to_string())
     })
-}
-
-/// Object directories that a repository borrows from, and those that they borrow from.
-fn alternates(git_dir: &Path) -> Vec<Alternate> {
-    let mut found: Vec<Alternate> = Vec::new();
-    let mut open = vec![(git_dir.join("objects"), PathBuf::new())];
-    while let Some((objects, named)) = open.pop() {
-        let Ok(list) = std::fs::read_to_string(objects.join("info/alternates")) else {
-            continue;
-        };
-        for line in list
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
-            let other = Alternate {
-                directory: absolute(&objects.join(line)),
-                named: named.join(line),
-            };
-            if !found.contains(&other) {
-                open.push((other.directory.clone(), other.named.clone()));
-                found.push(other);
-            }
-        }
-    }
-    found
 }
 
 fn project(top: &Path, remote: Option<&gix::Url>) -> Project {

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod checkout;
 pub mod files;
 pub mod kept;
+mod own;
 pub mod payload;
 pub mod pipeline;
 mod refs;

@@ -1,7 +1,7 @@
 //! `.alloy-ci.json`: its keywords and its jobs.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -108,7 +108,15 @@ const DEFAULT_STAGES: &[&str] = &["build", "test", "deploy"];
 /// [`InputError`] where there is none.
 pub fn find(directory: &Path) -> Result<(PathBuf, Option<String>), InputError> {
     let (json, yaml) = (directory.join(JSON_NAME), directory.join(YAML_NAME));
-    match (json.is_file(), yaml.is_file()) {
+    // Where it is a link, only what it is called is from this checkout.
+    let there = |file: &Path| match fs::symlink_metadata(file) {
+        Ok(data) if data.is_symlink() => Err(InputError::new(format!(
+            "{} is a link, which no coordinator follows; put the file there, or name it with --file",
+            file.display()
+        ))),
+        data => Ok(data.is_ok_and(|data| data.is_file())),
+    };
+    match (there(&json)?, there(&yaml)?) {
         (true, true) => Ok((
             json,
             Some(format!(

@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use gix::dir::entry::{Kind, Status};
 use gix::index::entry::Mode;
 use gix::status::index_worktree::Item as Unstaged;
 use gix::status::plumbing::index_as_worktree::EntryStatus;
 use gix::status::{Item, UntrackedFiles};
+
+use super::own;
 
 /// What differs from the commit that is checked out.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ impl Uncommitted {
     /// If a repository or a working tree cannot be read.
     pub fn of(top: &Path) -> Result<Self> {
         let mut found = Self::default();
-        found.add(&gix::open(top)?, "")?;
+        found.add(&own::open(top)?, "")?;
         found.untracked.sort();
         Ok(found)
     }
@@ -66,15 +68,11 @@ impl Uncommitted {
         let index = repository.index_or_empty()?;
         for entry in index.entries().iter().filter(|e| e.mode == Mode::COMMIT) {
             let path = entry.path(&index);
-            let directory = top.join(OsStr::from_bytes(path));
-            // Without one, nobody has fetched it here.
-            if directory.join(".git").exists() {
-                let submodule = gix::open(&directory).with_context(|| {
-                    format!("cannot read the submodule {}", directory.display())
-                })?;
-                self.changes |= submodule.head_id().ok().map(gix::Id::detach) != Some(entry.id);
-                self.add(&submodule, &format!("{below}{path}/"))?;
-            }
+            let Some(submodule) = own::submodule(top, Path::new(OsStr::from_bytes(path)))? else {
+                continue;
+            };
+            self.changes |= submodule.head_id().ok().map(gix::Id::detach) != Some(entry.id);
+            self.add(&submodule, &format!("{below}{path}/"))?;
         }
         Ok(())
     }

@@ -1,0 +1,251 @@
+//! What of a checkout is its own. All of it may be from others, `.git` included, and then it must lead neither to
+//! repositories and files of this host that know nothing of it, nor to programs that run here.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use gix::config::Source;
+use rustix::fs::OFlags;
+
+use super::Alternate;
+use crate::outcome::InputError;
+
+/// The longest file of git's that is read here, in bytes.
+const LONGEST: u64 = 1 << 20;
+/// By this key, a repository somewhere else names the checkout that is its own.
+const CHECKOUT_KEY: &str = "alloy-ci.checkout";
+/// How many object directories a repository may borrow from.
+const MOST_ALTERNATES: usize = 50;
+
+/// Opens the repository of a working tree, without the programs that its own settings name as filters: they would run
+/// on this host. Those that the user's settings name stay.
+///
+/// # Errors
+/// If it cannot be read, or its settings are wrong.
+pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
+    let mut repository = gix::open(top)?;
+    let mut settings = repository.config_snapshot_mut();
+    let filters: Vec<_> = settings
+        .sections_and_ids_by_name("filter")
+        .into_iter()
+        .flatten()
+        .filter(|(section, _)| {
+            let source = section.meta().source;
+            matches!(source, Source::Local | Source::Worktree)
+        })
+        .map(|(_, id)| id)
+        .collect();
+    for id in filters {
+        settings.remove_section_by_id(id);
+    }
+    settings.commit()?;
+    Ok(repository)
+}
+
+/// Opens a submodule of the working tree at `top`. `None` where nobody has fetched it there.
+///
+/// # Errors
+/// If it cannot be read, and [`InputError`] where what is there is no repository of this working tree's.
+pub(super) fn submodule(top: &Path, path: &Path) -> anyhow::Result<Option<gix::Repository>> {
+    let directory = top.join(path);
+    let link = path.join(".git");
+    if !is_inside(top, &link) || fs::symlink_metadata(top.join(link)).is_err() {
+        return Ok(None);
+    }
+    let submodule = open(&directory)
+        .with_context(|| format!("cannot read the submodule {}", directory.display()))?;
+    belongs(&submodule, &directory)?;
+    Ok(Some(submodule))
+}
+
+/// Checks that the working tree at `top` and a repository belong to each other. Where `.git` leads elsewhere, the
+/// repository there has to name `top`: otherwise anybody's `.git` could name a repository of the user's.
+///
+/// # Errors
+/// [`InputError`] where they do not.
+pub(super) fn belongs(repository: &gix::Repository, top: &Path) -> Result<(), InputError> {
+    let git_dir = absolute(repository.git_dir());
+    let common = absolute(repository.common_dir());
+    let link = top.join(".git");
+    let plain = fs::symlink_metadata(&link).is_ok_and(|data| data.is_dir());
+    let here = repository.workdir().map(absolute) == Some(absolute(top));
+    let own = if !here {
+        false
+    } else if plain {
+        git_dir == absolute(&link) && common == git_dir
+    } else {
+        led_to(&link) == Some(git_dir.clone())
+            && (is_linked(&git_dir, &common, &link)
+                || (common == git_dir && names_worktree(repository, top)))
+    };
+    if own {
+        return Ok(());
+    }
+    Err(InputError::new(format!(
+        "{} and the repository {} do not name each other, so it may be of others; if it is yours: git --git-dir={} config {CHECKOUT_KEY} {}",
+        link.display(),
+        common.display(),
+        common.display(),
+        top.display()
+    )))
+}
+
+/// Where a `.git` leads that is a file or a link.
+fn led_to(link: &Path) -> Option<PathBuf> {
+    if fs::symlink_metadata(link).ok()?.is_symlink() {
+        return link.canonicalize().ok();
+    }
+    let text = read_small(link).ok()?;
+    let path = text.strip_prefix(b"gitdir:")?.trim_ascii();
+    let path = link.parent()?.join(OsStr::from_bytes(path));
+    path.canonicalize().ok()
+}
+
+/// Whether a repository has made this working tree (`git worktree add`), and says so itself.
+fn is_linked(git_dir: &Path, common: &Path, link: &Path) -> bool {
+    let of_common = git_dir.parent().and_then(Path::parent) == Some(common);
+    let named = read_small(&git_dir.join("gitdir")).ok();
+    let named = named.map(|text| git_dir.join(OsStr::from_bytes(text.trim_ascii())));
+    of_common && named.and_then(|path| path.canonicalize().ok()) == link.canonicalize().ok()
+}
+
+/// Whether the settings of a repository name its working tree: as those of submodules do, or by a key of ours, which
+/// git itself does not obey.
+fn names_worktree(repository: &gix::Repository, top: &Path) -> bool {
+    let settings = repository.config_snapshot();
+    ["core.worktree", CHECKOUT_KEY].iter().any(|key| {
+        let named = settings.string(*key);
+        let named = named.map(|path| repository.git_dir().join(OsStr::from_bytes(&path)));
+        named.and_then(|path| path.canonicalize().ok()) == top.canonicalize().ok()
+    })
+}
+
+/// Whether a path below `top` leads through no link up to its last part, which may be one.
+pub(super) fn is_inside(top: &Path, path: &Path) -> bool {
+    let parents = path.ancestors().skip(1);
+    parents
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .all(|parent| fs::symlink_metadata(top.join(parent)).is_ok_and(|data| data.is_dir()))
+}
+
+/// Opens a file of a checkout: no link, and nothing that would make who opens it wait.
+///
+/// # Errors
+/// If it is no plain file, or cannot be read.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no plain file"))
+    }
+}
+
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    open_file(path)?.take(LONGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Object directories that a repository borrows from, and those that they borrow from. All that is in them, the
+/// helper sees.
+///
+/// # Errors
+/// [`InputError`] where one is something else, or of another user.
+pub(super) fn alternates(git_dir: &Path) -> Result<Vec<Alternate>, InputError> {
+    let mut found: Vec<Alternate> = Vec::new();
+    let owner = fs::metadata(git_dir).map(|data| data.uid()).ok();
+    let mut open = vec![(git_dir.join("objects"), PathBuf::new())];
+    while let Some((objects, named)) = open.pop() {
+        let list = objects.join("info/alternates");
+        let text = match read_small(&list) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            text => {
+                text.map_err(|error| InputError::new(format!("{}: {error}", list.display())))?
+            }
+        };
+        let lines = text.split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
+            let line = Path::new(OsStr::from_bytes(line));
+            let directory = match objects.join(line).canonicalize() {
+                // Git passes it over, too.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    log::warn!("{}: {} is not there", list.display(), line.display());
+                    continue;
+                }
+                directory => directory.unwrap_or_else(|_| objects.join(line)),
+            };
+            let other = Alternate {
+                directory,
+                named: named.join(line),
+            };
+            if found.contains(&other) {
+                continue;
+            }
+            let wrong = if found.len() == MOST_ALTERNATES {
+                Some("are too many")
+            } else if !is_of(&other.directory, owner) {
+                Some("is of another user")
+            } else if !is_object_directory(&other.directory) {
+                Some("is no object directory of git")
+            } else {
+                None
+            };
+            if let Some(wrong) = wrong {
+                let (list, line) = (list.display(), line.display());
+                let message = format!("{list}: {line} {wrong}, and no job gets to see it");
+                return Err(InputError::new(message));
+            }
+            open.push((other.directory.clone(), other.named.clone()));
+            found.push(other);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a directory belongs to the owner of the repository, or to the user that this process runs as.
+fn is_of(directory: &Path, owner: Option<u32>) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(directory)
+        .as_ref()
+        .map(Metadata::uid)
+        .is_ok_and(|uid| uid == user || Some(uid) == owner)
+}
+
+/// Whether nothing but what git keeps objects in is in a directory.
+fn is_object_directory(directory: &Path) -> bool {
+    let of_objects = |name: &[u8]| {
+        matches!(name, b"pack" | b"info")
+            || (name.len() == 2 && name.iter().all(u8::is_ascii_hexdigit))
+    };
+    let of_git =
+        |name: &[u8]| of_objects(name) || name.starts_with(b"tmp_") || name.ends_with(b".lock");
+    let Ok(entries) = fs::read_dir(directory) else {
+        return false;
+    };
+    let mut any = false;
+    for entry in entries {
+        let Ok(name) = entry.map(|entry| entry.file_name()) else {
+            return false;
+        };
+        any |= of_objects(name.as_bytes());
+        if !of_git(name.as_bytes()) {
+            return false;
+        }
+    }
+    any
+}
+
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
