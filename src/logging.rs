@@ -8,6 +8,8 @@ use env_logger::fmt::Formatter;
 use log::{LevelFilter, Record};
 use serde_json::{Map, Value, json};
 
+use crate::outcome::shown;
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -108,7 +110,7 @@ fn text(to: &mut Formatter, record: &Record, context: &Context) -> io::Result<()
     if let Some(job) = context.job {
         write!(to, " job {job}")?;
     }
-    writeln!(to, "] {}", message(record, context))
+    writeln!(to, "] {}", shown(&message(record, context)))
 }
 
 fn json_line(to: &mut Formatter, record: &Record, context: &Context) -> io::Result<()> {

@@ -113,12 +113,25 @@ impl InputError {
 const BEGIN: usize = 1000;
 const END: usize = 600;
 
-/// A text with its middle left out where it is long, and with what would lead a terminal or a log astray written as
-/// an escape: control characters, and those that turn the direction of what follows.
+/// A text with its middle left out where it is long, and [shown] on one line.
 #[must_use]
 pub fn on_one_line(text: &str) -> String {
+    let whole = shown(text);
+    let count = whole.chars().count();
+    if count <= BEGIN + END {
+        return whole;
+    }
+    let begin: String = whole.chars().take(BEGIN).collect();
+    let end: String = whole.chars().skip(count - END).collect();
+    format!("{begin} … {end}")
+}
+
+/// A text with what would lead a terminal or a log astray written as an escape: control characters but tabs, and those
+/// that turn the direction of what follows.
+#[must_use]
+pub fn shown(text: &str) -> String {
     let misleads = |c: char| {
-        c.is_control()
+        (c.is_control() && c != '\t')
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut whole = String::new();
@@ -129,13 +142,7 @@ pub fn on_one_line(text: &str) -> String {
             whole.push(c);
         }
     }
-    let count = whole.chars().count();
-    if count <= BEGIN + END {
-        return whole;
-    }
-    let begin: String = whole.chars().take(BEGIN).collect();
-    let end: String = whole.chars().skip(count - END).collect();
-    format!("{begin} … {end}")
+    whole
 }
 
 impl fmt::Display for InputError {

@@ -21,7 +21,7 @@ use log::LevelFilter;
 
 use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::logging::{self, Format};
-use crate::outcome::InputError;
+use crate::outcome::{InputError, shown};
 use crate::runner::scheduler::Given;
 use crate::state::is_root;
 
@@ -175,7 +175,7 @@ pub fn main() -> ExitCode {
 
 /// Says on one line what failed.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("alloy-runner: {error:#}");
+    eprintln!("alloy-runner: {}", shown(&format!("{error:#}")));
     ExitCode::from(if error.is::<InputError>() {
         WRONG_USAGE
     } else {

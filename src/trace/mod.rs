@@ -5,12 +5,15 @@ mod limited;
 pub mod mask;
 mod needles;
 mod sequences;
+pub mod terminal;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use limited::Limited;
 use mask::Masker;
+
+use crate::outcome::shown;
 
 /// Where a job's output and the runner's own lines about it go. All threads of a job share it.
 pub struct Trace {
@@ -70,6 +73,7 @@ impl Trace {
     pub fn line(&self, text: &str) -> io::Result<()> {
         let mut inner = self.lock();
         let begin = if inner.last == b'\n' { "" } else { "\n" };
+        let text = remark(text);
         inner.write(format!("{begin}{text}\n").as_bytes())?;
         inner.out.flush()
     }
@@ -124,9 +128,23 @@ impl Inner {
     }
 }
 
+/// A line of the runner's own: what it quotes may be a job's, and leads no terminal and is no line of its own. Colours
+/// of ours stay.
+fn remark(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut whole = shown(parts.next().unwrap_or_default());
+    for part in parts {
+        let parameters = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        let is_colour = parameters.starts_with('m');
+        whole.push_str(if is_colour { "\x1b[" } else { "\\u{1b}[" });
+        whole.push_str(&shown(part));
+    }
+    whole
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Trace, mask::Masker};
+    use super::{Trace, mask::Masker, remark};
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
@@ -157,6 +175,18 @@ mod tests {
         assert_eq!(
             *shown.0.lock().expect("no panic"),
             b"no newline\nWARNING: x\nJob succeeded\n"
+        );
+    }
+
+    #[test]
+    fn a_line_of_the_runners_own_is_one_and_leads_no_terminal() {
+        assert_eq!(
+            remark("\x1b[31;1mERROR: a\tb\x1b[0;m"),
+            "\x1b[31;1mERROR: a\tb\x1b[0;m"
+        );
+        assert_eq!(
+            remark("a\nJob succeeded\r\x1b[2J\x1b]0;x\x07"),
+            "a\\nJob succeeded\\r\\u{1b}[2J\\u{1b}]0;x\\u{7}"
         );
     }
 

@@ -238,7 +238,9 @@ impl Local {
             let message = "--shell-on-failure needs a terminal, as stdin and stdout";
             return Err(InputError::new(message).into());
         }
-        let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), wants_colour()));
+        let screen = Screen::new(Box::new(std::io::stdout()), wants_colour())
+            .on_terminal(std::io::stdout().is_terminal());
+        let screen = Arc::new(screen);
         let worker = Worker::open(
             &found.config,
             State::open(state::directory()?)?,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::SpooledTempFile;
 
 use super::table::{padded, width};
+use crate::trace::terminal::Filter;
 
 /// Longer lines are torn: nobody may make the runner keep one without end.
 const MAX_LINE: usize = 64 * 1024;
@@ -23,6 +24,8 @@ pub(super) struct Screen {
     out: Mutex<Out>,
     /// Whether it shows colours.
     pub colour: bool,
+    /// Whether it is one that obeys what it is shown.
+    terminal: bool,
 }
 
 /// What is written to, and a line below everything else that comes and goes.
@@ -80,7 +83,13 @@ impl Screen {
                 in_line: false,
             }),
             colour,
+            terminal: false,
         }
+    }
+
+    /// The same on a terminal, which obeys what it is shown.
+    pub fn on_terminal(self, terminal: bool) -> Self {
+        Self { terminal, ..self }
     }
 
     /// Keeps everybody else from writing, until it is dropped.
@@ -144,6 +153,8 @@ struct Inner {
     screen: Arc<Screen>,
     /// Before each line. `None`: everything passes as it comes.
     prefix: Option<String>,
+    /// What may do something to the terminal, where there is one.
+    filter: Option<Filter>,
     /// A line that has not ended yet.
     line: Vec<u8>,
     /// Keeps the log back until somebody decides.
@@ -155,6 +166,7 @@ impl Log {
     pub fn new(screen: &Arc<Screen>, prefix: Option<String>, keep: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             screen: screen.clone(),
+            filter: screen.terminal.then(|| Filter::new(prefix.is_none())),
             prefix,
             line: Vec::new(),
             kept: keep.then(|| tempfile::spooled_tempfile(IN_MEMORY)),
@@ -210,6 +222,16 @@ impl Inner {
         if let Some(kept) = &mut self.kept {
             return kept.write_all(bytes);
         }
+        let Some(filter) = &mut self.filter else {
+            return self.put(bytes);
+        };
+        let mut text = Vec::with_capacity(bytes.len());
+        filter.push(bytes, &mut text);
+        self.put(&text)
+    }
+
+    /// Shows what may be shown.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(prefix) = &self.prefix else {
             return self.screen.write(bytes);
         };
@@ -226,6 +248,13 @@ impl Inner {
 
     fn finish(&mut self) -> io::Result<()> {
         let mut text = Vec::new();
+        if let Some(filter) = &mut self.filter {
+            filter.finish(&mut text);
+            // Lines behind a name end their colours by themselves.
+            if self.prefix.is_some() {
+                text.clear();
+            }
+        }
         if let Some(prefix) = self.prefix.as_ref().filter(|_| !self.line.is_empty()) {
             line(prefix, &self.line, self.screen.colour, &mut text);
             self.line.clear();
@@ -314,6 +343,23 @@ mod tests {
         let mut log = Log::new(&screen, Some("> ".to_owned()), false);
         log.write_all(b"\x1b[31mred\nplain\n").expect("memory");
         assert_eq!(shown.text(), "> \x1b[31mred\x1b[0m\n> plain\n");
+    }
+
+    #[test]
+    fn a_terminal_is_shown_nothing_that_it_would_obey() {
+        for (terminal, want) in [
+            (true, "titled\r\x1b[K\x1b[31mred\x1b[0m"),
+            (false, "titled\x1b]0;evil\x07\r\x1b[K\x1b[31mred"),
+        ] {
+            let shown = Shown::default();
+            let screen = Screen::new(Box::new(shown.clone()), true).on_terminal(terminal);
+            let mut log = Log::new(&Arc::new(screen), None, false);
+            for part in ["titled\x1b]0;ev", "il\x07\r\x1b[K\x1b[3", "1mred"] {
+                log.write_all(part.as_bytes()).expect("memory");
+            }
+            log.finish().expect("memory");
+            assert_eq!(shown.text(), want);
+        }
     }
 
     #[test]
