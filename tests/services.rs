@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use support::coordinator::{Coordinator, Kind};
 use support::{BUSYBOX, POSTGRES, Project, REDIS, Ran, docker, run};
 
 #[test]
@@ -217,4 +218,20 @@ fn services_of_two_jobs_do_not_see_each_other() {
             "{ran}"
         );
     }
+}
+
+#[test]
+fn no_service_has_the_name_of_a_host_that_gets_tokens() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let url = coordinator.url();
+    let address = url.rsplit('/').next().expect("an address");
+    let host = address.split(':').next().expect("a host").to_owned();
+    let mut job = coordinator.job(BUSYBOX, &["true"]);
+    job["services"] = json!([{"name": REDIS, "alias": host}]);
+    let id = coordinator.queue(job);
+    let ran = run(&mut coordinator.single(&[]));
+    let heard = coordinator.heard(id);
+    assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+    let want = format!("no service can be called {host}: the runner talks to that host");
+    assert!(heard.log.contains(&want), "{}\n{ran}", heard.log);
 }

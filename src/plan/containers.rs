@@ -113,6 +113,11 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether git has a password for where the sources come from.
+    fn has_login(&self) -> bool {
+        matches!(&self.job.sources.origin, Origin::Remote { remote, .. } if remote.login.is_some())
+    }
+
     /// A shell in the running helper, with these secrets as variables.
     pub fn helper_shell(&self, secrets: &[(&str, Secret)]) -> DockerCommand {
         let exec = secrets
@@ -149,7 +154,7 @@ impl Builder<'_> {
         let shown = self
             .variables
             .iter()
-            .filter(|variable| is_for_helper(variable));
+            .filter(|variable| is_for_helper(variable, self.has_login()));
         let run = shown.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
@@ -288,10 +293,12 @@ fn shell(config: &RunnerConfig) -> Vec<&'static str> {
 
 /// Which of a job's variables the helper gets: those that describe the job or make git say more. None that
 /// changes what runs there, for the helper also sees tokens.
-fn is_for_helper(variable: &Variable) -> bool {
+fn is_for_helper(variable: &Variable, has_login: bool) -> bool {
     let name = variable.name.as_str();
-    // A switch, and no secret, though every variable of an AlloyCI project is called one.
-    let switch = name == "GIT_SSL_NO_VERIFY" && SWITCHES.contains(&variable.value.expose());
+    // A switch, and no secret, though every variable of an AlloyCI project is called one. No job decides whom a
+    // password goes to.
+    let switch =
+        name == "GIT_SSL_NO_VERIFY" && !has_login && SWITCHES.contains(&variable.value.expose());
     let shown = ["ALLOY_CI", "CI", "GIT_CURL_VERBOSE"].contains(&name)
         || ["CI_", "GIT_LFS_", "GIT_TRACE"]
             .iter()

@@ -3,9 +3,18 @@
 use super::containers::{Builder, overriding_entrypoint};
 use super::{allowed, options, reference};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
-use crate::job::ImageSpec;
 use crate::job::variables::is_name;
+use crate::job::{ImageSpec, Origin};
 use crate::outcome::InputError;
+
+/// The host of an address, as names are compared: without case, and without a dot at the end.
+fn host_of(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = rest.split(':').next().unwrap_or_default();
+    host.trim_end_matches('.').to_lowercase()
+}
 
 /// A service to run.
 #[derive(Clone, Debug)]
@@ -28,13 +37,37 @@ pub struct Service {
     pub run: DockerCommand,
 }
 
+/// Where the runner's own services stand.
+const OWN: &str = "docker.services";
+
 impl Builder<'_> {
+    /// The hosts that the helper hands tokens or passwords to, from the network that it shares with services.
+    fn hosts_of_secrets(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        if let Some(coordinator) = &self.job.coordinator {
+            hosts.push(host_of(&coordinator.api));
+        }
+        if let Origin::Remote { remote, .. } = &self.job.sources.origin {
+            hosts.push(host_of(&remote.site));
+        }
+        if let Some(cache) = &self.config.cache {
+            let bucket = cache.bucket();
+            hosts.extend(bucket.server_address.as_deref().map(host_of));
+            if let (Some(name), Some(server)) = (&bucket.bucket_name, &bucket.server_address) {
+                hosts.push(format!("{}.{}", name.to_lowercase(), host_of(server)));
+            }
+        }
+        let proxies = self.host.proxies.iter();
+        let proxies = proxies.filter(|(name, _)| !name.eq_ignore_ascii_case("NO_PROXY"));
+        hosts.extend(proxies.map(|(_, address)| host_of(address)));
+        hosts.retain(|host| !host.is_empty());
+        hosts
+    }
+
     /// The runner's own services and the job's.
     pub fn services(&self) -> Result<Vec<Service>, InputError> {
         let docker = &self.config.docker;
-        let own = docker
-            .services()
-            .map(|spec| ("docker.services".to_owned(), spec));
+        let own = docker.services().map(|spec| (OWN.to_owned(), spec));
         let job = self.job.services.iter().enumerate().map(|(index, spec)| {
             let place = format!("{}.services[{index}]", self.job.name);
             (place, spec.clone())
@@ -73,6 +106,17 @@ impl Builder<'_> {
             aliases.push(alias);
         }
         aliases.dedup();
+        // What the configuration runs is the operator's own doing.
+        if place != OWN {
+            let taken = self.hosts_of_secrets();
+            let alias = aliases.iter().find(|alias| taken.contains(&host_of(alias)));
+            if let Some(alias) = alias {
+                return Err(InputError::new(format!(
+                    "{place}: no service can be called {alias}: the runner talks to that host, and the service would get \
+                     the job's token or password; give it another alias, or its image another name"
+                )));
+            }
+        }
         let run = self.labelled(DockerCommand::run(&name).flag("--detach"), "service");
         let probe_alias = self.names.container(&format!("service-{index}"));
         let hosts: Vec<Word> = std::iter::once(probe_alias.clone())
@@ -186,5 +230,22 @@ fn check_hostname(name: &str) -> Result<(), String> {
             "`{}` is no hostname: letters, digits, dashes and dots",
             name.escape_debug()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn hosts_are_compared_without_case_port_user_and_last_dot() {
+        for address in [
+            "https://ci.example.org/api/v4",
+            "http://user:pass@CI.example.org:8080",
+            "ci.example.org.",
+            "CI.EXAMPLE.ORG",
+        ] {
+            assert_eq!(host_of(address), "ci.example.org", "{address}");
+        }
     }
 }
