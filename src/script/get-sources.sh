@@ -109,11 +109,14 @@ fetch_refspecs() {
   has_commit
 }
 
-# Who git is stands in its environment, which no list of processes shows.
+# Who git is stands in its environment, which no list of processes shows. Where the server says that the repository is
+# on another one, git would tell that who it is, too.
 if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
+  next=$((GIT_CONFIG_COUNT + 1))
   export "GIT_CONFIG_KEY_$GIT_CONFIG_COUNT=http.$site/.extraHeader" \
     "GIT_CONFIG_VALUE_$GIT_CONFIG_COUNT=Authorization: Basic $ALLOY_GIT_AUTHORIZATION" \
-    GIT_CONFIG_COUNT=$((GIT_CONFIG_COUNT + 1))
+    "GIT_CONFIG_KEY_$next=http.$site/.followRedirects" "GIT_CONFIG_VALUE_$next=false" \
+    GIT_CONFIG_COUNT=$((next + 1))
   unset ALLOY_GIT_AUTHORIZATION
 fi
 
