@@ -176,6 +176,43 @@ fn linked_worktrees_shallow_clones_and_borrowed_objects_work() {
     }
 }
 
+/// A large checkout is as fast as a clone of it: its objects are copied as they are, loose and packed, no pack is made.
+#[test]
+fn a_job_owns_a_copy_of_the_checkouts_objects_and_no_pack_is_made_for_it() {
+    let script = "unset GIT_TRACE; git fsck --full && git status --porcelain && git tag && git rev-list --count --all && \
+        { cat .git/objects/info/alternates || ls -d .git/objects.*; } 2>/dev/null || find .git ! -type d ! -perm -444";
+    let project = project(&[script]);
+    project.write("packed", "packed\n");
+    project.commit();
+    project.git(&["tag", "packed"]);
+    project.git(&["gc", "-q"]);
+    project.write("loose", "loose\n");
+    project.commit();
+    for strategy in [
+        "GIT_STRATEGY=clone",
+        "GIT_STRATEGY=fetch",
+        "GIT_STRATEGY=fetch",
+    ] {
+        let ran = project.exec(&["--env", strategy, "--env", "GIT_TRACE=1", "test"]);
+        assert_eq!(lines(&ran), ["packed", "3"], "{strategy}");
+        let log = &ran.stdout;
+        assert!(log.contains("git checkout"), "{ran}");
+        for word in ["index-pack", "unpack-objects", "pack-objects"] {
+            assert!(!log.contains(word), "{strategy}: {word}: {ran}");
+        }
+    }
+    // Where git tidies up while objects are copied, what is missing is taken from what is there.
+    let objects = project.directory.join(".git/objects");
+    std::os::unix::fs::symlink("nowhere", objects.join("pack/pack-gone.idx")).expect("linked");
+    let loose = project.git(&["rev-parse", "HEAD:loose"]);
+    let (directory, file) = loose.split_at(2);
+    let loose = objects.join(directory).join(file);
+    let elsewhere = project.directory.join(".git/elsewhere");
+    std::fs::rename(&loose, &elsewhere).expect("moved");
+    std::os::unix::fs::symlink("../../elsewhere", &loose).expect("linked");
+    assert_eq!(lines(&project.exec(&["test"])), ["packed", "3"]);
+}
+
 /// Of a checkout that is not the test's first.
 fn remove_caches(ran: &Ran) {
     let id = ran

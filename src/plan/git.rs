@@ -24,6 +24,8 @@ pub(super) fn authorization(job: &Job) -> Option<Secret> {
 pub(super) fn helper_settings() -> Vec<(String, String)> {
     let mut settings = git_config(&[
         ("advice.detachedHead", "false"),
+        // As many as there are processors.
+        ("checkout.workers", "0"),
         ("core.fsmonitor", "false"),
         ("core.hooksPath", "/dev/null"),
         ("gc.auto", "0"),
