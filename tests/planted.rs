@@ -70,6 +70,11 @@ impl Stage {
 
     /// Runs a job that may find its sources again, and returns its log.
     fn job(&self, script: &[&str]) -> String {
+        self.job_with(&[], script)
+    }
+
+    /// The same, with more variables.
+    fn job_with(&self, more: &[(&str, &str)], script: &[&str]) -> String {
         let mut job = self.coordinator.job(NONROOT, script);
         job["allow_git_fetch"] = json!(true);
         let variables = job["variables"].as_array_mut().expect("a list");
@@ -78,6 +83,7 @@ impl Stage {
             variable("FOREIGN", &format!("http://{}", self.foreign.address)),
             variable("SITE", &self.coordinator.url()),
         ]);
+        variables.extend(more.iter().map(|(name, value)| variable(name, value)));
         let id = self.coordinator.queue(job);
         let ran = run(&mut self.coordinator.single(&[]));
         let heard = self.coordinator.heard(id);
@@ -262,4 +268,77 @@ fn where_the_git_server_leads_elsewhere_the_password_stays() {
     let seen = seen.lock().expect("no panic");
     assert!(seen.is_empty(), "{seen:?}\n{}", heard.log);
     assert!(heard.log.contains("error: 302"), "{}", heard.log);
+}
+
+/// Variables of a job name files that the helper's git would write as root, and have it say what it should not.
+#[test]
+fn a_jobs_variables_have_the_helpers_git_say_more_and_write_nothing() {
+    let stage = Stage::new();
+    let file = |name| (name, "/builds/written");
+    let writing = [
+        "GIT_TRACE",
+        "GIT_TRACE2",
+        "GIT_TRACE2_EVENT",
+        "GIT_TRACE2_PERF",
+        "GIT_TRACE_CURL",
+        "GIT_TRACE_PACKET",
+        "GIT_TRACE_PACKFILE",
+        "GIT_TRACE_PERFORMANCE",
+        "GIT_TRACE_SETUP",
+        "GIT_LFS_PROGRESS",
+    ]
+    .map(file);
+    let log = stage.job_with(&writing, &["ls -A /builds"]);
+    assert!(!log.contains("written"), "{log}");
+    // For the packet trace, a number that is no stream of ours too.
+    let saying = [
+        ("GIT_TRACE2_ENV_VARS", "GIT_CONFIG_GLOBAL"),
+        ("GIT_TRACE2_CONFIG_PARAMS", "core.*"),
+        ("GIT_TRACE_REDACT", "0"),
+        ("GIT_TRACE2_PERF", "1"),
+        ("GIT_TRACE_PACKET", "7"),
+        ("GIT_TRACE", "true"),
+    ];
+    let log = stage.job_with(&saying, &["true"]);
+    let before = log.split("\n$ ").next().expect("a part");
+    assert!(before.contains("trace: built-in: git "), "{log}");
+    assert!(
+        !before.contains("def_param") && !before.contains("packet:"),
+        "{log}"
+    );
+}
+
+/// An earlier job leaves what git reads a file by, and a file that says something else by it.
+#[test]
+fn attributes_of_an_earlier_job_do_not_hide_what_a_file_says() {
+    let stage = Stage::new();
+    for place in [
+        ".gitattributes",
+        "sub/../.gitattributes",
+        ".git/info/attributes",
+    ] {
+        let log = stage.assert_harmless(&format!(
+            "echo 'script working-tree-encoding=UTF-7' >>{place}
+             echo 'README eol=crlf text' >>{place}
+             iconv -f UTF-8 -t UTF-7 script >x && printf '+AHQ-rue script\\n' >script && rm x
+             sed -i 's/$/\\r/' README"
+        ));
+        assert!(log.contains("\nFetching changes...\n"), "{log}");
+        assert!(!log.contains('\r') && !log.contains("AHQ"), "{log}");
+    }
+}
+
+/// Pipes would keep whoever opens them waiting, up to the job's time limit.
+#[test]
+fn pipes_of_an_earlier_job_keep_nobody_waiting() {
+    let stage = Stage::new();
+    let plant = "pipe() { rm -rf \"$1\"; mkdir -p \"$(dirname \"$1\")\"; mkfifo \"$1\"; }
+        object=$(git rev-parse HEAD:script | sed 's,^..,&/,')
+        for path in .git/refs/remotes/origin/pipe .git/refs/tags/pipe .git/refs/heads/pipe .git/objects/$object \
+            .git/objects/pack/multi-pack-index .git/objects/info/commit-graph .git/objects/info/commit-graphs/x \
+            .git/objects/info/packs .git/objects/pack/pack-0123456789012345678901234567890123456789.idx \
+            .git/info/attributes .git/info/exclude .git/index .git/config .git/HEAD .git/packed-refs .git/shallow \
+            .git/FETCH_HEAD .git/logs/HEAD .gitattributes .gitignore .gitmodules script new/.gitattributes sub/.git \
+            sub/.gitattributes; do pipe $path; done";
+    stage.assert_harmless(plant);
 }

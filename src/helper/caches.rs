@@ -1,17 +1,17 @@
 //! Keeps caches, and brings them back. Nothing that goes wrong with one is worth a job: it costs a warning.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
 
 use super::archive::limit::Limit;
 use super::archive::select::{Selected, select};
 use super::archive::unpack::Target;
-use super::archive::{frames, unframe};
+use super::archive::{frames, open, unframe};
 use super::progress::contents;
 use super::task::{Cache, Caches, Place};
 use super::transfer::{Client, attempts};
@@ -119,10 +119,12 @@ fn remove_abandoned(directory: &Path) {
 /// Returns how many files and bytes came back, or nothing where there is no such cache.
 fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
     match &cache.place {
-        Place::File(file) => match File::open(file) {
+        // Where the operator chose the place, jobs may write there.
+        Place::File(file) => match open(file) {
             Ok(archive) => {
-                let length = archive.metadata()?.len();
-                unpack(task, archive, length).map(Some)
+                let metadata = archive.metadata()?;
+                ensure!(metadata.is_file(), "{} is no plain file", file.display());
+                unpack(task, archive, metadata.len()).map(Some)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
@@ -144,4 +146,40 @@ fn unpack(task: &Caches, archive: impl Read + Send, length: u64) -> Result<(usiz
     unframe::read(archive, &target)?;
     let bytes = target.bytes();
     Ok((target.finish()?, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::restore_one;
+    use crate::helper::task::{Cache, Caches, Files, Place};
+
+    #[test]
+    fn what_is_no_plain_file_is_no_cache_and_not_waited_for() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [pipe, link] = ["pipe", "link"].map(|name| root.path().join(name));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
+        symlink("/etc/passwd", &link).expect("linked");
+        for file in [pipe, link, root.path().to_owned()] {
+            let cache = Cache {
+                key: "x".to_owned(),
+                files: Files {
+                    paths: Vec::new(),
+                    untracked: false,
+                },
+                place: Place::File(file),
+            };
+            let task = Caches {
+                project: root.path().join("project"),
+                caches: Vec::new(),
+                attempts: 1,
+                limit: None,
+                certificates: String::new(),
+            };
+            restore_one(&task, &cache).expect_err("refused");
+        }
+    }
 }

@@ -22,6 +22,25 @@ const HELPER_COMMAND: [&str; 2] = ["sleep", "1000000"];
 /// What git takes for yes and no.
 const SWITCHES: [&str; 8] = ["true", "1", "yes", "on", "false", "0", "no", "off"];
 
+/// What makes git say more, in the job's log.
+const TRACES: [&str; 12] = [
+    "GIT_CURL_VERBOSE",
+    "GIT_TRACE",
+    "GIT_TRACE2",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE2_PERF",
+    "GIT_TRACE_CURL",
+    "GIT_TRACE_CURL_NO_DATA",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_PACK_ACCESS",
+    "GIT_TRACE_PERFORMANCE",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE_SHALLOW",
+];
+
+/// What git takes for no and for stderr; anything else would be a file.
+const TRACE_VALUES: [&str; 5] = ["0", "1", "2", "true", "false"];
+
 /// Writes commands for one job.
 pub(super) struct Builder<'a> {
     pub job: &'a Job,
@@ -291,19 +310,18 @@ fn shell(config: &RunnerConfig) -> Vec<&'static str> {
     }
 }
 
-/// Which of a job's variables the helper gets: those that describe the job or make git say more. None that
-/// changes what runs there, for the helper also sees tokens.
+/// Which of a job's variables the helper gets: those that describe the job, for the operator's own commands, and the
+/// switches on this list. No other one reaches git or what it starts, for the helper also sees tokens: a variable like
+/// `GIT_TRACE` or `GIT_LFS_PROGRESS` may name a file to write, or say what git shows of its environment.
 fn is_for_helper(variable: &Variable, has_login: bool) -> bool {
-    let name = variable.name.as_str();
-    // A switch, and no secret, though every variable of an AlloyCI project is called one. No job decides whom a
-    // password goes to.
-    let switch =
-        name == "GIT_SSL_NO_VERIFY" && !has_login && SWITCHES.contains(&variable.value.expose());
-    let shown = ["ALLOY_CI", "CI", "GIT_CURL_VERBOSE"].contains(&name)
-        || ["CI_", "GIT_LFS_", "GIT_TRACE"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
-    switch || (variable.public && shown)
+    let value = variable.value.expose();
+    match variable.name.as_str() {
+        // No secret, though every variable of an AlloyCI project is called one. No job decides whom a password goes to.
+        "GIT_SSL_NO_VERIFY" => !has_login && SWITCHES.contains(&value),
+        "GIT_LFS_SKIP_SMUDGE" => SWITCHES.contains(&value),
+        name if TRACES.contains(&name) => TRACE_VALUES.contains(&value),
+        name => variable.public && (["ALLOY_CI", "CI"].contains(&name) || name.starts_with("CI_")),
+    }
 }
 
 /// The longest line of an `--env-file` that docker reads is one of 64 KiB.

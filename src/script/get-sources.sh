@@ -41,33 +41,38 @@ clear_directory() {
   done
 }
 
-# What an earlier job left here must not run or lead git: only objects, and refs to know them by, are taken over, as
-# files and directories of their own.
+# What an earlier job left here must not run or lead git, nor keep it waiting: nothing that is no plain file or directory
+# is ever opened, and only objects are taken over, and refs to know them by.
 take_over() {
-  find .git -type l -exec rm -f {} +
+  find .git ! -type f ! -type d -exec rm -f {} +
   for entry in .git/* .git/.[!.]* .git/..?*; do
     case ${entry#.git/} in
-    objects | refs) [ -d "$entry" ] || rm -f "$entry" ;;
+    objects) [ -d "$entry" ] || rm -f "$entry" ;;
     HEAD | packed-refs | shallow) [ -f "$entry" ] || rm -rf "$entry" ;;
     *) rm -rf "$entry" ;;
     esac
   done
-  rm -rf .git/objects/info/alternates
-  find .git -name '*.lock' -prune -exec rm -rf {} +
+  for entry in .git/objects/* .git/objects/.[!.]* .git/objects/..?*; do
+    case ${entry#.git/objects/} in
+    [0-9a-f][0-9a-f] | pack) [ -d "$entry" ] || rm -f "$entry" ;;
+    *) rm -rf "$entry" ;;
+    esac
+  done
+  [ ! -d .git/objects/pack ] ||
+    find .git/objects/pack -mindepth 1 ! -name 'pack-*.pack' ! -name 'pack-*.idx' -prune -exec rm -rf {} +
   grep -Eqx 'ref: refs/heads/[^ ]+|[0-9a-f]{40,64}' .git/HEAD 2>/dev/null || rm -f .git/HEAD
-  # Repositories in here, those of submodules too, are made anew.
+  # Repositories in here, those of submodules too, are made anew, and so are the files that say how git reads others.
   set -- -path ./.git -prune
   IFS='|'
   for path in $kept; do
     [ -z "$path" ] || set -- "$@" -o -path "./$path" -prune
   done
   unset IFS
-  find . "$@" -o -name .git -prune -exec rm -rf {} +
+  find . "$@" -o '(' -name .git -o -name .gitattributes -o ! -type f ! -type d ! -type l ')' -prune -exec rm -rf {} +
 }
 
-# Leaves refs that the next fetch brings up to date, and no others: names, replacements.
+# Leaves refs that the next fetch brings up to date, and no others: names, replacements. Ours are all in one file.
 drop_refs() {
-  git pack-refs --all
   [ -f .git/packed-refs ] || : >.git/packed-refs
   if [ "$depth" = 0 ]; then
     sed -n -e '/^[0-9a-f]* refs\/remotes\/origin\//p' -e '/^[0-9a-f]* refs\/tags\//p' .git/packed-refs >.git/packed-refs.new
@@ -75,13 +80,13 @@ drop_refs() {
   else
     rm -f .git/packed-refs
   fi
-  rm -rf .git/refs
-  mkdir -p .git/refs/heads .git/refs/tags
 }
 
 # An index takes the word of whoever wrote it for what is in a file. A new one compares them all, so that those that are
-# as they should be keep their times, and the others are written again.
+# as they should be keep their times, and the others are written again. Each is compared with the object as it is.
 compare_files() {
+  mkdir -p .git/info
+  echo '* -text -eol -ident -filter -working-tree-encoding' >.git/info/attributes
   git read-tree "$sha"
   git ls-files -s | sed -n 's/^160000 [0-9a-f]* 0\t//p' | while read -r path; do
     case $kept in
@@ -90,6 +95,12 @@ compare_files() {
     esac
   done
   git update-index -q --refresh >/dev/null || :
+  rm .git/info/attributes
+  [ -n "$(git ls-files .gitattributes '*/.gitattributes')" ] || return 0
+  # What the commit's attributes change on its way out has to be written again.
+  for files in attr:eol=crlf exclude,attr:!ident exclude,attr:!filter exclude,attr:!working-tree-encoding; do
+    git ls-files -z ":($files)" | xargs -0 -r rm -rf --
+  done
 }
 
 missing() {
@@ -205,6 +216,8 @@ find_commit() {
       } || missing
     fi
   fi
+  # For the next job, which takes over no others.
+  git pack-refs --all
 }
 
 get_sources() {

@@ -312,8 +312,7 @@ b' '..x' '.x' "'" '"' '|' 'x;y' '-rf/x' 'vendor/-y'; do : >"./$name"; done
             cases.said(1, shell, "said")
         );
         assert_eq!(
-            left,
-            ".\n./.git\n./.git/HEAD\n./.git/packed-refs\n./.git/refs\n./.git/refs/heads\n./.git/refs/tags\n",
+            left, ".\n./.git\n./.git/HEAD\n./.git/info\n./.git/packed-refs\n",
             "{shell}"
         );
     }

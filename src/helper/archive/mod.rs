@@ -16,6 +16,8 @@ pub mod unzip;
 mod zip_headers;
 pub mod zipped;
 
+pub use units::open;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

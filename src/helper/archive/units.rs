@@ -132,7 +132,10 @@ pub fn read(root: &Path, part: &Part, contents: &mut Vec<u8>) -> Result<Option<C
     }
 }
 
-/// Opens a file to read it. What took its place since it was selected is not followed, nor waited for.
+/// Opens a file to read it. A link in its place is not followed, a pipe not waited for.
+///
+/// # Errors
+/// If there is none, or a link.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
