@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
+use crate::keypath::KeyPath;
+
 /// How a job ended, in the words of the coordinator's API. `Display` is the log's last line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -100,12 +102,27 @@ impl fmt::Display for Outcome {
 /// Something the user wrote is wrong: arguments, configuration or job file. Ends with status 2, where
 /// every other error ends with 3.
 #[derive(Debug)]
-pub struct InputError(pub String);
+pub struct InputError {
+    message: String,
+    /// What of a file it is about, for those who know where in the file that stands.
+    pub path: Option<KeyPath>,
+}
 
 impl InputError {
     /// An error with this message, on one line whatever it quotes, and without the middle where it quotes much.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(on_one_line(&message.into()))
+        Self {
+            message: on_one_line(&message.into()),
+            path: None,
+        }
+    }
+
+    /// An error about a value of a file, with which its message begins.
+    pub fn at(path: &KeyPath, message: impl fmt::Display) -> Self {
+        Self {
+            path: Some(path.clone()),
+            ..Self::new(format!("{path}: {message}"))
+        }
     }
 }
 
@@ -147,7 +164,7 @@ pub fn shown(text: &str) -> String {
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

@@ -62,8 +62,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cancel", &[]),
     ("partial", &[]),
     ("seal", &[]),
+    ("keypath", &[]),
+    ("nearest", &[]),
 ];
-const LEAVES: &[&str] = &["secret", "outcome", "cancel", "partial", "seal"];
+const LEAVES: &[&str] = &[
+    "secret", "outcome", "cancel", "partial", "seal", "keypath", "nearest",
+];
 /// A longer file has a second subject, or stands here with the reason why not.
 const MAX_LINES: usize = 400;
 const LONGER: &[(&str, &str)] = &[

@@ -161,6 +161,11 @@ fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
     }
 }
 
+/// The same where it need not be there.
+pub(super) fn some_flag<'de, D: Deserializer<'de>>(input: D) -> Result<Option<bool>, D::Error> {
+    flag(input).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Artifacts, Cache, CachePolicy, When};

@@ -2,14 +2,16 @@
 
 pub mod changes;
 pub mod checkout;
+pub mod document;
 pub mod files;
+mod grammar;
 pub mod kept;
 mod own;
 pub mod payload;
 pub mod pipeline;
 mod refs;
 pub mod remote;
-mod tree;
+mod shape;
 pub mod uncommitted;
 pub mod variables;
 

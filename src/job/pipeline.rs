@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::files::{Artifacts, Caches, When};
-use super::tree::{Problem, join, json, typed, yaml};
+use super::document::{Document, Problem, typed};
+use super::files::{Artifacts, Caches, When, some_flag};
+use super::shape::Checker;
 use super::variables::{Variable, scalar};
-use super::{ImageSpec, OneOrMany};
+use super::{ImageSpec, OneOrMany, grammar};
+use crate::keypath::KeyPath;
+use crate::nearest::{nearest, nearest_hint};
 use crate::outcome::InputError;
 
 /// The job file's name.
@@ -27,8 +30,10 @@ pub struct Pipeline {
     pub stages: Vec<String>,
     /// The jobs, in the order of the file; no templates.
     pub jobs: Vec<JobEntry>,
-    /// Keys that mean nothing here, by their path.
-    pub unknown: Vec<String>,
+    /// What looks wrong in it and stops nothing, a line each, with its place.
+    pub doubts: Vec<String>,
+    /// Where its values stand.
+    pub document: Document,
 }
 
 /// A job of the file, global keywords worked in.
@@ -67,6 +72,7 @@ pub struct Keywords {
     /// What a runner must have to get it.
     pub tags: Option<OneOrMany<String>>,
     /// Its failure does not count.
+    #[serde(deserialize_with = "some_flag")]
     pub allow_failure: Option<bool>,
     /// When it runs.
     pub when: Option<When>,
@@ -76,25 +82,6 @@ pub struct Keywords {
     pub artifacts: Option<Artifacts>,
 }
 
-const GLOBAL: &[&str] = &[
-    "image",
-    "services",
-    "variables",
-    "before_script",
-    "after_script",
-    "cache",
-];
-const OF_A_JOB: &[&str] = &[
-    "script",
-    "stage",
-    "only",
-    "except",
-    "tags",
-    "allow_failure",
-    "when",
-    "dependencies",
-    "artifacts",
-];
 /// The longest job file, in bytes.
 const LONGEST: u64 = 4 << 20;
 /// How much all jobs of a file may get of the keywords that count for all, in bytes.
@@ -155,41 +142,43 @@ impl Pipeline {
                 LONGEST >> 20
             )));
         }
-        let is_yaml = file
-            .extension()
-            .is_some_and(|ending| ending == "yml" || ending == "yaml");
-        let tree = if is_yaml { yaml(&text) } else { json(&text) };
-        tree.and_then(Self::from_tree)
-            .map_err(|Problem { place, what }| {
-                InputError::new(format!("{}{place}: {what}", file.display()))
-            })
+        let (document, tree) = Document::parse(file, &text)?;
+        Self::from_tree(&document, tree).map_err(|problem| InputError::new(document.said(&problem)))
     }
 
-    fn from_tree(tree: Value) -> Result<Self, Problem> {
+    fn from_tree(document: &Document, tree: Value) -> Result<Self, Problem> {
+        let whole = KeyPath::default();
         let Value::Object(top) = tree else {
-            return Err(Problem::at(
-                "",
-                "the job file must be an object of keywords and jobs",
-            ));
+            let what =
+                "a job file is an object of keywords and jobs, `{\"test\": {\"script\": …}}`";
+            return Err(Problem::value(whole, what));
         };
-        let global: Map<String, Value> = top
-            .iter()
-            .filter(|(key, _)| GLOBAL.contains(&key.as_str()))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        // Read by themselves first, so that a wrong one is named where it stands.
-        typed::<Keywords>(&Value::Object(global.clone()), "")?;
+        let mut checker = Checker {
+            format: document.format,
+            foreign: &grammar::gitlabs,
+            doubts: Vec::new(),
+        };
+        let mut global = Map::new();
+        for (key, value) in &top {
+            if let Some(shape) = grammar::global(key) {
+                checker.check(shape, value, &KeyPath::of(key))?;
+                global.insert(key.clone(), value.clone());
+            }
+        }
         let stages = match top.get("stages") {
-            Some(stages) => typed::<Vec<String>>(stages, "stages")?,
-            None => DEFAULT_STAGES
-                .iter()
-                .map(|stage| (*stage).to_owned())
-                .collect(),
+            Some(stages) => {
+                let path = KeyPath::of("stages");
+                checker.check(&grammar::STAGES, stages, &path)?;
+                typed::<Option<Vec<String>>>(stages, &path)?
+            }
+            None => None,
         };
+        let default = || DEFAULT_STAGES.iter().map(|stage| (*stage).to_owned());
         let mut pipeline = Self {
-            stages,
+            stages: stages.unwrap_or_else(|| default().collect()),
             jobs: Vec::new(),
-            unknown: Vec::new(),
+            doubts: Vec::new(),
+            document: document.clone(),
         };
         // Every job has a copy of what counts for all.
         let shared = Value::Object(global.clone()).to_string().len();
@@ -198,33 +187,75 @@ impl Pipeline {
                 "{} jobs with {shared} bytes of keywords that count for all of them are too much",
                 top.len()
             );
-            return Err(Problem::at("", &what));
+            return Err(Problem::value(whole, what));
         }
-        let known: HashSet<&str> = pipeline.stages.iter().map(String::as_str).collect();
         for (name, entry) in &top {
-            if GLOBAL.contains(&name.as_str()) || name == "stages" || name.starts_with('.') {
+            if global.contains_key(name) || name == "stages" || name.starts_with('.') {
                 continue;
             }
-            let Value::Object(entry) = entry else {
-                let what = "neither a keyword nor a job: a job is an object with a `script`";
-                return Err(Problem::at(
-                    name,
-                    &format!("{what}{}", nearest_hint(name, GLOBAL)),
-                ));
-            };
-            let (job, unknown) = read_job(name, entry, &global)?;
-            let stage = job.keywords.stage.as_deref();
-            if let Some(stage) = stage.filter(|stage| !known.contains(stage)) {
-                let what = format!(
-                    "there is no stage `{stage}`; the stages are: {}",
-                    pipeline.stages.join(", ")
-                );
-                return Err(Problem::at(&format!("{name}.stage"), &what));
-            }
-            pipeline.jobs.push(job);
-            pipeline.unknown.extend(unknown);
+            let entry = job_of(name, entry)?;
+            pipeline
+                .jobs
+                .push(read_job(&mut checker, name, entry, &global)?);
         }
+        let mut doubts = checker.doubts;
+        for job in &pipeline.jobs {
+            pipeline.check_stage(job)?;
+            doubts.extend(pipeline.doubtful_dependencies(job)?);
+        }
+        pipeline.doubts = doubts
+            .iter()
+            .map(|problem| document.said(problem))
+            .collect();
         Ok(pipeline)
+    }
+
+    fn check_stage(&self, job: &JobEntry) -> Result<(), Problem> {
+        if self.stages.iter().any(|stage| stage == job.stage()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.stages.iter().map(String::as_str).collect();
+        let stages = if known.is_empty() {
+            "`stages` has none".to_owned()
+        } else {
+            format!("the stages are: {}", known.join(", "))
+        };
+        let path = KeyPath::of(&job.name);
+        if job.keywords.stage.is_none() {
+            let what = format!(
+                "the job has no `stage`, and the stage `test`, which it then belongs to, is not among `stages`; {stages}"
+            );
+            return Err(Problem::key(path, what));
+        }
+        let (stage, hint) = (job.stage(), nearest_hint(job.stage(), &known));
+        let what = format!("there is no stage `{stage}`{hint}; {stages}");
+        Err(Problem::value(path.key("stage"), what))
+    }
+
+    /// Dependencies whose artifacts are not there when the job begins.
+    ///
+    /// # Errors
+    /// For one that no job is.
+    fn doubtful_dependencies(&self, job: &JobEntry) -> Result<Vec<Problem>, Problem> {
+        let of = |stage: &str| self.stages.iter().position(|known| known == stage);
+        let mut doubts = Vec::new();
+        let path = KeyPath::of(&job.name).key("dependencies");
+        for (index, name) in job.keywords.dependencies.iter().flatten().enumerate() {
+            let path = path.index(index);
+            let Some(other) = self.jobs.iter().find(|other| other.name == *name) else {
+                let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+                return Err(Problem::value(path, missing("job", name, &names)));
+            };
+            if of(other.stage()) >= of(job.stage()) {
+                let what = format!(
+                    "the job `{name}` does not run before this one, so there may be nothing of it: give it an earlier stage \
+                     than `{}`",
+                    job.stage()
+                );
+                doubts.push(Problem::value(path, what));
+            }
+        }
+        Ok(doubts)
     }
 
     /// A job by its name.
@@ -235,7 +266,7 @@ impl Pipeline {
         let found = self.jobs.iter().find(|job| job.name == name);
         found.ok_or_else(|| {
             let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
-            missing("job", name, &names)
+            InputError::new(missing("job", name, &names))
         })
     }
 
@@ -257,7 +288,7 @@ impl Pipeline {
         if stages.contains(&name) {
             return Ok(());
         }
-        Err(missing("stage", name, &stages))
+        Err(InputError::new(missing("stage", name, &stages)))
     }
 
     /// The jobs whose artifacts a job gets: those that `dependencies` names, else all of the stages before that
@@ -279,16 +310,14 @@ impl Pipeline {
 }
 
 /// That there is none of this name.
-fn missing(kind: &str, name: &str, known: &[&str]) -> InputError {
+fn missing(kind: &str, name: &str, known: &[&str]) -> String {
     let others = if known.is_empty() {
         "there are none".to_owned()
     } else {
         format!("the {kind}s are: {}", known.join(", "))
     };
-    InputError::new(format!(
-        "there is no {kind} `{name}`{}; {others}",
-        nearest_hint(name, known)
-    ))
+    let hint = nearest_hint(name, known);
+    format!("there is no {kind} `{name}`{hint}; {others}")
 }
 
 impl JobEntry {
@@ -321,68 +350,116 @@ impl JobEntry {
     }
 }
 
+/// What stands at the top level and is no keyword: a job.
+fn job_of<'a>(name: &str, entry: &'a Value) -> Result<&'a Map<String, Value>, Problem> {
+    let path = KeyPath::of(name);
+    if let Value::Object(members) = entry
+        && (members.contains_key("script") || grammar::gitlabs(name).is_none())
+    {
+        return Ok(members);
+    }
+    let what = grammar::gitlabs(name).unwrap_or_else(|| {
+        let hint = nearest_hint(name, &[grammar::global_names(), vec!["stages"]].concat());
+        format!("neither a keyword nor a job: a job is an object with a `script`{hint}")
+    });
+    Err(Problem::key(path, what))
+}
+
 fn read_job(
+    checker: &mut Checker,
     name: &str,
     entry: &Map<String, Value>,
     global: &Map<String, Value>,
-) -> Result<(JobEntry, Vec<String>), Problem> {
-    let unknown = entry
-        .keys()
-        .filter(|key| !GLOBAL.contains(&key.as_str()) && !OF_A_JOB.contains(&key.as_str()))
-        .map(|key| {
-            format!(
-                "{name}.{key}{}",
-                nearest_hint(key, &[GLOBAL, OF_A_JOB].concat())
-            )
-        })
-        .collect();
-    let own = typed::<Keywords>(&Value::Object(entry.clone()), name)?;
-    check_variables(own.variables.as_ref(), name)?;
-    if own.script.is_none() {
-        return Err(Problem::at(
-            name,
-            "the job has no `script` (the name of a template begins with a dot)",
-        ));
+) -> Result<JobEntry, Problem> {
+    let path = KeyPath::of(name);
+    if entry.get("script").is_none_or(Value::is_null) {
+        return Err(without_script(name, entry));
     }
+    let shape = &grammar::JOB;
+    checker.check(shape, &Value::Object(entry.clone()), &path)?;
+    checker.doubts.extend(lost_variables(&path, entry, global));
+    checker.doubts.extend(carriage_returns(&path, entry));
     let mut merged = global.clone();
     merged.extend(
         entry
             .iter()
             .map(|(key, value)| (key.clone(), value.clone())),
     );
-    let keywords = typed::<Keywords>(&Value::Object(merged), name)?;
-    check_variables(keywords.variables.as_ref(), "")?;
-    Ok((
-        JobEntry {
-            name: name.to_owned(),
-            keywords,
-        },
-        unknown,
-    ))
+    Ok(JobEntry {
+        name: name.to_owned(),
+        keywords: typed(&Value::Object(merged), &path)?,
+    })
 }
 
-fn check_variables(variables: Option<&Map<String, Value>>, job: &str) -> Result<(), Problem> {
-    for (key, value) in variables.into_iter().flatten() {
-        if scalar(value).is_none() {
-            return Err(Problem::at(
-                &join(job, &format!("variables.{key}")),
-                "expected a string, a number or a boolean",
-            ));
-        }
+/// Why there is no job, as far as its keys tell.
+fn without_script(name: &str, entry: &Map<String, Value>) -> Problem {
+    let path = KeyPath::of(name);
+    let unknown = || entry.keys().filter(|key| !grammar::is_of_a_job(key));
+    if let Some(key) = unknown().find(|key| nearest(key, &["script"]).is_some()) {
+        let what = format!("the job has no `script`; did you mean that by `{key}`?");
+        return Problem::key(path.key(key), what);
     }
-    Ok(())
+    let gitlabs = unknown().find_map(|key| Some((key, grammar::gitlabs(key)?)));
+    if let Some((key, what)) = gitlabs {
+        return Problem::key(path.key(key), format!("the job has no `script`; {what}"));
+    }
+    let of_no_job = !entry.keys().any(|key| grammar::is_of_a_job(key));
+    let keyword = nearest(name, &grammar::global_names()).filter(|_| of_no_job);
+    let what = match keyword {
+        Some(keyword) => {
+            format!("neither a keyword (did you mean `{keyword}`?) nor a job with a `script`")
+        }
+        None => "the job has no `script` (the name of a template begins with a dot)".to_owned(),
+    };
+    Problem::key(path, what)
 }
 
-/// The most similar of the known names, as the end of a sentence.
-fn nearest_hint(name: &str, known: &[&str]) -> String {
-    let likely = known
-        .iter()
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    likely
-        .map(|(_, other)| format!(" (did you mean `{other}`?)"))
-        .unwrap_or_default()
+/// A job's own `variables` take the place of those for all jobs, which few expect.
+fn lost_variables(
+    path: &KeyPath,
+    entry: &Map<String, Value>,
+    global: &Map<String, Value>,
+) -> Option<Problem> {
+    let own = entry.get("variables")?.as_object()?;
+    let of_all = global.get("variables")?.as_object()?;
+    let lost = of_all.keys().filter(|name| !own.contains_key(*name));
+    let lost: Vec<&str> = lost.map(String::as_str).collect();
+    // Without any of its own, a job does not want the others.
+    if lost.is_empty() || own.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "these replace the variables for all jobs, and the job is without {}: write them here too if it needs them",
+        lost.join(", ")
+    );
+    Some(Problem::key(path.key("variables"), what))
+}
+
+/// Line ends of Windows in a command, which a shell takes for a part of the last word.
+fn carriage_returns(path: &KeyPath, entry: &Map<String, Value>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for key in ["before_script", "script", "after_script"] {
+        let path = path.key(key);
+        let commands = match entry.get(key) {
+            Some(Value::Array(list)) => list
+                .iter()
+                .enumerate()
+                .map(|(at, one)| (path.index(at), one))
+                .collect(),
+            Some(one) => vec![(path, one)],
+            None => continue,
+        };
+        let bad = |command: &Value| {
+            command
+                .as_str()
+                .is_some_and(|text| text.contains("\r\n") || text.ends_with('\r'))
+        };
+        let bad = commands.into_iter().filter(|(_, command)| bad(command));
+        found.extend(bad.map(|(path, _)| {
+            Problem::value(path, "the command has line ends of Windows (CRLF), and a shell takes the CR for a part of its words: write \\n in place of \\r\\n")
+        }));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -433,64 +510,6 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where() {
-        for (ending, text, want) in [
-            (
-                ".json",
-                "{\n  \"a\": {,\n}",
-                "FILE:2:9: not JSON: key must be a string",
-            ),
-            (
-                ".json",
-                "[]",
-                "FILE: the job file must be an object of keywords and jobs",
-            ),
-            (
-                ".json",
-                r#"{"services": "x", "a": {"script": "x"}}"#,
-                "FILE: services: invalid type: string \"x\", expected a sequence",
-            ),
-            (
-                ".json",
-                r#"{"a": {"script": ["x", 3]}}"#,
-                "FILE: a.script: expected a string or a list of strings",
-            ),
-            (
-                ".json",
-                r#"{"a": {"script": "x", "services": ["a", 3]}}"#,
-                "FILE: a.services[1]: expected a string or an object with `name`, `alias`, `entrypoint`, `command`",
-            ),
-            (
-                ".json",
-                r#"{"a": {"script": "x", "variables": {"B": []}}}"#,
-                "FILE: a.variables.B: expected a string, a number or a boolean",
-            ),
-            (
-                ".json",
-                r#"{"a": {"script": "x", "stage": "tset"}}"#,
-                "FILE: a.stage: there is no stage `tset`; the stages are: build, test, deploy",
-            ),
-            (
-                ".json",
-                r#"{"imag": "x"}"#,
-                "FILE: imag: neither a keyword nor a job: a job is an object with a `script` (did you mean `image`?)",
-            ),
-            (
-                ".json",
-                r#"{"a": {"image": "x"}}"#,
-                "FILE: a: the job has no `script` (the name of a template begins with a dot)",
-            ),
-        ] {
-            assert_eq!(read(ending, text).expect_err(text), want);
-        }
-        let error = read(".yml", "a:\n  script: [x\nb: 1\n").expect_err("no YAML");
-        assert!(
-            error.starts_with("FILE:") && error.contains("not YAML"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn an_unknown_job_is_answered_with_the_known_ones() {
         let pipeline = read(
             ".json",
@@ -504,15 +523,17 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keywords_are_collected() {
-        let pipeline = read(
-            ".json",
-            r#"{"a": {"script": "x", "before_scripts": [], "zzz": 1}}"#,
-        )
-        .expect("good");
-        assert_eq!(
-            pipeline.unknown,
-            ["a.before_scripts (did you mean `before_script`?)", "a.zzz"]
-        );
+    fn what_looks_wrong_is_collected_with_its_place() {
+        let text =
+            "{\"a\": {\"script\": \"x\", \"before_scripts\": [],\n\"cache\": {\"pats\": []}}}";
+        let pipeline = read(".json", text).expect("good");
+        let places = [
+            ".json:1:23: a.before_scripts: ",
+            ".json:2:11: a.cache.pats: ",
+        ];
+        assert_eq!(pipeline.doubts.len(), places.len());
+        for (doubt, place) in pipeline.doubts.iter().zip(places) {
+            assert!(doubt.contains(place), "{doubt}");
+        }
     }
 }

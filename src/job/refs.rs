@@ -4,6 +4,7 @@ use regex_lite::Regex;
 
 use super::pipeline::JobEntry;
 use super::{OneOrMany, Sources};
+use crate::keypath::KeyPath;
 use crate::outcome::InputError;
 
 impl JobEntry {
@@ -16,13 +17,16 @@ impl JobEntry {
             let Some(entries) = entries else {
                 return Ok(none);
             };
+            let alone = matches!(entries, OneOrMany::One(_));
             let entries = match entries {
                 OneOrMany::One(entry) => std::slice::from_ref(entry),
                 OneOrMany::Many(entries) => entries,
             };
-            for entry in entries {
+            for (index, entry) in entries.iter().enumerate() {
                 let matched = matches(entry, sources).map_err(|what| {
-                    InputError::new(format!("{}.{keyword}: `{entry}`: {what}", self.name))
+                    let path = KeyPath::of(&self.name).key(keyword);
+                    let path = if alone { path } else { path.index(index) };
+                    InputError::at(&path, format!("`{entry}`: {what}"))
                 })?;
                 if matched {
                     return Ok(true);

@@ -135,6 +135,20 @@ impl Variables {
         public
     }
 
+    /// The variables that a text refers to and that are empty, or are not there.
+    #[must_use]
+    pub fn blanks(&self, text: &str) -> Vec<String> {
+        let mut blanks = Vec::new();
+        substitute(text, &mut |name| {
+            let value = self.get(name).unwrap_or_default();
+            if value.is_empty() && !blanks.iter().any(|known| known == name) {
+                blanks.push(name.to_owned());
+            }
+            value.to_owned()
+        });
+        blanks
+    }
+
     /// Whether a variable is there and says yes.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
@@ -163,6 +177,9 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// What a variable's name is made of.
+pub(super) const NAME: &str = "letters, digits and underscores, no digit first";
+
 /// Whether a variable can be called so.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
@@ -174,9 +191,9 @@ fn check_name(name: &str) -> Result<(), InputError> {
     if is_name(name) {
         return Ok(());
     }
+    let name = name.escape_debug();
     Err(InputError::new(format!(
-        "`{}` is no name for a variable: letters, digits and underscores, no digit first",
-        name.escape_debug()
+        "`{name}` is no name for a variable: {NAME}"
     )))
 }
 

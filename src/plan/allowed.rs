@@ -1,6 +1,6 @@
 //! What a job may use: `allowed_images` and the other lists of their kind.
 
-use super::reference;
+use super::named::NamedBy;
 use crate::config::{DockerConfig, PullPolicy};
 use crate::docker::Reference;
 use crate::glob::Glob;
@@ -21,7 +21,7 @@ pub(super) fn policies(config: &DockerConfig) -> Result<Vec<PullPolicy>, InputEr
     match policies.iter().find(wrong) {
         None => Ok(policies),
         Some(policy) => Err(not_allowed(
-            "docker.pull_policy",
+            &NamedBy::Runner("docker.pull_policy".into()),
             policy,
             "allowed_pull_policies",
             &allowed
@@ -37,17 +37,22 @@ pub(super) fn policies(config: &DockerConfig) -> Result<Vec<PullPolicy>, InputEr
 /// # Errors
 /// [`InputError`] if it is not allowed, or the configuration has a pattern that is none.
 pub(super) fn image(
-    place: &str,
+    by: &NamedBy,
     image: &Reference,
     config: &DockerConfig,
     variables: &Variables,
 ) -> Result<(), InputError> {
     let own = config.image.iter().cloned();
-    if is_own("docker.image", own, image, variables)? {
+    if is_own(
+        &NamedBy::Runner("docker.image".into()),
+        own,
+        image,
+        variables,
+    )? {
         return Ok(());
     }
     check(
-        place,
+        by,
         &image.to_string(),
         "allowed_images",
         config.allowed_images.as_deref(),
@@ -59,17 +64,22 @@ pub(super) fn image(
 /// # Errors
 /// As [`image`].
 pub(super) fn service(
-    place: &str,
+    by: &NamedBy,
     image: &Reference,
     config: &DockerConfig,
     variables: &Variables,
 ) -> Result<(), InputError> {
     let own = config.services().map(|spec| spec.name);
-    if is_own("docker.services", own, image, variables)? {
+    if is_own(
+        &NamedBy::Runner("docker.services".into()),
+        own,
+        image,
+        variables,
+    )? {
         return Ok(());
     }
     check(
-        place,
+        by,
         &image.to_string(),
         "allowed_services",
         config.allowed_services.as_deref(),
@@ -83,7 +93,7 @@ pub(super) fn service(
 pub(super) fn user(config: &DockerConfig) -> Result<(), InputError> {
     match &config.user {
         Some(user) => check(
-            "docker.user",
+            &NamedBy::Runner("docker.user".into()),
             user,
             "allowed_users",
             config.allowed_users.as_deref(),
@@ -103,13 +113,13 @@ pub(super) fn allows(patterns: Option<&[String]>, name: &str) -> bool {
 }
 
 fn is_own(
-    key: &str,
+    by: &NamedBy,
     names: impl Iterator<Item = String>,
     image: &Reference,
     variables: &Variables,
 ) -> Result<bool, InputError> {
     for name in names {
-        if reference(key, &variables.expand(&name))? == *image {
+        if by.image(&name, variables)? == *image {
             return Ok(true);
         }
     }
@@ -117,7 +127,7 @@ fn is_own(
 }
 
 fn check(
-    place: &str,
+    by: &NamedBy,
     name: &str,
     key: &str,
     patterns: Option<&[String]>,
@@ -134,27 +144,32 @@ fn check(
     if patterns.is_empty() {
         return Ok(());
     }
-    Err(not_allowed(place, &name, key, patterns))
+    Err(not_allowed(by, &name, key, patterns))
 }
 
 fn not_allowed(
-    place: &str,
+    by: &NamedBy,
     what: &dyn std::fmt::Display,
     key: &str,
     patterns: &[String],
 ) -> InputError {
-    InputError::new(format!(
-        "{place}: `{what}` is not allowed; docker.{key} has: {}",
+    by.error(format_args!(
+        "`{what}` is not allowed; docker.{key} has: {}",
         patterns.join(", ")
     ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{image, policies, service};
+    use super::{NamedBy, image, policies, service};
     use crate::config::{DockerConfig, PullPolicy};
     use crate::docker::Reference;
     use crate::job::variables::{Variable, Variables};
+    use crate::keypath::KeyPath;
+
+    fn job(key: &str) -> NamedBy {
+        NamedBy::Job(KeyPath::of("test").key(key))
+    }
 
     fn config(patterns: &[&str]) -> DockerConfig {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
@@ -202,14 +217,14 @@ mod tests {
         ] {
             let reference = Reference::parse(name).expect(name);
             let config = config(patterns);
-            let image = image("test.image", &reference, &config, &variables);
+            let image = image(&job("image"), &reference, &config, &variables);
             assert_eq!(image.is_ok(), allowed, "{patterns:?} {name}");
-            let service = service("test.services[0]", &reference, &config, &variables);
+            let service = service(&job("services[0]"), &reference, &config, &variables);
             assert_eq!(service.is_ok(), allowed, "{patterns:?} {name}");
         }
         let own = Reference::parse("own/image:3").expect("a name");
-        assert!(image("", &own, &config(&["ruby:*"]), &variables).is_ok());
-        let error = image("test.image", &own, &config(&["[", "x"]), &variables);
+        assert!(image(&job("image"), &own, &config(&["ruby:*"]), &variables).is_ok());
+        let error = image(&job("image"), &own, &config(&["[", "x"]), &variables);
         assert!(error.is_ok(), "the runner's own needs no pattern");
     }
 
@@ -218,7 +233,7 @@ mod tests {
         let evil = Reference::parse("evil").expect("a name");
         let said = |patterns: &[&str]| {
             let error = service(
-                "test.services[0]",
+                &job("services[0]"),
                 &evil,
                 &config(patterns),
                 &Variables::default(),

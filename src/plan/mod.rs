@@ -9,6 +9,7 @@ mod containers;
 mod fits;
 mod git;
 pub mod helper_image;
+mod named;
 pub mod names;
 mod network;
 mod options;
@@ -32,12 +33,14 @@ use crate::docker::{DockerCommand, Reference, Slot, Word};
 pub use crate::job::kept::Kept;
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
+use crate::keypath::KeyPath;
 use crate::outcome::InputError;
 pub use crate::script::Marks;
 use crate::seal::Seal;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
 use helper_image::HelperImage;
+use named::NamedBy;
 use names::Names;
 use network::Network;
 pub use options::key_hint;
@@ -317,8 +320,8 @@ fn images(
     let own = &builder.host.helper_image;
     images.push(match &builder.config.docker.helper_image {
         Some(name) => {
-            let name = builder.variables.expand(name);
-            pulled(&reference("docker.helper_image", &name)?, slot)
+            let by = NamedBy::Runner("docker.helper_image".into());
+            pulled(&by.image(name, builder.variables)?, slot)
         }
         None => Image {
             name: own.name.clone(),
@@ -337,11 +340,6 @@ fn wait_for_services(config: &RunnerConfig) -> Option<u64> {
     }
 }
 
-/// Reads an image's name that `place` gave.
-fn reference(place: &str, name: &str) -> Result<Reference, InputError> {
-    Reference::parse(name).map_err(|error| InputError::new(format!("{place}: {error}")))
-}
-
 fn image(
     job: &Job,
     config: &RunnerConfig,
@@ -355,13 +353,14 @@ fn image(
         })
     });
     let spec = spec.ok_or_else(|| {
-        InputError::new(format!(
+        let what = format!(
             "the job `{}` has no image: give it one with the keyword `image`, or name a default with --docker-image",
             job.name
-        ))
+        );
+        InputError::new(what)
     })?;
-    let place = format!("{}.image", job.name);
-    let name = reference(&place, &variables.expand(&spec.name))?;
-    allowed::image(&place, &name, &config.docker, variables)?;
+    let by = NamedBy::Job(KeyPath::of(&job.name).key("image"));
+    let name = by.image(&spec.name, variables)?;
+    allowed::image(&by, &name, &config.docker, variables)?;
     Ok((name, spec))
 }

@@ -1,10 +1,12 @@
 //! Services: their names, their containers, and how to ask whether they are up.
 
 use super::containers::{Builder, overriding_entrypoint};
-use super::{allowed, options, reference};
+use super::named::NamedBy;
+use super::{allowed, options};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::is_name;
 use crate::job::{ImageSpec, Origin};
+use crate::keypath::KeyPath;
 use crate::outcome::InputError;
 
 /// The host of an address, as names are compared: without case, and without a dot at the end.
@@ -37,9 +39,6 @@ pub struct Service {
     pub run: DockerCommand,
 }
 
-/// Where the runner's own services stand.
-const OWN: &str = "docker.services";
-
 impl Builder<'_> {
     /// The hosts that the helper hands tokens or passwords to, from the network that it shares with services.
     fn hosts_of_secrets(&self) -> Vec<String> {
@@ -67,10 +66,12 @@ impl Builder<'_> {
     /// The runner's own services and the job's.
     pub fn services(&self) -> Result<Vec<Service>, InputError> {
         let docker = &self.config.docker;
-        let own = docker.services().map(|spec| (OWN.to_owned(), spec));
+        let own = docker
+            .services()
+            .map(|spec| (NamedBy::Runner("docker.services".into()), spec));
         let job = self.job.services.iter().enumerate().map(|(index, spec)| {
-            let place = format!("{}.services[{index}]", self.job.name);
-            (place, spec.clone())
+            let path = KeyPath::of(&self.job.name).key("services").index(index);
+            (NamedBy::Job(path), spec.clone())
         });
         let all: Vec<_> = own.chain(job).collect();
         let limit = docker
@@ -85,13 +86,13 @@ impl Builder<'_> {
         }
         all.iter()
             .enumerate()
-            .map(|(index, (place, spec))| self.service(index, place, spec))
+            .map(|(index, (by, spec))| self.service(index, by, spec))
             .collect()
     }
 
-    fn service(&self, index: usize, place: &str, spec: &ImageSpec) -> Result<Service, InputError> {
-        let image = reference(place, &self.variables.expand(&spec.name))?;
-        allowed::service(place, &image, &self.config.docker, self.variables)?;
+    fn service(&self, index: usize, by: &NamedBy, spec: &ImageSpec) -> Result<Service, InputError> {
+        let image = by.image(&spec.name, self.variables)?;
+        allowed::service(by, &image, &self.config.docker, self.variables)?;
         let image_slot = Slot::new(format!("image_service_{index}"));
         let ports_slot = Slot::new(format!("ports_service_{index}"));
         let name = self.names.container(&format!(
@@ -101,18 +102,17 @@ impl Builder<'_> {
         let mut aliases = image.aliases();
         for alias in &spec.alias {
             let alias = self.variables.expand(alias);
-            check_hostname(&alias)
-                .map_err(|error| InputError::new(format!("{place}.alias: {error}")))?;
+            check_hostname(&alias).map_err(|error| by.key("alias").error(error))?;
             aliases.push(alias);
         }
         aliases.dedup();
         // What the configuration runs is the operator's own doing.
-        if place != OWN {
+        if let NamedBy::Job(_) = by {
             let taken = self.hosts_of_secrets();
             let alias = aliases.iter().find(|alias| taken.contains(&host_of(alias)));
             if let Some(alias) = alias {
-                return Err(InputError::new(format!(
-                    "{place}: no service can be called {alias}: the runner talks to that host, and the service would get \
+                return Err(by.error(format_args!(
+                    "no service can be called {alias}: the runner talks to that host, and the service would get \
                      the job's token or password; give it another alias, or its image another name"
                 )));
             }
@@ -133,9 +133,8 @@ impl Builder<'_> {
         });
         let run = own_variables(spec)
             .map_err(|entry| {
-                InputError::new(format!(
-                    "{place}.environment: `{entry}` must look like KEY=value"
-                ))
+                by.key("environment")
+                    .error(format_args!("`{entry}` must look like KEY=value"))
             })?
             .into_iter()
             .fold(run, |run, (name, value)| run.env(name, value));

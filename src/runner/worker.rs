@@ -16,7 +16,7 @@ use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection};
 use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
-use crate::outcome::Outcome;
+use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
 use crate::plan::{Host, Marks, Plan};
 use crate::state::{Process, State};
@@ -106,8 +106,8 @@ impl Worker {
     /// Checks that a job can be planned.
     ///
     /// # Errors
-    /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant.
-    pub fn check(&self, job: &Job) -> Result<()> {
+    /// [`InputError`] where the job or the settings say something that cannot be meant.
+    pub fn check(&self, job: &Job) -> Result<(), InputError> {
         let names = Names::new(&self.short_token, job.project.id, 0);
         Plan::new(job, &self.config, &names, &self.host)?;
         Ok(())
@@ -116,7 +116,7 @@ impl Worker {
     /// Runs a job, with its last line in the log, and removes what it has made.
     ///
     /// # Errors
-    /// [`crate::outcome::InputError`] where the job or the settings say something that cannot be meant, or
+    /// [`InputError`] where the job or the settings say something that cannot be meant, or
     /// whatever keeps the job from being started. Nothing is in the log then.
     pub fn run(&self, job: &Job, run: &Run) -> Result<Report> {
         let build_lock = |cancel: &Cancel| -> Result<Option<File>> {

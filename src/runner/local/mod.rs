@@ -26,6 +26,7 @@ use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
+use crate::job::document::Document;
 use crate::job::kept::Kept;
 use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
@@ -83,6 +84,7 @@ pub struct Found {
     store: Store,
     selection: Selection,
     config: RunnerConfig,
+    document: Document,
 }
 
 /// How a run ended.
@@ -101,12 +103,14 @@ impl Local {
     pub fn find(&self, wanted: &Wanted) -> Result<Found> {
         let checkout = Checkout::discover(&current_directory()?)?;
         let pipeline = self.read(&checkout.directory)?;
-        let selection = Selection::of(&pipeline, wanted, &checkout.sources)?;
+        let selection = Selection::of(&pipeline, wanted, &checkout.sources)
+            .map_err(|error| pipeline.document.placed(error))?;
         Ok(Found {
             selection,
             store: Store::of(&checkout.directory, &state::directory()?)?,
             checkout,
             config: self.config(),
+            document: pipeline.document,
         })
     }
 
@@ -122,7 +126,8 @@ impl Local {
             .map_or(&directory, |checkout| &checkout.directory);
         let pipeline = self.read(top)?;
         let sources = checkout.map(|checkout| checkout.sources);
-        Ok(List::of(&pipeline, &self.config.docker, sources)?)
+        List::of(&pipeline, &self.config.docker, sources)
+            .map_err(|error| pipeline.document.placed(error).into())
     }
 
     /// Reads the job file, and says what looks wrong in it.
@@ -132,7 +137,7 @@ impl Local {
             None => pipeline::find(directory)?,
         };
         let pipeline = Pipeline::read(&file)?;
-        for remark in remark.into_iter().chain(unknown(&file, &pipeline)) {
+        for remark in remark.iter().chain(&pipeline.doubts) {
             log::warn!("{remark}");
         }
         Ok(pipeline)
@@ -220,7 +225,8 @@ impl Local {
         };
         let job = self.job(found, selected);
         let host = host::describe(&found.config, false)?;
-        let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)?;
+        let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)
+            .map_err(|error| found.document.placed(error))?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
         let engine = found.config.docker.engine().words();
         Ok(print::script(&plan, &engine, &job.name, &prefix))
@@ -258,7 +264,9 @@ impl Local {
         let several = selection.only_one().is_none();
         // None begins where another one cannot be meant.
         for selected in selection.jobs() {
-            worker.check(&self.job(found, selected))?;
+            worker
+                .check(&self.job(found, selected))
+                .map_err(|error| found.document.placed(error))?;
         }
         let timeline = self.timeline.as_deref().map(Timeline::create).transpose()?;
         let cancel = Cancel::new();
@@ -322,14 +330,6 @@ fn current_directory() -> Result<PathBuf> {
 pub fn wants_colour() -> bool {
     std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn unknown(file: &Path, pipeline: &Pipeline) -> Vec<String> {
-    pipeline
-        .unknown
-        .iter()
-        .map(|key| format!("{}: unknown keyword {key}", file.display()))
-        .collect()
 }
 
 /// Writes a text to stdout.
