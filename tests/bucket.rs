@@ -114,7 +114,7 @@ fn caches_go_through_a_bucket_and_no_container_sees_its_keys() {
     assert!(
         first
             .stdout
-            .contains("\nWARNING: there is no cache deps/test yet\n"),
+            .contains("\nRestoring cache deps/test...\n  there is none yet\n"),
         "{first}"
     );
     assert!(seen.contains("-helper"), "{seen}");

@@ -24,9 +24,9 @@ fn a_cache_is_there_for_the_next_run() {
     let first = project.exec(&["test"]);
     first.assert_success();
     assert!(
-        first.stdout.contains(
-            "\nRestoring cache test-deps...\nWARNING: there is no cache test-deps yet\n$ echo found"
-        ),
+        first
+            .stdout
+            .contains("\nRestoring cache test-deps...\n  there is none yet\n$ echo found"),
         "{first}"
     );
     assert!(

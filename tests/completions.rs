@@ -125,3 +125,34 @@ fn the_scripts_are_for_known_shells_and_without_a_job_file_there_are_no_jobs() {
     );
     assert!(asked.stdout.starts_with("--"), "options only: {asked}");
 }
+
+#[test]
+fn jobs_are_not_hidden_among_options_which_come_after_a_dash() {
+    let project = project();
+    let candidates = |words: &[&str], shell: &str| {
+        let mut command = project.command(&[&["--", "alloy-runner"], words].concat());
+        let index = words.len().to_string();
+        let asked = run(command
+            .env("ALLOY_RUNNER_COMPLETE", shell)
+            .env("_CLAP_COMPLETE_INDEX", index));
+        assert_eq!(asked.status, Some(0), "{asked}");
+        let names = asked.stdout.lines().map(|line| {
+            line.split(['\t', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        });
+        names.collect::<Vec<_>>()
+    };
+    for shell in ["fish", "zsh", "bash"] {
+        let jobs = candidates(&["exec", ""], shell);
+        assert_eq!(jobs.len(), 4, "{shell}: {jobs:?}");
+        let options = candidates(&["exec", "--st"], shell);
+        assert_eq!(options, ["--stage"], "{shell}");
+        let all = candidates(&["exec", "--"], shell);
+        assert!(
+            all.contains(&"--docker-image".to_owned()),
+            "{shell}: {all:?}"
+        );
+    }
+}

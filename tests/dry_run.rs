@@ -155,3 +155,40 @@ fn what_x_printed_can_be_pasted_in_order_and_runs_the_job_again() {
         assert_eq!(project.leftovers(), "");
     }
 }
+
+#[test]
+fn what_is_pasted_on_a_terminal_reads_nothing_that_follows_it_and_stays_until_a_prune() {
+    let project = project();
+    let real = run(with_secrets(
+        &mut project.command(&arguments(&["-x", "exec"], "service")),
+    ));
+    real.assert_success();
+    // As on a terminal, the commands come by standard input; what removes the containers is left out.
+    let kept = real.stderr.split("\ndocker rm ").next().expect("some");
+    let file = project.beside("commands.sh");
+    std::fs::write(&file, format!("{kept}\necho pasted to the end\n")).expect("written");
+    let paste = std::fs::File::open(&file).expect("there");
+    let pasted = run(with_secrets(Command::new("bash").current_dir("/")).stdin(paste));
+    assert!(
+        pasted.stdout.ends_with("\n42\npasted to the end\n"),
+        "{pasted}"
+    );
+    let build = format!(
+        "container runner-local-project-{}-concurrent-0-build\n",
+        project.id()
+    );
+    assert!(
+        project.leftovers().contains(&build),
+        "{}",
+        project.leftovers()
+    );
+    project.exec(&["fails"]);
+    assert!(
+        project.leftovers().contains(&build),
+        "{}",
+        project.leftovers()
+    );
+    let ran = project.run(&["prune"]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert_eq!(project.leftovers(), "");
+}

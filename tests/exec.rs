@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, DEBIAN, Project, path_with, program, run};
+use support::{BUSYBOX, DEBIAN, Project, Ran, path_with, program, run};
 
 #[test]
 fn the_log_has_its_lines_in_their_order() {
@@ -356,4 +356,53 @@ fn a_small_job_takes_five_docker_processes_and_its_log_has_no_marks() {
         "volume rm",
     ];
     assert_eq!(commands, all);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_exec_quietly_after_it_has_cleaned_up() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX,
+            "test": {"script": ["while :; do echo busy; sleep 0.1; done"]},
+            "beside": {"script": ["while :; do echo busy; sleep 0.1; done"]}})
+        .to_string(),
+    );
+    for jobs in [&["test"][..], &["test", "beside"]] {
+        let mut child = project.spawn(&[&["exec"], jobs].concat());
+        let mut out = child.stdout.take().expect("piped");
+        support::read_until(&mut out, "busy\n");
+        drop(out);
+        let ran = Ran::from(child.wait_with_output().expect("ended"));
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(141), ""), "{ran}");
+        assert_eq!(project.leftovers(), "");
+    }
+    for arguments in [
+        &["exec", "--list"][..],
+        &["exec", "--dry-run", "test"],
+        &["helper-image", "name"],
+    ] {
+        let mut command = project.command(arguments);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ran = run(command.stdout(writer));
+        assert_eq!(
+            (ran.status, ran.stderr.as_str()),
+            (Some(141), ""),
+            "{arguments:?}: {ran}"
+        );
+    }
+}
+
+#[test]
+fn help_is_short_and_dockers_settings_have_their_own() {
+    let project = Project::empty();
+    let help = project.run(&["exec", "--help"]);
+    assert_eq!(help.status, Some(0), "{help}");
+    assert!(help.stdout.lines().count() < 130, "{help}");
+    assert!(help.stdout.contains("--docker-image") && help.stdout.contains("--help-docker"));
+    assert!(!help.stdout.contains("--docker-cap-add"), "{help}");
+    let docker = project.run(&["exec", "--help-docker"]);
+    assert_eq!(docker.status, Some(0), "{docker}");
+    for flag in ["--docker-cap-add", "--docker-image", "DOCKER_PULL_POLICY"] {
+        assert!(docker.stdout.contains(flag), "{flag}: {docker}");
+    }
 }

@@ -293,6 +293,11 @@ fn in_the_last_word_which_the_next_one_says() {
     // Nobody hears of it this time either, and it is not forgotten.
     let ran = run(&mut scene.coordinator.single(&[]));
     assert!(ran.stderr.contains("is reported the next time"), "{ran}");
+    let ran = run(&mut scene.coordinator.single(&[]));
+    assert!(
+        !ran.stderr.contains(&format!("job {id}, ")),
+        "said once: {ran}"
+    );
     refused.store(false, Ordering::SeqCst);
     let heard = scene.clean_up(Next::Job);
     assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);

@@ -11,9 +11,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use serde_json::json;
 use support::coordinator::{Coordinator, Fault, Kind, REGISTRATION_TOKEN, RUNNER_TOKEN};
 use support::http::Response;
-use support::{BUSYBOX, Ran, Running, run};
+use support::tmux::Terminal;
+use support::{BUSYBOX, Project, Ran, Running, run};
 
 fn register(coordinator: &Coordinator, arguments: &[&str]) -> Command {
     let url = coordinator.url();
@@ -130,7 +132,11 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     assert_eq!(executor.status, Some(2), "{executor}");
     assert!(!config.exists());
     assert_eq!(coordinator.registrations().len(), 0);
-    fs::write(&config, "runners = 3\n").expect("written");
+    fs::write(
+        &config,
+        "runners = [{name = \"a\", url = \"https://x\", token = \"t\"}]\n",
+    )
+    .expect("written");
     let form = run(&mut register(&coordinator, &["--name", "x"]));
     assert_eq!(form.status, Some(3), "{form}");
     assert!(
@@ -188,6 +194,53 @@ fn on_a_terminal_it_asks_with_defaults() {
         text.contains("name = \"mine\"") && text.contains("image = \"alpine:latest\""),
         "{text}"
     );
+}
+
+#[test]
+fn on_a_terminal_a_wrong_address_is_known_at_once_and_no_token_is_shown() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("", &[""]);
+    let project = Project::new(&json!({"test": {"image": BUSYBOX, "script": "true"}}).to_string());
+    let config = coordinator.beside("config.toml").display().to_string();
+    let line = format!("$RUNNER --config {config} register; stty -a | grep -o ' .\\?echo '");
+    let terminal = Terminal::run(&project, &line);
+    let answer = |question: &str, text: &str| {
+        terminal.wait_until(question, |shown| shown.trim_end().ends_with(question));
+        terminal.type_text(text);
+        terminal.press("Enter");
+    };
+    let address = "The coordinator's address:";
+    answer(address, "http://127.0.0.1:9");
+    terminal.wait_for("POST http://127.0.0.1:9/api/v4/runners/verify: ");
+    answer(address, "ftp://nowhere");
+    answer(address, &coordinator.url());
+    answer("The registration token:", REGISTRATION_TOKEN);
+    terminal.wait_for("A name for the runner [");
+    terminal.type_text("docker-0");
+    terminal.press("Enter");
+    terminal.wait_for("has a runner `docker-0` already; choose another name");
+    terminal.type_text("other");
+    terminal.press("Enter");
+    answer("Its tags, separated by commas:", "");
+    terminal.wait_for("The image of jobs that name none");
+    terminal.press("Enter");
+    let shown = terminal.wait_for("status=0");
+    assert!(!shown.contains(REGISTRATION_TOKEN), "{shown}");
+    assert!(
+        shown.contains("\n echo \n"),
+        "the terminal shows again what is typed: {shown}"
+    );
+    let next = format!(
+        "The runner `other` is written to {config}.\n`alloy-runner --config {config} run` serves it"
+    );
+    assert!(shown.contains(&next), "{next}: {shown}");
+    let twice = run(&mut register(&coordinator, &["--name", "other"]));
+    assert_eq!(twice.status, Some(2), "{twice}");
+    assert!(
+        twice.stderr.contains("has a runner `other` already"),
+        "{twice}"
+    );
+    assert_eq!(coordinator.registrations().len(), 1);
 }
 
 /// An authority, and certificates by it for a server at this address and for a client.

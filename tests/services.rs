@@ -79,15 +79,12 @@ fn a_service_that_does_not_come_up_costs_a_warning_with_the_reason() {
             "WARNING: service {BUSYBOX}:latest: its image exposes no TCP port to wait for; it logged nothing\n"
         ),
         format!(
-            "WARNING: service {REDIS}:latest: died with status 3; the end of its log:\n  cannot go on\n"
+            "WARNING: service {REDIS}:latest (dead): died with status 3; the end of its log:\n  cannot go on\n"
         ),
         format!(
-            "WARNING: service {REDIS}:latest: no answer on port 6379 in 4 s; the end of its log:\n  up and deaf\n"
+            "WARNING: service {REDIS}:latest (deaf): no answer on port 6379 in 4 s; the end of its log:\n  up and deaf\n"
         ),
-        format!("WARNING: service {REDIS}:latest did not start: "),
-        format!(
-            "WARNING: the services {REDIS}:latest and {REDIS}:latest share the hostname `alloy-runner-test__redis`; give one of them an `alias`\n"
-        ),
+        format!("WARNING: service {REDIS}:latest (none) did not start: "),
     ] {
         assert!(ran.stdout.contains(&warning), "{warning}{ran}");
     }
@@ -156,6 +153,41 @@ fn a_program_or_network_that_never_was_there_is_said_once() {
             "{ran}"
         );
     }
+}
+
+#[test]
+fn services_of_one_image_cost_a_line_each_and_no_warning_where_each_has_an_alias() {
+    let services = |count: usize, alias: fn(usize) -> Option<String>| {
+        let one =
+            |index| json!({"name": BUSYBOX, "alias": alias(index), "command": ["sleep", "600"]});
+        (0..count).map(one).collect::<Vec<_>>()
+    };
+    let project = Project::new(
+        &json!({"image": BUSYBOX,
+            "told_apart": {"script": "true", "services": services(4, |index| Some(format!("s{index}")))},
+            "alike": {"script": "true", "services": services(3, |index| (index == 1).then(|| "one".to_owned()))}})
+        .to_string(),
+    );
+    let exec = |job: &str| project.exec(&["--docker-wait-for-services-timeout", "-1", job]);
+    let ran = exec("told_apart");
+    let log = &ran.assert_success().stdout;
+    assert!(!log.contains("WARNING"), "{ran}");
+    assert_eq!(log.matches("Using docker image ").count(), 1, "{ran}");
+    assert_eq!(log.matches("Starting service ").count(), 4, "{ran}");
+    let ran = exec("alike");
+    let log = &ran.assert_success().stdout;
+    assert_eq!(log.matches("WARNING").count(), 1, "{ran}");
+    let warning = format!(
+        "\nWARNING: 3 services share the hostnames `alloy-runner-test__busybox` and `alloy-runner-test-busybox`: \
+         {BUSYBOX}:latest, {BUSYBOX}:latest (one), {BUSYBOX}:latest; give each an `alias` of its own\n"
+    );
+    assert!(log.contains(&warning), "{ran}");
+    let script = project.exec(&["--dry-run", "told_apart"]);
+    assert_eq!(
+        script.stdout.matches("Using docker image ").count(),
+        1,
+        "{script}"
+    );
 }
 
 #[test]

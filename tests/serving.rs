@@ -43,6 +43,20 @@ fn one_job_from_asking_to_the_last_word() {
         );
         let ran = run(&mut coordinator.single(&[]));
         assert_eq!(ran.status, Some(0), "{ran}");
+        let said = &ran.stderr;
+        let job = format!(" single job {id}] job ");
+        assert!(
+            said.contains(&format!("{job}started: git/acme/site, test (stage test)\n")),
+            "{ran}"
+        );
+        let ended = said
+            .split_once(&format!("{job}ended after "))
+            .expect("said")
+            .1;
+        assert!(
+            ended.contains(" s: git/acme/site, test (stage test): Job succeeded\n"),
+            "{ran}"
+        );
         let heard = coordinator.heard(id);
         assert_success(&heard);
         let lines: Vec<&str> = heard.log.lines().collect();

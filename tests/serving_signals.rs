@@ -289,3 +289,22 @@ fn a_second_signal_ends_at_once_and_the_next_start_cleans_up() {
         Some(143)
     );
 }
+
+#[test]
+fn a_runner_says_at_its_start_whom_it_serves() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    coordinator.configure("concurrent = 3", &["", "token = \"another-token\""]);
+    let mut runner = serve(&coordinator);
+    let stderr = runner.stderr.as_mut().expect("piped");
+    let said = support::read_until(stderr, " at a time\n");
+    let url = coordinator.url();
+    let config = coordinator.beside("config.toml");
+    let want = format!(
+        " serving of {}: docker-0 ({url}), docker-1 ({url}); up to 3 jobs at a time\n",
+        config.display()
+    );
+    assert!(said.contains("] alloy-runner 0.1.0 ("), "{said}");
+    assert!(said.contains(&want), "{want}: {said}");
+    signal(&runner, "TERM");
+    assert_eq!(runner.wait().expect("ended").code(), Some(143));
+}

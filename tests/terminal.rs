@@ -39,6 +39,34 @@ fn ctrl_c_in_a_parallel_stage_cleans_up_and_the_table_says_what_was_interrupted(
     );
 }
 
+#[test]
+fn a_dumb_terminal_gets_no_colours_and_no_status_line() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "a": {"script": "sleep 3"}, "b": {"script": "sleep 3"}})
+            .to_string(),
+    );
+    let terminal = Terminal::run(&project, "TERM=dumb $RUNNER exec");
+    terminal.wait_for("status=0");
+    let coloured = terminal.coloured();
+    assert!(coloured.contains("a | Job succeeded"), "{coloured}");
+    assert!(!coloured.contains('\x1b'), "{coloured}");
+    assert!(!coloured.contains("[a: "), "{coloured}");
+}
+
+#[test]
+fn the_status_line_says_how_many_jobs_are_done() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "stages": ["one", "two"],
+        "a": {"stage": "one", "script": "true"}, "b": {"stage": "two", "script": "sleep 600"},
+        "by_hand": {"stage": "two", "script": "true", "when": "manual"}})
+        .to_string(),
+    );
+    let terminal = Terminal::run(&project, "$RUNNER exec --quiet");
+    terminal.wait_for("1 of 2 done  [b: script, ");
+    terminal.press("C-c");
+    terminal.wait_for("status=130");
+}
+
 /// A job that fails, with variables of all kinds.
 fn failing() -> Project {
     Project::new(

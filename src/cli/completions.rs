@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Zsh};
 
@@ -74,9 +74,43 @@ fn program() -> Result<String> {
 
 /// Answers a shell that asks what may follow, and ends the process then.
 pub(super) fn answer() {
-    CompleteEnv::with_factory(Arguments::command)
-        .var(VARIABLE)
-        .complete();
+    CompleteEnv::with_factory(|| {
+        if is_option(&typed_word()) {
+            Arguments::command()
+        } else {
+            without_options(Arguments::command())
+        }
+    })
+    .var(VARIABLE)
+    .complete();
+}
+
+/// The word that is being typed. bash and zsh say which one it is, for the others it is the last.
+fn typed_word() -> OsString {
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok();
+    let index: Option<usize> = index.and_then(|index| index.parse().ok());
+    let mut words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    match index {
+        Some(index) => words.nth(index),
+        None => words.last(),
+    }
+    .unwrap_or_default()
+}
+
+fn is_option(word: &OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+/// The same with options that are only shown where there is nothing else: among 90 of them, nobody finds a job.
+fn without_options(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let hidden = !argument.is_positional();
+            argument.hide(hidden)
+        })
+        .mut_subcommands(without_options)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
 }
 
 /// The jobs that a word may become.

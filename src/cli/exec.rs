@@ -33,50 +33,67 @@ pub(super) struct Exec {
         long,
         value_name = "NAME",
         conflicts_with = "jobs",
-        add = ArgValueCompleter::new(completions::stages)
-    )]
+        add = ArgValueCompleter::new(completions::stages), help_heading = "Which jobs")]
     stage: Option<String>,
     /// How many jobs of a stage run side by side; by default as many as there are processor cores
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "How they run and are shown")]
     concurrent: Option<NonZero<usize>>,
     /// Show only the logs of jobs that fail, and a table of all
-    #[arg(long)]
+    #[arg(long, help_heading = "How they run and are shown")]
     quiet: bool,
     /// The job file; by default the checkout's .alloy-ci.json, else its .alloy-ci.yml
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Which jobs")]
     file: Option<PathBuf>,
     /// List the jobs with their stages, images, services and conditions, and run nothing
-    #[arg(long, conflicts_with_all = ["jobs", "stage", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["jobs", "stage", "dry_run"], help_heading = "In place of running them")]
     list: bool,
     /// With --list: as JSON, for programs
-    #[arg(long, requires = "list")]
+    #[arg(long, requires = "list", help_heading = "In place of running them")]
     json: bool,
     /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with = "dry_run", help_heading = "What they get")]
     dirty: bool,
     /// Where a script fails, open a shell in its container on this terminal; the job ends with it
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(
+        long,
+        conflicts_with = "dry_run",
+        help_heading = "How they run and are shown"
+    )]
     shell_on_failure: bool,
     /// Write a page that shows what the jobs' time went into, for a browser
-    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run")]
+    #[arg(
+        long,
+        value_name = "FILE.html",
+        conflicts_with = "dry_run",
+        help_heading = "How they run and are shown"
+    )]
     timeline: Option<PathBuf>,
     /// Print the shell script of docker commands and run nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "In place of running them")]
     dry_run: bool,
     /// A variable for the job: KEY=VALUE, or KEY for a secret from the environment; repeatable
-    #[arg(long = "env", value_name = "KEY[=VALUE]")]
+    #[arg(
+        long = "env",
+        value_name = "KEY[=VALUE]",
+        help_heading = "What they get"
+    )]
     variables: Vec<String>,
     /// Secrets for the job, one KEY=VALUE a line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "What they get")]
     env_file: Option<PathBuf>,
     /// How long the job may take
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "What they get")]
     timeout: Option<u64>,
     /// A PEM file with certificate authorities that git has to know
-    #[arg(long, env = "CI_SERVER_TLS_CA_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CI_SERVER_TLS_CA_FILE",
+        value_name = "FILE",
+        help_heading = "What they get"
+    )]
     tls_ca_file: Option<PathBuf>,
     /// A runner of the configuration (--config) whose settings to borrow
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "What they get")]
     runner: Option<String>,
     #[command(flatten)]
     docker: DockerConfig,

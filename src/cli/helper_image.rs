@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::Globals;
+use super::{Globals, say};
 use crate::cancel::Cancel;
 use crate::config::DockerConfig;
 use crate::docker::Docker;
@@ -45,7 +45,7 @@ enum Command {
 impl HelperImage {
     pub fn run(self, globals: &Globals) -> Result<u8> {
         match self.command {
-            Command::Name => println!("{}", host::helper_image(DEFAULT_BASE, &[], "")?.name),
+            Command::Name => say(host::helper_image(DEFAULT_BASE, &[], "")?.name)?,
             Command::Build {
                 base,
                 tls_ca_file,
@@ -72,7 +72,7 @@ impl HelperImage {
                     return Ok(status);
                 }
                 built?;
-                println!("{}", image.name);
+                say(image.name)?;
             }
         }
         Ok(0)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::runner_flags::RunnerFlags;
-use super::{Globals, SYSTEM_FAILURE};
+use super::{Globals, SYSTEM_FAILURE, say};
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::runner::registration::{Health, unregister, verify};
@@ -60,7 +60,7 @@ impl Unregister {
         };
         for runner in runners {
             unregister(&file, &runner)?;
-            println!("{} is unregistered", runner.name);
+            say(format_args!("{} is unregistered", runner.name))?;
         }
         Ok(0)
     }
@@ -77,7 +77,7 @@ impl Verify {
         let mut status = 0;
         for runner in runners {
             let health = verify(&file, &runner, self.delete)?;
-            println!("{}: {health}", runner.name);
+            say(format_args!("{}: {health}", runner.name))?;
             if !matches!(health, Health::Alive | Health::Deleted) {
                 status = SYSTEM_FAILURE;
             }
@@ -92,13 +92,13 @@ impl List {
         let width = |text: fn(&RunnerConfig) -> usize| config.runners.iter().map(text).max();
         let name = width(|runner| runner.name.chars().count()).unwrap_or_default();
         for runner in &config.runners {
-            println!(
+            say(format_args!(
                 "{:<name$}  {:<8}  {}  {}",
                 runner.name,
                 runner.short_token(),
                 runner.executor.as_deref().unwrap_or("docker"),
                 runner.url
-            );
+            ))?;
         }
         Ok(0)
     }

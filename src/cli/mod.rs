@@ -4,6 +4,7 @@ mod archives;
 mod completions;
 mod exec;
 mod health_check;
+mod help;
 mod helper_image;
 mod known_runners;
 mod prune;
@@ -12,6 +13,7 @@ mod run;
 mod run_single;
 mod runner_flags;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ use log::LevelFilter;
 use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::logging::{self, Format};
 use crate::outcome::{InputError, shown};
+use crate::runner::local::{ReaderGone, show};
 use crate::runner::scheduler::Given;
 use crate::state::is_root;
 
@@ -140,7 +143,7 @@ pub fn main() -> ExitCode {
         log_level,
         print_commands,
         command,
-    } = Arguments::parse();
+    } = help::arguments();
     let globals = Globals {
         config,
         given: Given {
@@ -170,26 +173,48 @@ pub fn main() -> ExitCode {
         Command::ArtifactsUploader => archives::upload_artifacts(),
         Command::ArtifactsDownloader => archives::download_artifacts(),
     };
-    result.map_or_else(|error| failed(&error), ExitCode::from)
+    ExitCode::from(status_of(result))
+}
+
+/// The exit status; what failed is said.
+fn status_of(result: Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+/// Writes a line to stdout.
+///
+/// # Errors
+/// As [`show`].
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    show(&format!("{line}\n"))
 }
 
 /// Says on one line what failed.
-fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("alloy-runner: {}", shown(&format!("{error:#}")));
-    ExitCode::from(if error.is::<InputError>() {
+fn failed(error: &anyhow::Error) -> u8 {
+    if error.is::<ReaderGone>() {
+        return ReaderGone::STATUS;
+    }
+    // Where stderr has no reader either, the status still tells.
+    let _ = writeln!(
+        io::stderr(),
+        "alloy-runner: {}",
+        shown(&format!("{error:#}"))
+    );
+    if error.is::<InputError>() {
         WRONG_USAGE
     } else {
         SYSTEM_FAILURE
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Arguments;
+    use super::help::with_docker_apart;
     use clap::CommandFactory;
 
     #[test]
     fn flags_do_not_get_into_each_others_way() {
-        Arguments::command().debug_assert();
+        with_docker_apart(Arguments::command()).debug_assert();
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Globals;
+use super::{Globals, say};
 use crate::config::DockerConfig;
 use crate::runner::prune::{Wanted, prune};
 
@@ -33,7 +33,7 @@ impl Prune {
             },
             globals.given.print_commands,
         )? {
-            println!("{removed}");
+            say(removed)?;
         }
         Ok(0)
     }

@@ -1,18 +1,23 @@
 //! `alloy-runner register`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use super::Globals;
 use super::runner_flags::{RunnerFlags, read_token};
-use crate::config::RunnerConfig;
+use super::{Globals, say};
+use crate::config::{RunnerConfig, load};
 use crate::coordinator::Registration;
+use crate::docker::Word;
 use crate::outcome::InputError;
 use crate::runner::host::hostname;
-use crate::runner::registration::register;
+use crate::runner::registration::{reach, register};
 
 /// Make a runner known to a coordinator, and append it to the configuration
 #[derive(Args)]
@@ -63,16 +68,36 @@ impl Register {
             Some(file) => Some(read_token(file)?),
             None => self.registration_token.clone(),
         };
+        let file = globals.config_file()?;
+        let taken = names(&file)?;
+        if let Some(name) = self.flags.name.as_ref().filter(|name| taken.contains(name)) {
+            return Err(is_taken(&file, name).into());
+        }
         let named = self.flags.name.is_some();
         let mut config: RunnerConfig = self.flags.new_runner()?;
         let url = Some(config.url).filter(|url| !url.is_empty());
+        let asked = url.is_none() && ask.terminal;
         config.url = ask.for_("The coordinator's address", url, None, "--url")?;
+        // What is wrong with it, nobody should learn only after all the other questions.
+        while ask.terminal
+            && let Err(error) = reach(&config)
+        {
+            if !asked {
+                return Err(error);
+            }
+            ask.say(&format!("{error:#}"))?;
+            config.url = ask.for_("The coordinator's address", None, None, "--url")?;
+        }
         let mut registration = Registration {
             run_untagged: self.run_untagged.unwrap_or(untagged),
             locked: self.locked.unwrap_or_default(),
             ..Registration::default()
         };
         if !known {
+            let _hidden = match given {
+                None if ask.terminal => Some(Hidden::begin()?),
+                _ => None,
+            };
             registration.token = ask.for_(
                 "The registration token",
                 given,
@@ -81,7 +106,12 @@ impl Register {
             )?;
         }
         let name = named.then(|| config.name.clone());
-        config.name = ask.for_("A name for the runner", name, Some(&hostname()), "--name")?;
+        let default = free_name(&hostname(), &taken);
+        config.name = ask.for_("A name for the runner", name, Some(&default), "--name")?;
+        while taken.contains(&config.name) {
+            ask.say(&is_taken(&file, &config.name).to_string())?;
+            config.name = ask.for_("A name for the runner", None, Some(&default), "--name")?;
+        }
         if !known {
             let tags = ask.for_(
                 "Its tags, separated by commas",
@@ -101,11 +131,79 @@ impl Register {
         )?;
         config.docker.image = Some(image).filter(|image| !image.is_empty());
         registration.description.clone_from(&config.name);
-        let file = globals.config_file()?;
+        let name = config.name.clone();
         register(&file, config, (!known).then_some(registration))?;
-        println!("written to {}", file.display());
+        let option = match &globals.config {
+            Some(file) => format!(" --config {}", Word::from(file.display().to_string())),
+            None => String::new(),
+        };
+        say(format_args!(
+            "The runner `{name}` is written to {}.\n\
+             `alloy-runner{option} run` serves it; one that runs already takes it over by itself.",
+            file.display()
+        ))?;
         Ok(0)
     }
+}
+
+/// The names of the runners that a configuration has, if there is one.
+fn names(file: &Path) -> Result<Vec<String>, InputError> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let runners = load(file)?.config.runners;
+    Ok(runners.into_iter().map(|runner| runner.name).collect())
+}
+
+fn is_taken(file: &Path, name: &str) -> InputError {
+    let file = file.display();
+    InputError::new(format!(
+        "{file} has a runner `{name}` already; choose another name"
+    ))
+}
+
+/// A name, with a number behind it where it is taken.
+fn free_name(name: &str, taken: &[String]) -> String {
+    let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .find(|name| !taken.contains(name))
+        .unwrap_or_default()
+}
+
+/// Keeps the terminal from showing what is typed, until it is dropped or a signal ends the process.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin() -> Result<Self> {
+        let failed = "cannot keep the terminal from showing the token";
+        let before = tcgetattr(io::stdin()).context(failed)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(failed)?;
+        let restored = before.clone();
+        thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                show_again(&restored);
+                std::process::exit(128 + signal);
+            }
+        });
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden).context(failed)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        show_again(&self.0);
+        // The Enter at the answer's end was not shown either.
+        let _ = io::stderr().write_all(b"\n");
+    }
+}
+
+fn show_again(before: &Termios) {
+    // Where the terminal has gone, there is nothing to show.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
 /// Asks somebody at a terminal, if there is one.
@@ -114,6 +212,15 @@ struct Ask {
 }
 
 impl Ask {
+    /// Says why it asks again.
+    fn say(&self, text: &str) -> Result<()> {
+        if !self.terminal {
+            return Err(InputError::new(text).into());
+        }
+        let written = io::stderr().write_all(format!("{text}\n").as_bytes());
+        written.context("cannot write to the terminal")
+    }
+
     fn for_(
         &self,
         what: &str,

@@ -11,5 +11,5 @@ pub mod wire;
 
 pub use backoff::Backoff;
 pub use client::{Client, Observer};
-pub use error::ApiError;
+pub use error::{Answer, ApiError};
 pub use wire::{Asked, Ended, Features, Info, Patched, Registration};

@@ -159,7 +159,7 @@ impl Docker {
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
     pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
-            let line = command.shell_line(&self.engine.words(), stdin, end);
+            let line = command.pasted_line(&self.engine.words(), stdin, end);
             // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
             // tell.
             drop(

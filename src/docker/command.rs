@@ -219,6 +219,30 @@ impl DockerCommand {
         Self::new(&["exec", "--interactive"])
     }
 
+    /// [`DockerCommand::shell_line`] for pasting: a command that reads its standard input, and gets none, leaves the
+    /// lines alone that follow it.
+    #[must_use]
+    pub fn pasted_line(&self, program: &Words, stdin: Option<&Word>, end: &str) -> String {
+        let none = self.reads_stdin() && stdin.is_none() && !end.contains(" <");
+        let end = if none {
+            format!(" </dev/null{end}")
+        } else {
+            end.to_owned()
+        };
+        self.shell_line(program, stdin, &end)
+    }
+
+    /// Whether it reads its standard input, which is no terminal.
+    fn reads_stdin(&self) -> bool {
+        let mut words = self.words.iter().map(ToString::to_string);
+        let begin: Vec<String> = words.by_ref().take(3).collect();
+        match begin.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["exec", "--interactive", third] => third != "--tty",
+            ["start", _, "--interactive"] => true,
+            _ => false,
+        }
+    }
+
     /// `docker exec` on a terminal.
     #[must_use]
     pub fn exec_on_terminal() -> Self {

@@ -44,7 +44,7 @@ pub(super) struct Inspected {
 }
 
 impl Run<'_> {
-    /// Resolves all images side by side, and says which they are in the plan's order.
+    /// Resolves all images side by side, and says which they are, in the plan's order.
     pub(super) fn resolve_images(&self) -> Result<Vec<Resolved>, Stop> {
         let inspected = match self.inspect_together()? {
             Some(inspected) => inspected,
@@ -70,16 +70,12 @@ impl Run<'_> {
                     inspected.id, image.name
                 ))?;
             }
-            self.bind(&image.slot, inspected.id);
-            let service = self
-                .plan
-                .services
-                .iter()
-                .find(|service| service.image_slot == image.slot);
-            if let Some(service) = service {
-                let ports = inspected.ports.unwrap_or_default();
-                let ports: Vec<String> = ports.into_keys().collect();
-                self.bind(&service.ports_slot, ports.join(" "));
+            self.bind_image(image, &inspected.id);
+            let ports = inspected.ports.unwrap_or_default();
+            let ports = ports.into_keys().collect::<Vec<_>>().join(" ");
+            let services = self.plan.services.iter();
+            for service in services.filter(|service| image.slots.contains(&service.image_slot)) {
+                self.bind(&service.ports_slot, ports.clone());
             }
             let read_at_once =
                 |entry: &String| entry.starts_with("ENV=") || entry.starts_with("BASH_ENV=");
@@ -91,6 +87,13 @@ impl Run<'_> {
             });
         }
         Ok(resolved)
+    }
+
+    /// From now on an image is this one, for all of its containers.
+    pub(super) fn bind_image(&self, image: &Image, id: &str) {
+        for slot in &image.slots {
+            self.bind(slot, id.to_owned());
+        }
     }
 
     /// All images in one command, where none has to be pulled in any case. `None`: they are not all there, and each

@@ -72,6 +72,8 @@ pub struct Report {
     pub taken: bool,
     /// What its time went into, in the order of the ends.
     pub spans: Vec<Span>,
+    /// See [`Trace::last_lines`].
+    pub last_lines: Vec<String>,
 }
 
 /// A part of a job's time; they overlap.
@@ -170,6 +172,7 @@ impl Executor<'_> {
                 clean: run.give_way(),
                 taken: true,
                 spans: Vec::new(),
+                last_lines: Vec::new(),
             };
         }
         let mut outcome = result.unwrap_or_else(|stop| run.outcome_of(stop));
@@ -190,6 +193,7 @@ impl Executor<'_> {
                 .spans
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner),
+            last_lines: self.trace.last_lines(),
         }
     }
 }
@@ -319,7 +323,9 @@ impl Run<'_> {
             self.bind(&Slot::new(JOB_STATUS), outcome.job_status().to_owned());
             let result = match (stage.place, stage.when) {
                 (Place::Build, When::OnSuccess) => {
-                    self.build_script(stage, waiting.take(), followers)
+                    let ended = self.build_script(stage, waiting.take(), followers);
+                    self.trace.script_ended()?;
+                    ended
                 }
                 (Place::Build, _) => {
                     self.after_script(stage)?;

@@ -77,7 +77,7 @@ impl Run<'_> {
                         .line(&format!("Starting service {} ...", service.image));
                     said.map(|()| {
                         scope.spawn(carried(|| {
-                            self.timed("service", &service.image.to_string(), || {
+                            self.timed("service", &service.title, || {
                                 self.start_service(service, followers)
                             })
                         }))

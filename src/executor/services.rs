@@ -34,7 +34,7 @@ impl Run<'_> {
             Err(Stop::Docker(error)) if error.kind != Kind::Conflict && !error.is_final() => {
                 self.trace.warning(&format!(
                     "service {} did not start: {}{}",
-                    service.image,
+                    service.title,
                     error.reason(),
                     key_hint(error.reason(), true)
                 ))?;
@@ -75,7 +75,7 @@ impl Run<'_> {
             Err(error) if error.kind != Kind::Canceled => {
                 log::warn!(
                     "cannot follow the log of service {}: {error}",
-                    service.image
+                    service.title
                 );
             }
             _ => {}
@@ -150,6 +150,6 @@ impl Run<'_> {
             Ok(log) => format!("the end of its log:\n  {}", log.replace('\n', "\n  ")),
             Err(error) => format!("its log cannot be read: {}", error.reason()),
         };
-        format!("service {}: {problem}; {log}", service.image)
+        format!("service {}: {problem}; {log}", service.title)
     }
 }

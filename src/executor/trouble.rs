@@ -260,12 +260,12 @@ impl Run<'_> {
 
     fn restore_images(&self, reason: &str) -> Result<(), Stop> {
         for image in &self.plan.images {
-            let id = Word::from(image.slot.clone());
-            let id = {
+            // They all stand for the same.
+            let id = image.slots.first().map(|slot| {
                 let bindings = self.bindings.lock();
-                id.bind(&bindings.unwrap_or_else(PoisonError::into_inner))
-            };
-            if !id.is_ok_and(|id| reason.contains(&id)) {
+                Word::from(slot.clone()).bind(&bindings.unwrap_or_else(PoisonError::into_inner))
+            });
+            if !id.is_some_and(|id| id.is_ok_and(|id| reason.contains(&id))) {
                 continue;
             }
             let inspected = self.resolve(image).map_err(|stop| match stop {
@@ -276,7 +276,7 @@ impl Run<'_> {
                 )),
                 stop => stop,
             })?;
-            self.bind(&image.slot, inspected.id);
+            self.bind_image(image, &inspected.id);
         }
         Ok(())
     }

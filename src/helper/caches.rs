@@ -38,7 +38,7 @@ pub fn restore(task: &Caches) {
         eprintln!("Restoring cache {}...", cache.key);
         match restore_one(task, cache) {
             Ok(Some((files, bytes))) => eprintln!("  {}", contents(files, bytes)),
-            Ok(None) => eprintln!("WARNING: there is no cache {} yet", cache.key),
+            Ok(None) => eprintln!("  there is none yet"),
             Err(error) => eprintln!("WARNING: cache {} is not restored: {error:#}", cache.key),
         }
     }

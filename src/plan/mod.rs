@@ -9,6 +9,7 @@ mod containers;
 mod fits;
 mod git;
 pub mod helper_image;
+mod images;
 mod named;
 pub mod names;
 mod network;
@@ -40,6 +41,8 @@ use crate::seal::Seal;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
 use helper_image::HelperImage;
+use images::Images;
+pub use images::{Image, ImageSource};
 use named::NamedBy;
 use names::Names;
 use network::Network;
@@ -89,7 +92,7 @@ pub struct Plan {
     pub header: Vec<String>,
     /// Things that look wrong but stop nothing.
     pub warnings: Vec<String>,
-    /// The images to resolve: the build's first, the helper's last.
+    /// The images to resolve, each once: the build's first, the helper's last unless it is one of the others.
     pub images: Vec<Image>,
     /// The job's own network, if it needs one.
     pub network: Option<Resource>,
@@ -127,31 +130,6 @@ pub struct Plan {
     pub registries: Brought,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
-}
-
-/// An image to resolve to its id.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Its name as the log shows it, with a tag.
-    pub name: String,
-    /// Stands for its id.
-    pub slot: Slot,
-    /// How to get it.
-    pub source: ImageSource,
-}
-
-/// Where an image comes from.
-#[derive(Clone, Debug)]
-pub enum ImageSource {
-    /// Somebody's.
-    Pull {
-        /// The registry it is in.
-        registry: String,
-        /// When to pull it, tried in turn.
-        policies: Vec<PullPolicy>,
-    },
-    /// The runner's own: built where it is missing.
-    Build(HelperImage),
 }
 
 /// A network or a volume.
@@ -231,7 +209,7 @@ impl Plan {
         };
         let services = builder.services()?;
 
-        let images = images(&builder, &image.0, &services, &policies)?;
+        let images = images(&builder, &image.0, &services, policies)?;
         let network = (!services.is_empty()).then(|| {
             let create = builder.labelled(DockerCommand::network_create(), "network");
             builder.network.resource(names, create)
@@ -255,7 +233,7 @@ impl Plan {
                 cache_warnings,
             ]
             .concat(),
-            images,
+            images: images.found,
             network: network.flatten(),
             services_first: builder.network.services_first(),
             volumes: builder.volumes(),
@@ -303,32 +281,21 @@ fn images(
     builder: &Builder,
     build: &Reference,
     services: &[Service],
-    policies: &[PullPolicy],
-) -> Result<Vec<Image>, InputError> {
-    let pulled = |name: &Reference, slot: Slot| Image {
-        name: name.to_string(),
-        slot,
-        source: ImageSource::Pull {
-            registry: name.registry().to_owned(),
-            policies: policies.to_vec(),
-        },
-    };
-    let mut images = vec![pulled(build, Slot::new("image_build"))];
-    let services = services.iter();
-    images.extend(services.map(|service| pulled(&service.image, service.image_slot.clone())));
-    let slot = Slot::new("image_helper");
-    let own = &builder.host.helper_image;
-    images.push(match &builder.config.docker.helper_image {
+    policies: Vec<PullPolicy>,
+) -> Result<Images, InputError> {
+    let mut images = Images::new(policies);
+    images.pull(build, Slot::new("image_build"));
+    for service in services {
+        images.pull(&service.image, service.image_slot.clone());
+    }
+    let helper = Slot::new("image_helper");
+    match &builder.config.docker.helper_image {
         Some(name) => {
             let by = NamedBy::Runner("docker.helper_image".into());
-            pulled(&by.image(name, builder.variables)?, slot)
+            images.pull(&by.image(name, builder.variables)?, helper);
         }
-        None => Image {
-            name: own.name.clone(),
-            slot,
-            source: ImageSource::Build(own.clone()),
-        },
-    });
+        None => images.build(&builder.host.helper_image, helper),
+    }
     Ok(images)
 }
 

@@ -51,7 +51,7 @@ impl Script<'_> {
     }
 
     pub fn command(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) -> String {
-        command.shell_line(self.docker, stdin, end)
+        command.pasted_line(self.docker, stdin, end)
     }
 
     pub fn run(&mut self, command: &DockerCommand, end: &str) {
@@ -119,7 +119,10 @@ impl Script<'_> {
 
     fn image(&mut self, image: &Image) {
         self.line("");
-        let slot = image.slot.name();
+        let (slot, others) = match &image.slots[..] {
+            [slot, others @ ..] => (slot.name(), others),
+            [] => return,
+        };
         let inspect = self.command(
             &DockerCommand::image_inspect([&image.name], "{{.Id}}"),
             None,
@@ -153,6 +156,9 @@ impl Script<'_> {
                     "printf '%s\\n' \"Using docker image ${slot} for \"{}",
                     Word::from(format!("{} ...", image.name))
                 );
+                for other in others {
+                    let _ = writeln!(self.text, "{}=${slot}", other.name());
+                }
             }
             ImageSource::Build(helper) => {
                 let _ = writeln!(self.text, "if ! {slot}=$({inspect}); then");
@@ -191,7 +197,7 @@ impl Script<'_> {
                 service.ports.shell_line(self.docker, None, "")
             );
             self.say(format!("Starting service {} ...", service.image));
-            let warning = Word::from(format!("WARNING: service {} did not start", service.image));
+            let warning = Word::from(format!("WARNING: service {} did not start", service.title));
             self.run(
                 &service.run,
                 &format!(" >/dev/null || printf '%s\\n' {warning}"),
@@ -212,7 +218,7 @@ impl Script<'_> {
                 let _ = writeln!(
                     self.text,
                     "{index}) service={} ;;",
-                    Word::from(service.image.to_string())
+                    Word::from(service.title.as_str())
                 );
             }
             self.line("esac\nprintf '%s\\n' \"WARNING: service $service: $problem\"\ndone\nfi");

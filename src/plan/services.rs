@@ -23,6 +23,8 @@ fn host_of(address: &str) -> String {
 pub struct Service {
     /// Its image.
     pub image: Reference,
+    /// What people call it: its image, with an alias behind it where other services are of the same image.
+    pub title: String,
     /// Stands for the image's id.
     pub image_slot: Slot,
     /// Stands for what the image says about its ports, as [`Service::ports`] prints it.
@@ -33,6 +35,8 @@ pub struct Service {
     pub name: Word,
     /// The hostnames it answers to in the job's network.
     pub aliases: Vec<String>,
+    /// How many of the aliases come from the image's name; the job gave the others.
+    from_image: usize,
     /// A hostname that it has for itself, whatever aliases it shares.
     pub probe_alias: Word,
     /// Makes and starts it.
@@ -84,10 +88,17 @@ impl Builder<'_> {
                 all.len()
             )));
         }
-        all.iter()
-            .enumerate()
-            .map(|(index, (by, spec))| self.service(index, by, spec))
-            .collect()
+        let services = all.iter().enumerate();
+        let services = services.map(|(index, (by, spec))| self.service(index, by, spec));
+        let mut services = services.collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<Reference> = services.iter().map(|it| it.image.clone()).collect();
+        for service in &mut services {
+            let of_image = images.iter().filter(|image| **image == service.image);
+            if let (2.., Some(alias)) = (of_image.count(), service.given().first()) {
+                service.title = format!("{} ({alias})", service.image);
+            }
+        }
+        Ok(services)
     }
 
     fn service(&self, index: usize, by: &NamedBy, spec: &ImageSpec) -> Result<Service, InputError> {
@@ -100,6 +111,7 @@ impl Builder<'_> {
             image.service_name().replace('/', "__")
         ));
         let mut aliases = image.aliases();
+        let from_image = aliases.len();
         for alias in &spec.alias {
             let alias = self.variables.expand(alias);
             check_hostname(&alias).map_err(|error| by.key("alias").error(error))?;
@@ -145,11 +157,13 @@ impl Builder<'_> {
                 "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}",
             ),
             run: overriding_entrypoint(run, self.entrypoint(spec), image_slot.clone(), command),
+            title: image.to_string(),
             image,
             image_slot,
             ports_slot,
             name,
             aliases,
+            from_image,
             probe_alias,
         })
     }
@@ -192,25 +206,50 @@ fn own_variables(spec: &ImageSpec) -> Result<Vec<(&str, &str)>, &str> {
     pairs.collect()
 }
 
-/// Two services of one name are answered in changing order: worth a word.
+impl Service {
+    /// The aliases that the job gave it.
+    fn given(&self) -> &[String] {
+        self.aliases.get(self.from_image..).unwrap_or_default()
+    }
+}
+
+/// Two services of one name are answered in changing order: worth a word, unless each has a name of its own too.
 pub(super) fn warnings(services: &[Service]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (index, service) in services.iter().enumerate() {
-        let clash = services[..index].iter().find_map(|other| {
-            let alias = service
-                .aliases
-                .iter()
-                .find(|alias| other.aliases.contains(alias))?;
-            Some((alias, &other.image))
-        });
-        if let Some((alias, other)) = clash {
-            warnings.push(format!(
-                "the services {other} and {} share the hostname `{alias}`; give one of them an `alias`",
-                service.image
-            ));
+    let sharing = |alias: &String| -> Vec<&Service> {
+        let all = services.iter();
+        all.filter(|service| service.aliases.contains(alias))
+            .collect()
+    };
+    let has_its_own = |service: &Service| service.given().iter().any(|own| sharing(own).len() == 1);
+    // Those that share one name often share another: a line for each group.
+    let mut groups: Vec<(Vec<&Service>, Vec<&str>)> = Vec::new();
+    for alias in services.iter().flat_map(|service| &service.aliases) {
+        let sharing = sharing(alias);
+        if sharing.len() < 2 || sharing.iter().all(|service| has_its_own(service)) {
+            continue;
+        }
+        let same = |group: &&mut (Vec<&Service>, Vec<&str>)| {
+            let ends = group.0.iter().zip(&sharing);
+            group.0.len() == sharing.len() && ends.into_iter().all(|(a, b)| a.name == b.name)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, aliases)) if aliases.contains(&alias.as_str()) => {}
+            Some((_, aliases)) => aliases.push(alias),
+            None => groups.push((sharing, vec![alias])),
         }
     }
-    warnings
+    let warnings = groups.into_iter().map(|(services, aliases)| {
+        let mut titles: Vec<&str> = services.iter().map(|it| it.title.as_str()).collect();
+        titles.dedup();
+        format!(
+            "{} services share the hostname{} `{}`: {}; give each an `alias` of its own",
+            services.len(),
+            if aliases.len() == 1 { "" } else { "s" },
+            aliases.join("` and `"),
+            titles.join(", ")
+        )
+    });
+    warnings.collect()
 }
 
 fn check_hostname(name: &str) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Gets jobs and sees them through.
 
 pub mod config_file;
+mod duration;
 pub mod host;
 pub mod job_log;
 pub mod local;

@@ -29,6 +29,8 @@ pub(super) const DIRECTORY: &str = "jobs";
 /// What is there of a job.
 const ENTRY: &str = "json";
 const LOG: &str = "log";
+/// Beside them, empty: people know that its coordinator could not be told.
+const SAID: &str = "said";
 /// So long a coordinator is told that did not answer; later nobody waits for it any more.
 const KEPT: Duration = Duration::from_hours(24);
 
@@ -133,7 +135,7 @@ fn write(path: &Path, entry: &Entry) -> io::Result<()> {
 }
 
 fn forget(path: &Path) {
-    for name in [ENTRY, LOG] {
+    for name in [ENTRY, LOG, SAID] {
         let file = path.with_extension(name);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -219,7 +221,15 @@ fn tell(path: &Path) -> Result<bool> {
         }
         Delivered::Gone => Ok(true),
         Delivered::No(error) if error.is_temporary() => {
-            log::warn!("job {id}, whose runner was killed, is reported the next time: {error}");
+            // Once is enough for people: every command meets it again.
+            let level = match File::create_new(path.with_extension(SAID)) {
+                Ok(_) => log::Level::Warn,
+                Err(_) => log::Level::Debug,
+            };
+            log::log!(
+                level,
+                "job {id}, whose runner was killed, is reported the next time: {error}"
+            );
             Ok(false)
         }
         Delivered::No(error) => Err(error.into()),
@@ -253,7 +263,8 @@ mod tests {
         }
         assert_eq!(names().count(), 2);
         assert!(!report(files.path()), "it is for the next one");
-        assert_eq!(names().count(), 2);
+        assert!(!report(files.path()), "and for the one after that");
+        assert_eq!(names().count(), 3, "that people know is written down too");
         drop(record);
         assert_eq!(names().count(), 0);
         assert!(report(files.path()));

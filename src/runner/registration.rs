@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::serving::client;
 use crate::config::{RunnerConfig, edit};
-use crate::coordinator::{ApiError, Registration};
+use crate::coordinator::{Answer, ApiError, Registration};
 use crate::secret::Secret;
 
 /// Whether a coordinator knows a runner.
@@ -34,6 +34,23 @@ impl fmt::Display for Health {
             Self::Deleted => f.write_str("was not known any more, and is taken out"),
             Self::Unknown(error) => write!(f, "{error}"),
         }
+    }
+}
+
+/// Finds out whether a coordinator is at a runner's address.
+///
+/// # Errors
+/// [`crate::outcome::InputError`] for an address that is none, [`ApiError`] where none answers.
+pub fn reach(config: &RunnerConfig) -> Result<()> {
+    match client(config, Arc::new(|_, _| {}))?.verify(&Secret::new("")) {
+        // No coordinator knows an empty token; what it says of one shows that it is there.
+        Err(error)
+            if error.is_temporary()
+                || matches!(error.answer, Answer::Gone | Answer::Status(_, Some(_))) =>
+        {
+            Err(error.into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::pace::Pace;
 use super::page::Page;
 use super::serving::Serving;
 use crate::config::RunnerConfig;
-use crate::outcome::InputError;
+use crate::outcome::{InputError, on_one_line};
 use crate::state::{Slot, State};
 
 /// Slots by this name are for the jobs of all runners.
@@ -140,9 +140,30 @@ impl Roster {
                 log::error!("{error}");
             }
         }
+        self.tell();
+    }
+
+    /// Says which runners are served now, and how many jobs they may run.
+    fn tell(&self) {
+        let file = self.file.as_ref().map(|file| file.path().display());
+        let file = file.map_or_else(String::new, |file| format!(" of {file}"));
         if self.runners.is_empty() {
-            log::warn!("the configuration has no runner that can serve");
+            log::warn!(
+                "the configuration{file} has no runner that can serve; `alloy-runner register` adds one"
+            );
+            return;
         }
+        let runners = self.runners.iter().map(|runner| {
+            let config = &runner.serving.config;
+            format!("{} ({})", config.name, config.url)
+        });
+        let runners = on_one_line(&runners.collect::<Vec<_>>().join(", "));
+        let jobs = match self.settings.concurrent {
+            None => String::new(),
+            Some(1) => "; one job at a time".to_owned(),
+            Some(count) => format!("; up to {count} jobs at a time"),
+        };
+        log::info!("serving{file}: {runners}{jobs}");
     }
 
     fn show_metrics(&mut self, address: Option<&str>) {

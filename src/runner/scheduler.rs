@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::config_file::{ConfigFile, Settings};
+use super::host::{REVISION, VERSION};
 pub use super::roster::Given;
 use super::roster::{Roster, Runner};
 use super::signals::{Signal, tell_of_signals};
@@ -93,6 +94,7 @@ pub fn serve_all(file: PathBuf, state: State, given: Given) -> Result<u8> {
     let (file, contents) = ConfigFile::open(file)?;
     let roster = Roster::new(Settings::without_file(), state, given);
     let mut scheduler = Scheduler::new(roster, Until::default())?;
+    log::info!("alloy-runner {VERSION} ({REVISION}) started");
     scheduler.roster.follow(file, contents);
     scheduler.roster.clean_up();
     scheduler.run()
@@ -157,7 +159,7 @@ impl Scheduler {
             if self.single.is_some() {
                 break;
             }
-            log::info!("as many jobs run on this host as may");
+            log::info!("limit reached: as many jobs run on this host as may");
             if !self.until.is_forever() {
                 return Ok(Some(0));
             }
@@ -329,7 +331,7 @@ impl Scheduler {
             Event::Signal(Signal::Reload) => self.roster.reload(true),
             Event::Signal(Signal::Drain) => {
                 log::info!(
-                    "takes no new jobs, and ends with those that run: {}",
+                    "taking no new jobs; {} still run, and then this ends",
                     self.running
                 );
                 self.draining = true;

@@ -3,9 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::Result;
 
+use super::duration::time;
 use super::host::{REVISION, VERSION};
 use super::job_log::{JobLog, Writer};
 use super::metrics::{JobMeter, Metrics};
@@ -18,9 +20,9 @@ use crate::coordinator::{ApiError, Asked, Client, Features, Info, Observer};
 use crate::executor::Span;
 use crate::http::Tls;
 use crate::job::payload::HandOut;
-use crate::job::{Job, Origin};
+use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
-use crate::outcome::{InputError, Outcome};
+use crate::outcome::{InputError, Outcome, on_one_line};
 use crate::plan::helper_image::architecture;
 use crate::secret::Secret;
 use crate::state::{self, State};
@@ -40,6 +42,15 @@ pub struct Serving {
     worker: Mutex<Option<Arc<Worker>>>,
     metrics: Arc<Metrics>,
     print_commands: bool,
+}
+
+/// A job's project, name and stage, for a line of the runner's log.
+fn title(job: &Job) -> String {
+    let Project {
+        namespace, name, ..
+    } = &job.project;
+    let title = format!(": {namespace}/{name}, {} (stage {})", job.name, job.stage);
+    on_one_line(&title)
 }
 
 /// A client of a runner's coordinator, which tells `observer` of its requests.
@@ -141,7 +152,11 @@ impl Serving {
             ..self.context()
         };
         let _entered = context.enter();
-        log::info!("begins");
+        let began = Instant::now();
+        let what = job
+            .as_ref()
+            .map_or_else(|_| String::new(), |job| title(job));
+        log::info!("job started{what}");
         let meter = self.metrics.job(&self.config.name);
         let log = Arc::new(JobLog::default());
         let cancel = stop.child(None);
@@ -178,13 +193,14 @@ impl Serving {
             (outcome, spans, delivered)
         });
         meter.ended(&outcome, &spans);
+        let ended = format!("job ended after {}{what}", time(began.elapsed()));
         match delivered {
-            Delivered::Yes => log::info!("ended: {outcome}"),
+            Delivered::Yes => log::info!("{ended}: {outcome}"),
             Delivered::Gone => {
-                log::warn!("ended, and the coordinator knows nothing of it: {outcome}");
+                log::warn!("{ended}, and the coordinator knows nothing of it: {outcome}");
             }
             Delivered::No(error) => {
-                log::error!("ended, and the coordinator could not be told: {outcome}; {error}");
+                log::error!("{ended}, and the coordinator could not be told: {outcome}; {error}");
                 // The next start tries again.
                 if let (Some(record), Ok(worker)) = (record, self.worker()) {
                     record.keep();

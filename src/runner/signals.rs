@@ -1,6 +1,6 @@
 //! Signals: the first one ends the work in an orderly way, a second one ends at once.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
@@ -46,7 +46,8 @@ pub fn stop_on_signals(cancel: Cancel) -> io::Result<Ended> {
             if seen.0.swap(signal, Ordering::SeqCst) != 0 {
                 std::process::exit(128 + signal);
             }
-            eprintln!("{STOPPING}");
+            // Who reads it may have gone.
+            let _ = writeln!(io::stderr(), "{STOPPING}");
             cancel.trigger(Reason::Canceled);
         }
     });

@@ -5,6 +5,7 @@ mod limited;
 pub mod mask;
 mod needles;
 mod sequences;
+mod tail;
 pub mod terminal;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use limited::Limited;
 use mask::Masker;
+use tail::Tail;
 
 use crate::outcome::shown;
 
@@ -24,7 +26,7 @@ pub struct Trace {
 
 struct Inner {
     masker: Masker,
-    out: Limited,
+    out: Tail,
     /// The last byte handed in, to begin the runner's own lines on a line of their own.
     last: u8,
 }
@@ -36,7 +38,7 @@ impl Trace {
         Self {
             inner: Mutex::new(Inner {
                 masker,
-                out: Limited::new(out),
+                out: Tail::new(Limited::new(out)),
                 last: b'\n',
             }),
             colour,
@@ -47,7 +49,7 @@ impl Trace {
     /// [end](Self::end).
     #[must_use]
     pub fn limited(self, kilobytes: u64) -> Self {
-        self.lock().out.limit = Some(kilobytes);
+        self.lock().out.out.limit = Some(kilobytes);
         self
     }
 
@@ -96,6 +98,24 @@ impl Trace {
         }
     }
 
+    /// The script has ended: what follows is not what failed.
+    ///
+    /// # Errors
+    /// Those of the writer behind it.
+    pub fn script_ended(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Inner { masker, out, .. } = &mut *inner;
+        masker.finish(out)?;
+        out.keep();
+        Ok(())
+    }
+
+    /// The last lines of the script, or, where it did not begin, of what came before it; as plain text.
+    #[must_use]
+    pub fn last_lines(&self) -> Vec<String> {
+        self.lock().out.lines()
+    }
+
     /// The last line. It hands on what was held back for masking, and no limit counts for it.
     ///
     /// # Errors
@@ -104,7 +124,8 @@ impl Trace {
         let mut inner = self.lock();
         let Inner { masker, out, last } = &mut *inner;
         masker.finish(out)?;
-        if out.lift() {
+        out.keep();
+        if out.out.lift() {
             *last = b'\n';
         }
         drop(inner);
@@ -121,7 +142,7 @@ impl Inner {
             self.last = *last;
         }
         // What nobody reads needs no search for secrets.
-        if self.out.is_cut() {
+        if self.out.out.is_cut() {
             return Ok(());
         }
         self.masker.push(bytes, &mut self.out)

@@ -428,7 +428,7 @@ impl Checked<'_> {
             table => table.clone(),
         };
         self.runs(&build, 0, &spec, &shell);
-        let image = format!("sha256:{}", plan.images.len() - 1);
+        let image = format!("sha256:{}", plan.services.len() + 1);
         for way in &plan.helper_ways {
             let [run] = &way.start[..] else {
                 panic!("a copy")

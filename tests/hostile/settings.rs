@@ -165,8 +165,15 @@ pub fn plan(payload: &Value, setting: &Setting) -> Result<Plan, String> {
 
 /// Every slot of a plan, filled.
 pub fn bindings(plan: &Plan) -> Bindings {
-    let images = plan.images.iter().enumerate();
-    let images = images.map(|(index, image)| (image.slot.clone(), format!("sha256:{index}")));
+    let of_services = plan
+        .services
+        .iter()
+        .map(|service| service.image_slot.clone());
+    let slots = std::iter::once(Slot::new("image_build"))
+        .chain(of_services)
+        .chain([Slot::new("image_helper")]);
+    let images = slots.enumerate();
+    let images = images.map(|(index, slot)| (slot, format!("sha256:{index}")));
     let ports = plan.services.iter();
     let ports = ports.map(|service| (service.ports_slot.clone(), "5432/tcp".to_owned()));
     images

@@ -7,10 +7,11 @@ mod results;
 mod run;
 mod screen;
 mod selection;
+mod stdout;
 mod table;
 mod timeline;
 
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
 use crate::job::document::Document;
+use crate::job::files::When;
 use crate::job::kept::Kept;
 use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
@@ -44,9 +46,9 @@ use run::Runner;
 use screen::{Screen, tame};
 pub use selection::Wanted;
 use selection::{Selected, Selection};
+use stdout::NO_STDOUT;
+pub use stdout::{ReaderGone, show, wants_colour};
 use timeline::{About, Timeline};
-
-const NO_STDOUT: &str = "cannot write to stdout";
 
 /// The short token of jobs without a coordinator.
 pub const SHORT_TOKEN: &str = "local";
@@ -91,7 +93,7 @@ pub struct Found {
 pub struct Ended {
     /// What became of its jobs.
     pub verdict: Verdict,
-    /// The exit status that a signal asks for.
+    /// The exit status that a signal asks for, or a reader of stdout that has gone.
     pub signal: Option<u8>,
 }
 
@@ -244,7 +246,9 @@ impl Local {
             let message = "--shell-on-failure needs a terminal, as stdin and stdout";
             return Err(InputError::new(message).into());
         }
-        let screen = Screen::new(Box::new(std::io::stdout()), wants_colour())
+        let cancel = Cancel::new();
+        let stdout = Box::new(std::io::stdout());
+        let screen = Screen::new(stdout, wants_colour(), cancel.clone())
             .on_terminal(std::io::stdout().is_terminal());
         let screen = Arc::new(screen);
         let worker = Worker::open(
@@ -269,18 +273,19 @@ impl Local {
                 .map_err(|error| found.document.placed(error))?;
         }
         let timeline = self.timeline.as_deref().map(Timeline::create).transpose()?;
-        let cancel = Cancel::new();
         let signals = stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
+        let of_themselves = selection.jobs().filter(|job| job.when != When::Manual);
         let runner = Runner {
             local: self,
             found,
             worker: &worker,
             screen: &screen,
             cancel: &cancel,
-            progress: Progress::default(),
+            progress: Progress::of(of_themselves.count()),
         };
         // Among docker commands it would only be in the way.
-        let shows = std::io::stdout().is_terminal() && !self.print_commands;
+        let dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+        let shows = std::io::stdout().is_terminal() && !self.print_commands && !dumb;
         let rows = thread::scope(|scope| {
             if shows {
                 scope.spawn(|| runner.progress.show(&screen, several || self.quiet));
@@ -314,30 +319,14 @@ impl Local {
                 },
             )?;
         }
+        let gone = screen.has_no_reader().then_some(ReaderGone::STATUS);
         Ok(Ended {
             verdict: verdict(&rows),
-            signal: signals.status(),
+            signal: signals.status().or(gone),
         })
     }
 }
 
 fn current_directory() -> Result<PathBuf> {
     std::env::current_dir().context("cannot find out which directory this is")
-}
-
-/// Whether stdout is a terminal that is to show colours.
-#[must_use]
-pub fn wants_colour() -> bool {
-    std::io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Writes a text to stdout.
-///
-/// # Errors
-/// If stdout does not take it.
-pub fn show(text: &str) -> Result<()> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context(NO_STDOUT)
 }

@@ -1,8 +1,8 @@
 //! What is going on, on the last line of a terminal: which jobs run, what each does, and for how long.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::results::time;
 use super::screen::{Screen, tame};
+use super::table::width as columns;
 use crate::cancel::{Cancel, Reason};
 
 /// How often the times on the line change.
@@ -19,6 +20,10 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Progress {
     running: Mutex<BTreeMap<usize, Running>>,
+    /// How many jobs start by themselves.
+    total: usize,
+    /// How many of them have ended.
+    ended: AtomicUsize,
     /// Triggered when there is nothing more to show.
     over: Cancel,
 }
@@ -34,6 +39,14 @@ impl Progress {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of so many jobs.
+    pub fn of(total: usize) -> Self {
+        Self {
+            total,
+            ..Self::default()
+        }
+    }
+
     /// A job has begun with something, called as in [`crate::executor::Span`].
     pub fn doing(&self, place: usize, job: &str, span: &str) {
         let running = Running {
@@ -47,6 +60,7 @@ impl Progress {
     /// A job has ended.
     pub fn ended(&self, place: usize) {
         self.lock().remove(&place);
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Nothing follows.
@@ -65,26 +79,46 @@ impl Progress {
     }
 
     fn line(&self, several: bool, width: usize) -> String {
-        let mut line = String::new();
-        for running in self.lock().values() {
+        let running = self.lock();
+        let parts = running.values().filter_map(|running| {
             let took = time(running.since.elapsed());
             let took = took.split('.').next().unwrap_or_default();
             let unit = if took.contains(' ') { "" } else { " s" };
             let doing = running.doing;
-            let gap = if line.is_empty() { "" } else { "  " };
-            let _ = if several {
-                write!(line, "{gap}[{}: {doing}, {took}{unit}]", running.job)
-            } else if doing == SCRIPT {
-                Ok(())
+            if several {
+                Some(format!("[{}: {doing}, {took}{unit}]", running.job))
             } else {
-                write!(line, "{gap}[{doing}, {took}{unit}]")
-            };
-        }
-        // The terminal must not break it into two.
-        line.chars().take(width.saturating_sub(1) / 2 * 2).collect()
+                (doing != SCRIPT).then(|| format!("[{doing}, {took}{unit}]"))
+            }
+        });
+        let parts: Vec<String> = parts.collect();
+        let done = (several && self.total > 1).then(|| {
+            let ended = self.ended.load(Ordering::Relaxed);
+            format!("{ended} of {} done", self.total)
+        });
+        let parts: Vec<String> = done.into_iter().chain(parts).collect();
+        // The terminal must not break it into two, and its last column does so.
+        fitting(&parts, width.saturating_sub(1))
     }
 }
 
+/// As many parts as fit on a line, and how many do not.
+fn fitting(parts: &[String], width: usize) -> String {
+    let more = |count| match count {
+        0 => String::new(),
+        count => format!("{GAP}and {count} more"),
+    };
+    let all = parts.len();
+    let lines = (1..=all)
+        .rev()
+        .map(|count| parts[..count].join(GAP) + &more(all - count));
+    let mut lines = lines.filter(|line| columns(line) <= width);
+    // Where not even one fits, the terminal is no place for any.
+    lines.next().unwrap_or_default()
+}
+
+/// What stands between two parts.
+const GAP: &str = "  ";
 const SCRIPT: &str = "script";
 
 fn words(span: &str) -> &'static str {
@@ -105,15 +139,43 @@ mod tests {
     #[test]
     fn the_line_tells_what_jobs_do_and_fits() {
         let progress = Progress::default();
+        assert_eq!(progress.line(true, 80), "");
         progress.doing(1, "lint", "build");
         progress.doing(0, "unit\n", "pull");
         assert_eq!(
             progress.line(true, 80),
             "[unit\u{fffd}: getting images, 0 s]  [lint: script, 0 s]"
         );
-        assert_eq!(progress.line(true, 11).chars().count(), 10);
+        assert_eq!(
+            progress.line(true, 49),
+            "[unit\u{fffd}: getting images, 0 s]  and 1 more"
+        );
+        assert_eq!(progress.line(true, 11), "");
         assert_eq!(progress.line(false, 80), "[getting images, 0 s]");
         progress.ended(0);
         assert_eq!(progress.line(false, 80), "");
+    }
+
+    #[test]
+    fn the_line_says_how_many_are_done() {
+        let progress = Progress::of(30);
+        for place in 0..12 {
+            progress.doing(place, "unit", "build");
+            progress.ended(place);
+        }
+        progress.doing(12, "größe", "build");
+        assert_eq!(
+            progress.line(true, 80),
+            "12 of 30 done  [größe: script, 0 s]"
+        );
+        progress.doing(13, "日本", "build");
+        let both = "12 of 30 done  [größe: script, 0 s]  [日本: script, 0 s]";
+        assert_eq!(progress.line(true, 57), both);
+        assert_eq!(
+            progress.line(true, 56),
+            "12 of 30 done  [größe: script, 0 s]  and 1 more"
+        );
+        assert_eq!(progress.line(true, 35), "12 of 30 done  and 2 more");
+        assert_eq!(progress.line(true, 20), "");
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::screen::tame;
 use super::table::{Cell, table};
 use crate::executor::Span;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, on_one_line};
+pub(super) use crate::runner::duration::time;
 
 /// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Row {
     pub time: Option<(Instant, Duration)>,
     /// What its time went into.
     pub spans: Vec<Span>,
+    /// The end of what its script printed.
+    pub last_lines: Vec<String>,
 }
 
 /// What became of a run as a whole.
@@ -104,6 +107,31 @@ impl Row {
         format!("{word}{reason}")
     }
 
+    /// Why it failed, and the end of what its script printed, behind an empty line: its log is pages above.
+    fn why(&self, colour: bool) -> String {
+        let Fate::Ended(outcome) = &self.fate else {
+            return String::new();
+        };
+        let failed = match outcome {
+            Outcome::SystemFailure(_) => "failed (system failure)",
+            _ => "failed",
+        };
+        let (begin, end) = if colour {
+            ("\x1b[31;1m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        let title = format!("{} {failed}", tame(&self.name));
+        let mut text = format!(
+            "\n{begin}{title}:{end} {}\n",
+            on_one_line(&outcome.reason())
+        );
+        for line in &self.last_lines {
+            let _ = writeln!(text, "  {line}");
+        }
+        text
+    }
+
     fn cells(&self) -> Vec<Cell> {
         let sgr = match self.count() {
             Count::Succeeded => "32",
@@ -140,6 +168,9 @@ pub(super) fn summary(rows: &[Row], took: Duration, colour: bool) -> String {
     let cells: Vec<Vec<Cell>> = rows.iter().map(Row::cells).collect();
     let table = table(&["job", "stage", "result", "time"], &cells, colour);
     let mut text = format!("\n{table}");
+    for row in rows.iter().filter(|row| row.count() == Count::Failed) {
+        text.push_str(&row.why(colour));
+    }
     let interrupted = rows.iter().any(|row| row.count() == Count::Interrupted);
     let (word, sgr) = match verdict(rows) {
         _ if interrupted => ("Pipeline interrupted", "33;1"),
@@ -168,16 +199,6 @@ pub(super) fn summary(rows: &[Row], took: Duration, colour: bool) -> String {
     text
 }
 
-/// A time as people say it: `0.4 s`, `1 min 5 s`, `2 h 3 min`.
-pub(super) fn time(took: Duration) -> String {
-    let seconds = took.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}.{} s", took.subsec_millis() / 100),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -197,6 +218,7 @@ mod tests {
             fate,
             time: ran.then(|| (Instant::now(), Duration::from_millis(1234))),
             spans: Vec::new(),
+            last_lines: vec!["3 of 40 tests failed".to_owned()],
         }
     }
 
@@ -244,5 +266,20 @@ mod tests {
              Pipeline succeeded in 1 min 5 s: 1 succeeded, 1 allowed to fail, 1 not run\n"
         );
         assert_eq!(time(Duration::from_mins(123)), "2 h 3 min");
+    }
+
+    #[test]
+    fn what_failed_is_said_again_at_the_end() {
+        let away = Outcome::SystemFailure("the docker engine went away\nfor good".into());
+        let rows = [
+            row("unit", failure(), false),
+            row("lint", failure(), true),
+            row("deploy", Fate::Ended(away), true),
+        ];
+        let text = summary(&rows, Duration::from_secs(1), false);
+        let want = "\n\nunit failed: exit code 7\n  3 of 40 tests failed\n\n\
+             deploy failed (system failure): the docker engine went away\\nfor good\n  3 of 40 tests failed\n\n\
+             Pipeline failed in 1.0 s: 2 failed, 1 allowed to fail\n";
+        assert!(text.ends_with(want), "{text}");
     }
 }

@@ -122,13 +122,18 @@ impl Runner<'_> {
             },
         );
         self.progress.ended(place.index);
-        let (outcome, spans) = match report {
-            Ok(Report { outcome, spans, .. }) => (outcome, spans),
+        let (outcome, spans, last_lines) = match report {
+            Ok(Report {
+                outcome,
+                spans,
+                last_lines,
+                ..
+            }) => (outcome, spans, last_lines),
             Err(error) => {
                 // Nothing is in its log yet. Where that cannot be written, the table still tells.
                 let outcome = Outcome::SystemFailure(format!("{error:#}"));
                 drop(writeln!(log.clone(), "{outcome}"));
-                (outcome, Vec::new())
+                (outcome, Vec::new(), Vec::new())
             }
         };
         let shown = if outcome.is_success() {
@@ -145,6 +150,7 @@ impl Runner<'_> {
         Row {
             time: Some((began, began.elapsed())),
             spans,
+            last_lines,
             ..row(selected, Fate::Ended(outcome))
         }
     }
@@ -228,6 +234,7 @@ fn row(selected: &Selected, fate: Fate) -> Row {
         fate,
         time: None,
         spans: Vec::new(),
+        last_lines: Vec::new(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where the logs of a run go: one by itself as it is, several with each line behind its job's name.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::SpooledTempFile;
 
 use super::table::{padded, width};
+use crate::cancel::{Cancel, Reason};
 use crate::trace::terminal::Filter;
 
 /// Longer lines are torn: nobody may make the runner keep one without end.
@@ -36,6 +37,9 @@ pub(super) struct Out {
     drawn: bool,
     /// What was written last has no line break at its end; then there is no room for a status.
     in_line: bool,
+    /// Triggered when nobody reads any more: what is written then is for nobody.
+    gone: Cancel,
+    no_reader: bool,
 }
 
 impl Out {
@@ -45,7 +49,7 @@ impl Out {
     /// Those of the terminal or file behind it.
     pub fn write(&mut self, text: &[u8]) -> io::Result<()> {
         self.erase()?;
-        self.sink.write_all(text)?;
+        self.put(text)?;
         if let Some(last) = text.last() {
             self.in_line = *last != b'\n';
         }
@@ -58,25 +62,43 @@ impl Out {
     /// Those of the terminal.
     pub fn erase(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.drawn) {
-            self.sink.write_all(b"\r\x1b[K")?;
+            self.put(b"\r\x1b[K")?;
         }
-        self.sink.flush()
+        Ok(())
+    }
+
+    /// Hands a text on. Where its reader has gone (`exec … | head`), the run is stopped, and nothing is complained of.
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.no_reader {
+            return Ok(());
+        }
+        match self.sink.write_all(text).and_then(|()| self.sink.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.no_reader = true;
+                self.gone.trigger(Reason::Canceled);
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     fn draw(&mut self) -> io::Result<()> {
         if !self.status.is_empty() && !self.in_line {
             self.drawn = true;
             // At its begin again, so that what others write to the terminal covers it.
-            write!(self.sink, "{}\r", self.status)?;
+            self.put(format!("{}\r", self.status).as_bytes())?;
         }
-        self.sink.flush()
+        Ok(())
     }
 }
 
 impl Screen {
-    pub fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
+    /// A screen that triggers `gone` when nobody reads any more what is written to it.
+    pub fn new(out: Box<dyn Write + Send>, colour: bool, gone: Cancel) -> Self {
         Self {
             out: Mutex::new(Out {
+                gone,
+                no_reader: false,
                 sink: out,
                 status: String::new(),
                 drawn: false,
@@ -95,6 +117,11 @@ impl Screen {
     /// Keeps everybody else from writing, until it is dropped.
     pub fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody reads any more.
+    pub fn has_no_reader(&self) -> bool {
+        self.lock().no_reader
     }
 
     /// Writes a text of whole lines at once.
@@ -284,6 +311,7 @@ fn line(prefix: &str, line: &[u8], colour: bool, text: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::{Log, Screen, prefix};
+    use crate::cancel::Cancel;
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
@@ -308,7 +336,7 @@ mod tests {
 
     fn screen(colour: bool) -> (Shown, Arc<Screen>) {
         let shown = Shown::default();
-        let screen = Arc::new(Screen::new(Box::new(shown.clone()), colour));
+        let screen = Arc::new(Screen::new(Box::new(shown.clone()), colour, Cancel::new()));
         (shown, screen)
     }
 
@@ -352,7 +380,8 @@ mod tests {
             (false, "titled\x1b]0;evil\x07\r\x1b[K\x1b[31mred"),
         ] {
             let shown = Shown::default();
-            let screen = Screen::new(Box::new(shown.clone()), true).on_terminal(terminal);
+            let screen =
+                Screen::new(Box::new(shown.clone()), true, Cancel::new()).on_terminal(terminal);
             let mut log = Log::new(&Arc::new(screen), None, false);
             for part in ["titled\x1b]0;ev", "il\x07\r\x1b[K\x1b[3", "1mred"] {
                 log.write_all(part.as_bytes()).expect("memory");

@@ -15,6 +15,8 @@ use crate::outcome::InputError;
 const STYLE: &str = include_str!("timeline.css");
 /// Which part of the whole time a bar has to have to be seen. The table below the chart has them all.
 const VISIBLE: f64 = 0.003;
+/// What takes less than this was no pull: the image was there, and a lane that says so only makes the page long.
+const PULL: Duration = Duration::from_millis(500);
 /// About how many times the axis names.
 const TICKS: f64 = 8.0;
 
@@ -103,6 +105,26 @@ struct Bar {
     took: Duration,
 }
 
+impl Bar {
+    /// Whether the chart has it; `total`: the seconds of the whole run.
+    fn is_drawn(&self, total: f64) -> bool {
+        let is_pull = self.class != "pull" || self.took >= PULL;
+        is_pull && self.took.as_secs_f64() >= total * VISIBLE
+    }
+}
+
+/// What a service or an image is called where there is little room: its alias, else the last part of its name.
+fn short(subject: &str) -> &str {
+    let name = subject.rsplit('/').next().unwrap_or_default();
+    match name
+        .strip_suffix(')')
+        .and_then(|name| name.rsplit_once(" ("))
+    {
+        Some((_, alias)) => alias,
+        None => name.strip_suffix(":latest").unwrap_or(name),
+    }
+}
+
 fn page(rows: &[Row], about: &About) -> String {
     let total = about.took.as_secs_f64().max(0.1);
     let (word, class) = match verdict(rows) {
@@ -121,7 +143,10 @@ fn page(rows: &[Row], about: &About) -> String {
     );
     let bars: Vec<Vec<Bar>> = rows.iter().map(|row| bars(row, about.began)).collect();
     html.push_str("<ul class=\"legend\">\n");
-    let shown = |class: &str| bars.iter().flatten().any(|bar| bar.class == class);
+    let shown = |class: &str| {
+        let mut drawn = bars.iter().flatten().filter(|bar| bar.is_drawn(total));
+        drawn.any(|bar| bar.class == class)
+    };
     for (class, text) in LEGEND.iter().filter(|(class, _)| shown(class)) {
         let _ = writeln!(html, "<li><i class=\"{class}\"></i>{text}</li>");
     }
@@ -165,8 +190,7 @@ fn job(html: &mut String, row: &Row, bars: &[Bar], ticks: &[f64], total: f64) {
     for tick in ticks {
         let _ = write!(html, "<u style=\"left:{:.3}%\"></u>", tick / total * 100.0);
     }
-    let visible = |bar: &&Bar| bar.took.as_secs_f64() >= total * VISIBLE;
-    for lane in lanes(bars.iter().filter(visible)) {
+    for lane in lanes(bars.iter().filter(|bar| bar.is_drawn(total))) {
         html.push_str("<div class=\"lane\">");
         for bar in lane {
             let label = escaped(&bar.label);
@@ -213,8 +237,7 @@ fn bars(row: &Row, began: Instant) -> Vec<Bar> {
         .iter()
         .map(|span| {
             let (what, class) = kind(span.name);
-            let image = span.subject.rsplit('/').next().unwrap_or_default();
-            let image = image.strip_suffix(":latest").unwrap_or(image);
+            let image = short(&span.subject);
             Bar {
                 short: if image.is_empty() { what } else { image }.to_owned(),
                 label: format!("{what} {}", span.subject).trim_end().to_owned(),
@@ -291,7 +314,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{About, Bar, lanes, page, ticks};
+    use super::{About, Bar, lanes, page, short, ticks};
     use crate::executor::Span;
     use crate::outcome::Outcome;
     use crate::runner::local::results::{Fate, Row};
@@ -324,6 +347,17 @@ mod tests {
     }
 
     #[test]
+    fn services_of_one_image_are_told_apart_and_what_is_there_is_no_pull() {
+        assert_eq!(short("my.tld:5000/group/redis:latest (cache)"), "cache");
+        assert_eq!(short("group/redis:latest"), "redis");
+        assert_eq!(short("redis:7"), "redis:7");
+        assert_eq!(short(""), "");
+        let (long, looked_at) = (bar("side", 0.0, 900), bar("side", 0.0, 90));
+        assert!(long.is_drawn(10.0) && !looked_at.is_drawn(10.0));
+        assert!(bar("script", 0.0, 90).is_drawn(10.0) && !bar("script", 0.0, 90).is_drawn(100.0));
+    }
+
+    #[test]
     fn the_axis_has_round_times() {
         assert_eq!(ticks(1.9), [0.0, 0.5, 1.0, 1.5]);
         assert_eq!(ticks(0.1).len(), 6);
@@ -346,6 +380,7 @@ mod tests {
                 began,
                 took: Duration::from_secs(1),
             }],
+            last_lines: Vec::new(),
         };
         let about = About {
             project: evil,
