@@ -278,6 +278,7 @@ fn files_of_more_than_4_gib_are_kept() {
         TempDir::with_prefix("alloy-test-").expect("a directory"),
     );
     let mut large = File::create(tree.path().join("large")).expect("created");
+    large.write_all(&written_zeros()).expect("written");
     large.set_len(SIZE - 3).expect("set");
     std::io::Seek::seek(&mut large, std::io::SeekFrom::End(0)).expect("sought");
     large.write_all(b"end").expect("written");
@@ -302,6 +303,11 @@ fn files_of_more_than_4_gib_are_kept() {
     std::io::Seek::seek(&mut unpacked, std::io::SeekFrom::Start(SIZE - 3)).expect("sought");
     unpacked.read_to_string(&mut end).expect("readable");
     assert_eq!(end, "end");
+}
+
+/// Enough on the disk that a file of 10 GB is not left out as a hole.
+fn written_zeros() -> Vec<u8> {
+    vec![0; 48_000_000]
 }
 
 /// A directory with an empty one in it to unpack to; what is beside that must stay as it is.
@@ -520,7 +526,8 @@ fn bombs_are_refused() {
     // 10 GB of zeros.
     let hostile = Hostile::new();
     let zeros = TempDir::with_prefix("alloy-test-").expect("a directory");
-    let file = File::create(zeros.path().join("zeros")).expect("created");
+    let mut file = File::create(zeros.path().join("zeros")).expect("created");
+    file.write_all(&written_zeros()).expect("written");
     file.set_len(10_000_000_000).expect("set");
     let packed = hostile.root.path().join("archive");
     archive(zeros.path(), &packed, zipped::write);

@@ -32,7 +32,9 @@ fn what_the_user_wrote_is_named_with_its_place() {
         (
             r#"{"test": {"script": [1]}}"#,
             &["test"],
-            &[".alloy-ci.json: test.script: expected a string or a list of strings"],
+            &[
+                ".alloy-ci.json:1:22: test.script[0]: expected a string, not the number 1; write \"1\"",
+            ],
         ),
         (
             r#"{"test": {"script": "x"}}"#,
@@ -53,11 +55,6 @@ fn what_the_user_wrote_is_named_with_its_place() {
             r#"{"test": {"script": "x", "image": "a", "variables": {"A-B": 1}}}"#,
             &["test"],
             &["`A-B` is no name for a variable"],
-        ),
-        (
-            &good,
-            &["--env", "GIT_DEPTH=-1", "test"],
-            &["the variable GIT_DEPTH is `-1`; it must be a number, 0 or more"],
         ),
         (
             &good,

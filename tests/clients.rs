@@ -222,6 +222,16 @@ fn what_a_client_refuses_is_said_in_its_words_and_with_the_key() {
                 "{version}: {ran}"
             );
         }
+        // What counts for the helper too is refused before.
+        let ran = exec(&["--docker-dns", "lots"]);
+        assert_eq!(ran.status, Some(3), "{version}: {ran}");
+        let last = ran.stdout.lines().last().unwrap_or_default();
+        let said = "docker refuses an option: invalid argument \"lots\" for \"--dns\" flag: ";
+        let key = "; see the key dns of [runners.docker] (--docker-dns)";
+        assert!(
+            last.contains(said) && last.ends_with(key),
+            "{version}: {ran}"
+        );
         let ran = exec(&["--docker-service-memory", "lots"]);
         let key = "see the key service_memory of [runners.docker] (--docker-service-memory)";
         assert!(ran.stdout.contains(key), "{version}: {ran}");

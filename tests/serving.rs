@@ -158,14 +158,14 @@ fn the_log_is_patched_while_it_grows_and_a_silent_job_is_asked_about() {
     let script = [
         "echo early",
         "sleep 7",
-        "printf torn; sleep 14; echo ' line'",
+        "printf torn...; sleep 14; echo ' line'",
     ];
     let id = coordinator.queue_script(BUSYBOX, &script);
     let ran = run(&mut coordinator.single(&[]));
     assert_eq!(ran.status, Some(0), "{ran}");
     let heard = coordinator.heard(id);
     assert_success(&heard);
-    assert!(heard.log.contains("\ntorn line\n"), "{}", heard.log);
+    assert!(heard.log.contains("\ntorn... line\n"), "{}", heard.log);
     let texts: Vec<String> = heard
         .patches
         .iter()
@@ -175,7 +175,7 @@ fn the_log_is_patched_while_it_grows_and_a_silent_job_is_asked_about() {
     let torn = texts
         .iter()
         .filter(|text| !text.is_empty() && !text.ends_with('\n'));
-    assert_eq!(torn.collect::<Vec<_>>(), ["torn"], "{texts:?}");
+    assert_eq!(torn.collect::<Vec<_>>(), ["torn..."], "{texts:?}");
     let times: Vec<Instant> = heard
         .patches
         .iter()

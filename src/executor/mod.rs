@@ -27,8 +27,8 @@ use crate::cancel::{Cancel, Reason};
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::docker::{Bindings, Docker, DockerCommand, DockerError, Slot};
-use crate::outcome::Outcome;
-use crate::plan::{Failure, JOB_STATUS, Place, Plan, When};
+use crate::outcome::{Outcome, on_one_line};
+use crate::plan::{Failure, JOB_STATUS, Place, Plan, When, key_hint};
 use crate::trace::Trace;
 use cleanup::Made;
 pub use enter::Terminal;
@@ -277,7 +277,16 @@ impl Run<'_> {
             // What fails while a job is being stopped fails because of that.
             (_, Some(reason)) => outcome_of_reason(reason),
             (Stop::Outcome(outcome), None) => outcome,
-            (Stop::Docker(error), None) => Outcome::SystemFailure(error.to_string()),
+            (Stop::Docker(error), None) => {
+                let hint = key_hint(error.reason(), false);
+                if error.is_refusal() && !hint.is_empty() {
+                    let said = on_one_line(error.reason());
+                    return Outcome::SystemFailure(format!(
+                        "docker refuses an option: {said}{hint}"
+                    ));
+                }
+                Outcome::SystemFailure(error.to_string())
+            }
         }
     }
 
