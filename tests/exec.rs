@@ -319,16 +319,6 @@ fn an_after_script_has_a_time_limit_of_its_own() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_ends_the_job() {
-    let project = Project::new(&json!({"image": BUSYBOX, "test": {"script": ["yes"]}}).to_string());
-    let mut child = project.spawn(&["exec", "test"]);
-    support::read_until(child.stdout.as_mut().expect("piped"), "\ny\ny\n");
-    drop(child.stdout.take());
-    assert_eq!(child.wait().expect("ended").code(), Some(3));
-    assert_eq!(project.leftovers(), "");
-}
-
-#[test]
 fn a_small_job_takes_five_docker_processes_and_its_log_has_no_marks() {
     let project = Project::new(
         &json!({"image": BUSYBOX, "test": {"script": ["echo before", "echo hello", "ls", "pwd"]}})

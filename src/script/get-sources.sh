@@ -229,7 +229,8 @@ get_sources() {
   else
     printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
     [ -n "$cloned" ] || compare_files
-    git checkout -q --force --detach "$sha"
+    # Of several workers none says why it could not write a file; one does.
+    git checkout -q --force --detach "$sha" || git -c checkout.workers=1 checkout -q --force --detach "$sha"
     if [ -z "$cloned" ]; then
       set --
       IFS='|'
