@@ -126,7 +126,12 @@ impl Run<'_> {
                     .line("Waiting for services to be up and running...")?;
             }
             for warning in joined(health)? {
-                self.trace.warning(&warning)?;
+                // Behind what is wrong, the end of the service's log, each line by itself.
+                let (problem, log) = warning.split_once('\n').unwrap_or((&warning, ""));
+                self.trace.warning(problem)?;
+                for line in log.lines() {
+                    self.trace.line(line)?;
+                }
             }
             Ok(waiting)
         })
