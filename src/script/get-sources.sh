@@ -167,6 +167,7 @@ borrow() {
   rm -rf .git
   git init -q
   git remote add -- origin "$url"
+  mkdir -p .git/objects/info
   echo "$url/objects" >.git/objects/info/alternates
   [ ! -f "$url/shallow" ] || cat "$url/shallow" >.git/shallow
   {
