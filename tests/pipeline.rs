@@ -202,7 +202,7 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
         ),
         (
             &[],
-            "odd.only: `(?=x)`: not a regular expression".to_owned(),
+            "odd.only[0]: `(?=x)`: not a regular expression".to_owned(),
         ),
         (
             &["god"],
