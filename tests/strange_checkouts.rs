@@ -288,7 +288,10 @@ fn what_a_job_file_says_makes_no_line_of_its_own_and_leads_no_terminal() {
     project.write("job.json", &file.to_string());
     let ran = project.exec(&["--file", "job.json", "--list"]);
     assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(ran.stderr.contains("unknown keyword test.key"), "{ran}");
+    assert!(
+        ran.stderr.contains("job.json:1:62: test.key\\n[2026"),
+        "{ran}"
+    );
     let control = |c: char| c.is_control() && c != '\n';
     assert!(!ran.stderr.contains(control), "{:?}", ran.stderr);
     assert!(!ran.stderr.contains("\n[2026-01-01"), "{ran}");
