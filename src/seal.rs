@@ -1,4 +1,4 @@
-//! Labels that nobody else can make.
+//! Labels that only processes of one state directory can make.
 
 use std::fmt;
 

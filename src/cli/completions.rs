@@ -101,7 +101,7 @@ fn is_option(word: &OsStr) -> bool {
     word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// The same with options that are only shown where there is nothing else: among 90 of them, nobody finds a job.
+/// The same with options that are only shown where there is nothing else: among 90 of them a job is not found.
 fn without_options(command: Command) -> Command {
     command
         .mut_args(|argument| {

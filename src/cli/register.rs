@@ -78,7 +78,7 @@ impl Register {
         let url = Some(config.url).filter(|url| !url.is_empty());
         let asked = url.is_none() && ask.terminal;
         config.url = ask.for_("The coordinator's address", url, None, "--url")?;
-        // What is wrong with it, nobody should learn only after all the other questions.
+        // A wrong address is said before the other questions are asked.
         while ask.terminal
             && let Err(error) = reach(&config)
         {

@@ -125,12 +125,10 @@ impl Run<'_> {
                 self.trace
                     .line("Waiting for services to be up and running...")?;
             }
-            for warning in joined(health)? {
-                // Behind what is wrong, the end of the service's log, each line by itself.
-                let (problem, log) = warning.split_once('\n').unwrap_or((&warning, ""));
-                self.trace.warning(problem)?;
-                for line in log.lines() {
-                    self.trace.line(line)?;
+            for silent in joined(health)? {
+                self.trace.warning(&silent.problem)?;
+                for line in silent.log.lines() {
+                    self.trace.line(&format!("  {line}"))?;
                 }
             }
             Ok(waiting)

@@ -16,6 +16,14 @@ const LOG_LINES: u32 = 30;
 /// The longest line of a service's log that is shown in one, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
+/// A service that does not answer.
+pub(super) struct Silent {
+    /// What is wrong, and what is said of its log.
+    pub problem: String,
+    /// The end of its log.
+    pub log: String,
+}
+
 impl Run<'_> {
     /// Starts a service. One that does not start costs a warning.
     pub(super) fn start_service<'scope>(
@@ -89,7 +97,7 @@ impl Run<'_> {
         started: &[bool],
         helpers: &Receiver<()>,
         cancel: &Cancel,
-    ) -> Result<Vec<String>, Stop> {
+    ) -> Result<Vec<Silent>, Stop> {
         let Some(check) = &self.plan.health_check else {
             return Ok(Vec::new());
         };
@@ -99,7 +107,7 @@ impl Run<'_> {
         let Some(report) = self.ask_by_helper(check, helpers, cancel)? else {
             return Ok(Vec::new());
         };
-        let mut warnings = Vec::new();
+        let mut silent = Vec::new();
         for line in report.lines() {
             let (index, problem) = line.split_once(' ').unwrap_or((line, "no answer"));
             let index: Option<usize> = index.parse().ok();
@@ -108,9 +116,9 @@ impl Run<'_> {
             else {
                 continue;
             };
-            warnings.push(self.describe(service, problem));
+            silent.push(self.describe(service, problem));
         }
-        Ok(warnings)
+        Ok(silent)
     }
 
     /// What a helper says about the services; nothing where none ever runs. One that sees no sources is replaced,
@@ -133,7 +141,7 @@ impl Run<'_> {
     }
 
     /// Why a service does not answer, and the end of its log.
-    fn describe(&self, service: &Service, problem: &str) -> String {
+    fn describe(&self, service: &Service, problem: &str) -> Silent {
         let state = self.ask(&DockerCommand::inspect(
             &service.name,
             "{{.State.Running}} {{.State.ExitCode}}",
@@ -142,14 +150,20 @@ impl Run<'_> {
             Ok(Some(("false", status))) => format!("died with status {status}"),
             _ => problem.to_owned(),
         };
-        let log = match self
+        let (said, log) = match self
             .docker
             .capture_end(&DockerCommand::logs(&service.name, LOG_LINES))
         {
-            Ok(log) if log.is_empty() => "it logged nothing".to_owned(),
-            Ok(log) => format!("the end of its log:\n  {}", log.replace('\n', "\n  ")),
-            Err(error) => format!("its log cannot be read: {}", error.reason()),
+            Ok(log) if log.is_empty() => ("it logged nothing".to_owned(), log),
+            Ok(log) => ("the end of its log:".to_owned(), log),
+            Err(error) => {
+                let said = format!("its log cannot be read: {}", error.reason());
+                (said, String::new())
+            }
         };
-        format!("service {}: {problem}; {log}", service.title)
+        Silent {
+            problem: format!("service {}: {problem}; {said}", service.title),
+            log,
+        }
     }
 }

@@ -24,6 +24,7 @@ use gix::status::{Item, UntrackedFiles};
 use tempfile::TempDir;
 
 use super::own::{self, is_inside};
+use super::uncommitted;
 
 /// The last layer: submodules in submodules, however deep.
 const LAST: usize = 2;
@@ -192,12 +193,7 @@ fn workdir(repository: &gix::Repository) -> Result<&Path> {
 
 /// What git would say of a working tree, by paths in it, submodules aside.
 fn states(repository: &gix::Repository, below: &Path) -> Result<BTreeMap<BString, State>> {
-    let status = repository
-        .status(gix::progress::Discard)?
-        .untracked_files(UntrackedFiles::Files)
-        .tree_index_track_renames(gix::status::tree_index::TrackRenames::Disabled)
-        .index_worktree_rewrites(None)
-        .index_worktree_submodules(None);
+    let status = uncommitted::status(repository, UntrackedFiles::Files)?;
     let mut staged = BTreeMap::new();
     let mut unstaged = BTreeMap::new();
     for item in status.into_iter(Vec::new())? {

@@ -128,13 +128,13 @@ pub struct Coordinator {
     pub token: Secret,
 }
 
-/// A list of texts. A coordinator says `null` for what nobody said.
+/// A list of texts. A coordinator sends `null` for what is not set.
 fn texts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
     let list = or_default::<D, Vec<Option<String>>>(input)?;
     Ok(list.into_iter().flatten().collect())
 }
 
-/// A coordinator says `null` for what nobody said.
+/// A coordinator sends `null` for what is not set.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     input: D,
 ) -> Result<T, D::Error> {

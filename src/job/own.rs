@@ -47,7 +47,7 @@ pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
     Ok(repository)
 }
 
-/// Opens a submodule of the working tree at `top`. `None` where nobody has fetched it there.
+/// Opens a submodule of the working tree at `top`. `None` where it has not been fetched.
 ///
 /// # Errors
 /// If it cannot be read, and [`InputError`] where what is there is no repository of this working tree's.

@@ -9,7 +9,7 @@ use gix::dir::entry::{Kind, Status};
 use gix::index::entry::Mode;
 use gix::status::index_worktree::Item as Unstaged;
 use gix::status::plumbing::index_as_worktree::EntryStatus;
-use gix::status::{Item, UntrackedFiles};
+use gix::status::{Item, Platform, UntrackedFiles};
 
 use super::own;
 
@@ -21,6 +21,19 @@ pub struct Uncommitted {
     /// What git does not know of and is not told to ignore, by its paths in the working tree, in their order; a
     /// directory of nothing else stands for all that is in it, with a slash at its end.
     pub untracked: Vec<String>,
+}
+
+/// What git is asked of a working tree: no renames, and each repository by itself.
+pub(super) fn status(
+    repository: &gix::Repository,
+    untracked: UntrackedFiles,
+) -> Result<Platform<'_, gix::progress::Discard>> {
+    Ok(repository
+        .status(gix::progress::Discard)?
+        .untracked_files(untracked)
+        .tree_index_track_renames(gix::status::tree_index::TrackRenames::Disabled)
+        .index_worktree_rewrites(None)
+        .index_worktree_submodules(None))
 }
 
 impl Uncommitted {
@@ -37,12 +50,7 @@ impl Uncommitted {
 
     /// Adds a repository whose working tree is at `below`, which is empty or ends with a slash.
     fn add(&mut self, repository: &gix::Repository, below: &str) -> Result<()> {
-        let status = repository
-            .status(gix::progress::Discard)?
-            .untracked_files(UntrackedFiles::Collapsed)
-            .tree_index_track_renames(gix::status::tree_index::TrackRenames::Disabled)
-            .index_worktree_rewrites(None)
-            .index_worktree_submodules(None);
+        let status = status(repository, UntrackedFiles::Collapsed)?;
         for item in status.into_iter(Vec::new())? {
             match item? {
                 Item::IndexWorktree(Unstaged::Modification {

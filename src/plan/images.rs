@@ -18,7 +18,7 @@ pub struct Image {
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum ImageSource {
-    /// Somebody's.
+    /// One that is pulled from a registry.
     Pull {
         /// The registry it is in.
         registry: String,
@@ -44,7 +44,7 @@ impl Images {
         }
     }
 
-    /// A container needs somebody's image.
+    /// A container needs an image of a registry.
     pub fn pull(&mut self, image: &Reference, slot: Slot) {
         let name = image.to_string();
         match self.found.iter_mut().find(|image| image.name == name) {

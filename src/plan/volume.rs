@@ -39,7 +39,7 @@ pub(super) struct Volume {
 pub(super) enum Source {
     /// Kept for the next run of the same concurrent job.
     Dynamic,
-    /// A path of the engine's host, or a docker volume of somebody's.
+    /// A path of the engine's host, or a docker volume by its name.
     Given(String),
 }
 

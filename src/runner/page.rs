@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::metrics::Metrics;
 
-/// The longest wait for whoever asks, to hear and to be heard.
+/// How long a client may take to send its request, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many may ask at once.
 const MOST_AT_ONCE: usize = 64;
@@ -28,7 +28,7 @@ impl Page {
     /// Serves at `HOST:PORT`; no host is all of them.
     ///
     /// # Errors
-    /// If nobody can listen there.
+    /// If the address cannot be listened at.
     pub fn serve(address: &str, metrics: Arc<Metrics>) -> Result<Self> {
         let failed = || format!("metrics_server: cannot listen at `{address}`");
         let full = if address.starts_with(':') {

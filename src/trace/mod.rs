@@ -141,7 +141,7 @@ impl Inner {
         if let Some(last) = bytes.last() {
             self.last = *last;
         }
-        // What nobody reads needs no search for secrets.
+        // What is dropped needs no search for secrets.
         if self.out.out.is_cut() {
             return Ok(());
         }

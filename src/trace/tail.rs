@@ -1,4 +1,4 @@
-//! The last lines of a log, for whoever says at the end of many what went wrong.
+//! The last lines of a log, for the summary of failed jobs at the end of a run.
 
 use std::io::{self, Write};
 

@@ -1,6 +1,6 @@
 //! A job file as a tree, whose values know where they stand: what is wrong is named with file, line and column.
 //!
-//! The tree is made once, by whoever reads the file. Places are looked up in the text only where something is to be said.
+//! The tree is made once, when the file is read. Places are looked up in the text only where something is to be said.
 
 mod json;
 mod yaml;
@@ -109,7 +109,7 @@ impl Document {
         }
     }
 
-    /// An error of whoever makes something of this file's values, with its place if it is about one of them. What a job
+    /// An error about this file's values, with its place if it is about one of them. What a job
     /// says by a keyword for all jobs is found there.
     #[must_use]
     pub fn placed(&self, error: InputError) -> InputError {

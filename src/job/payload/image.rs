@@ -50,7 +50,7 @@ struct PayloadImageTable {
 }
 
 impl PayloadImage {
-    /// `None` where nobody named one.
+    /// `None` where none is named.
     pub fn into_spec(self) -> Option<ImageSpec> {
         let Self(table) = self;
         let form = ImageForm::Table(ImageTable {

@@ -1,5 +1,5 @@
 //! The value of a variable, whatever JSON it is, and lists that are no longer than anybody means them. An entry of a list
-//! that is `null` is none: a coordinator says so for what nobody said.
+//! that is `null` is none: a coordinator sends that for what is not set.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -284,8 +284,7 @@ impl Local {
             progress: Progress::of(of_themselves.count()),
         };
         // Among docker commands it would only be in the way.
-        let dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
-        let shows = std::io::stdout().is_terminal() && !self.print_commands && !dumb;
+        let shows = stdout::moves_cursor() && !self.print_commands;
         let rows = thread::scope(|scope| {
             if shows {
                 scope.spawn(|| runner.progress.show(&screen, several || self.quiet));

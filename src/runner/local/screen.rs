@@ -37,7 +37,7 @@ pub(super) struct Out {
     drawn: bool,
     /// What was written last has no line break at its end; then there is no room for a status.
     in_line: bool,
-    /// Triggered when nobody reads any more: what is written then is for nobody.
+    /// Triggered when the reader has gone: what is written after that is dropped.
     gone: Cancel,
     no_reader: bool,
 }
@@ -93,7 +93,7 @@ impl Out {
 }
 
 impl Screen {
-    /// A screen that triggers `gone` when nobody reads any more what is written to it.
+    /// A screen that triggers `gone` when its reader has gone.
     pub fn new(out: Box<dyn Write + Send>, colour: bool, gone: Cancel) -> Self {
         Self {
             out: Mutex::new(Out {
@@ -119,7 +119,7 @@ impl Screen {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader has gone.
     pub fn has_no_reader(&self) -> bool {
         self.lock().no_reader
     }

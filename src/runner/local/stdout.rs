@@ -1,5 +1,5 @@
 //! What goes to stdout, as far as it is not the log of a job: whether it is to have colours, and what there is to do
-//! where nobody reads it any more.
+//! where its reader has gone.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write as _};
@@ -19,7 +19,7 @@ impl ReaderGone {
 
 impl fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads stdout any more")
+        f.write_str("the reader of stdout has gone")
     }
 }
 
@@ -44,9 +44,17 @@ pub fn wants_colour() -> bool {
     io::stdout().is_terminal() && shows_colour(&value("NO_COLOR"), &value("TERM"))
 }
 
+/// Whether a line on stdout can be written over: it is a terminal, and not a `dumb` one.
+pub(super) fn moves_cursor() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != DUMB)
+}
+
+/// The kind of terminal that knows letters alone.
+const DUMB: &str = "dumb";
+
 /// Whether a terminal of this kind is to show colours; a `dumb` one has none.
 fn shows_colour(no_colour: &str, terminal: &str) -> bool {
-    no_colour.is_empty() && terminal != "dumb"
+    no_colour.is_empty() && terminal != DUMB
 }
 
 #[cfg(test)]
