@@ -41,7 +41,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("coordinator", &["job", "http"]),
     (
         "executor",
-        &["config", "docker", "plan", "script", "trace", "logging"],
+        &[
+            "config", "docker", "plan", "script", "helper", "trace", "logging",
+        ],
     ),
     (
         "plan",

@@ -3,6 +3,8 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -31,18 +33,26 @@ fn later_stages_get_what_earlier_ones_leave() {
     made.assert_success();
     assert!(
         made.stdout.contains(
-            "\nUploading artifacts make-master.zip...\nWARNING: `/etc/passwd` is refused: it lies outside the project\n  2 files, 1 kB\n"
+            "\nUploading artifacts make-master.zip...\nWARNING: `/etc/passwd` is refused: it lies outside the project\n  2 files, 1 kB\nThe artifacts are in .alloy-ci/artifacts/make\n"
         ),
         "{made}"
     );
-    let archive = project
-        .directory
-        .join(".alloy-ci/artifacts/make/make-master.zip");
-    let listed = run(Command::new("unzip").arg("-Z1").arg(&archive));
-    assert_eq!(
-        listed.stdout, "dist/\ndist/a.txt\ndist/empty/\ndist/link\n",
-        "{listed}"
-    );
+    let shown = project.directory.join(".alloy-ci/artifacts/make");
+    let listed = run(Command::new("find")
+        .args([".", "-printf", "%y %p %l\n"])
+        .current_dir(&shown));
+    let mut listed: Vec<&str> = listed.stdout.lines().map(str::trim_end).collect();
+    listed.sort_unstable();
+    let want = [
+        "d .",
+        "d ./dist",
+        "d ./dist/empty",
+        "f ./dist/a.txt",
+        "l ./dist/link a.txt",
+    ];
+    assert_eq!(listed, want);
+    let log = fs::read_to_string(shown.with_extension("log")).expect("there");
+    assert_eq!(log, made.stdout);
     project.exec(&["always"]).assert_success();
     let all = project.exec(&["all"]);
     all.assert_success();
@@ -89,20 +99,14 @@ fn a_file_of_holes_is_left_out_and_costs_no_time() {
 #[test]
 fn when_decides_after_which_end_they_are_kept() {
     let project = project();
-    let kept = |job: &str| {
-        project
-            .directory
-            .join(".alloy-ci/artifacts")
-            .join(job)
-            .join("artifacts.zip")
-    };
+    let kept = |job: &str| project.directory.join(".alloy-ci/artifacts").join(job);
     let failed = project.exec(&["fails"]);
     assert_eq!(failed.status, Some(1), "{failed}");
-    assert!(failed.stdout.ends_with("\nUploading artifacts artifacts.zip...\n  1 file, 1 kB\nERROR: Build failed: exit code 3\n"), "{failed}");
-    assert!(kept("fails").is_file());
+    assert!(failed.stdout.ends_with("\nUploading artifacts artifacts.zip...\n  1 file, 1 kB\nThe artifacts are in .alloy-ci/artifacts/fails\nERROR: Build failed: exit code 3\n"), "{failed}");
+    assert!(kept("fails/core").is_file());
     let failed = project.exec(&["--env", "FAIL=yes", "always"]);
     assert_eq!(failed.status, Some(1), "{failed}");
-    assert!(kept("always").is_file());
+    assert!(kept("always/log").is_file());
     let quiet = project.exec(&["quiet"]);
     quiet.assert_success();
     assert!(quiet.stdout.contains("\nWARNING: nothing matches `nothing/`\nWARNING: there are no artifacts: nothing was selected\n"), "{quiet}");
@@ -112,7 +116,65 @@ fn when_decides_after_which_end_they_are_kept() {
         slow.stdout.ends_with("execution took longer than 3 s\n"),
         "{slow}"
     );
-    assert!(kept("slow").is_file());
+    assert!(kept("slow/log").is_file());
+    for (job, ended) in [
+        ("fails", "ERROR: Build failed: exit code 3"),
+        ("quiet", "Job succeeded"),
+        ("slow", "execution took longer than 3 s"),
+    ] {
+        let log = fs::read_to_string(kept(&format!("{job}.log"))).expect("there");
+        assert!(log.trim_end().ends_with(ended), "{log}");
+    }
+}
+
+#[test]
+fn people_find_the_files_of_the_last_run_by_the_jobs_names() {
+    let script =
+        ["rm -f *.txt; touch $NAME.txt; chmod 4777 $NAME.txt; ln -s $PWD/x away; echo t0p-secret"];
+    let job = json!({"script": script, "artifacts": {"paths": ["*.txt", "away"]}});
+    let names = ["test: linux 1/2", "x/../../out", "größe", "log"];
+    let mut file = json!({"image": BUSYBOX});
+    for name in names {
+        file[name] = job.clone();
+    }
+    let project = Project::new(&file.to_string());
+    let shown = project.directory.join(".alloy-ci/artifacts");
+    for run in ["first", "second"] {
+        let name = format!("NAME={run}");
+        let env = ["--env", &name, "--env-file", "secrets"];
+        project.write("secrets", "TOKEN=t0p-secret\n");
+        let ran = project.exec(&env);
+        assert_eq!(ran.status, Some(0), "{ran}");
+        let lost = "WARNING: away is left out: a link that leads out of the project, to /builds/";
+        assert_eq!(ran.stdout.matches(lost).count(), 4, "{ran}");
+        let want = ["größe", "log", "test: linux 1_2", "x_.._.._out"];
+        for name in want {
+            let files = names_in(&shown.join(name));
+            assert_eq!(files, [format!("{run}.txt")], "{name}");
+            let data = fs::metadata(shown.join(name).join(&files[0])).expect("there");
+            assert_eq!(data.permissions().mode() & 0o7022, 0, "{name}");
+            let log = fs::read_to_string(shown.join(format!("{name}.log"))).expect("there");
+            assert!(
+                log.contains("\n[MASKED]\n") && !log.contains("t0p-secret"),
+                "{log}"
+            );
+            assert!(log.ends_with("\nJob succeeded\n"), "{log}");
+        }
+        let logs = want.map(|name| format!("{name}.log"));
+        let mut all: Vec<_> = want.iter().map(ToString::to_string).chain(logs).collect();
+        all.sort_unstable();
+        assert_eq!(names_in(&shown), all);
+    }
+}
+
+/// What is in a directory, hidden or not.
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("readable");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("one").file_name();
+    let names = entries.map(|entry| name(entry).to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 use support::user::User;
-use support::{NONROOT, Project, Ran, run};
+use support::{BUSYBOX, NONROOT, Project, Ran, run};
 
 /// Removes the caches of a checkout that is not the test's first.
 fn remove_caches(ran: &Ran) {
@@ -121,5 +121,41 @@ fn a_dirty_checkout_that_root_does_not_own_is_tested_as_it_is() {
             "{ran}"
         );
     }
+    assert_eq!(user.temporary_files(), [""; 0]);
+}
+
+#[test]
+fn artifacts_are_the_users_own_files() {
+    let script = ["mkdir -m 700 d; echo made >d/file; chmod 0 d/file; chown -R 4242 d"];
+    let job = json!({"image": BUSYBOX, "stages": ["build", "test"],
+        "build": {"stage": "build", "script": script, "artifacts": {"paths": ["d"]}},
+        "test": {"stage": "test", "script": ["stat -c '%u %a' d/file"]}});
+    let project = Project::new(&job.to_string());
+    let user = User::who_owns(&project);
+    // The second run removes what the first one left.
+    for _ in 0..2 {
+        let ran = run(&mut user.runner(&project.directory, &["exec"]));
+        assert_eq!(ran.status, Some(0), "{ran}");
+        assert!(ran.stdout.contains("| 4242 0\ntest  | Job"), "{ran}");
+    }
+    let shown = project.directory.join(".alloy-ci");
+    let found = run(Command::new("find")
+        .arg(&shown)
+        .args(["-printf", "%P %U %m\n"]));
+    let mut found: Vec<&str> = found.stdout.lines().map(str::trim).collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ".gitignore 1000 644",
+            "1000 755",
+            "artifacts 1000 755",
+            "artifacts/build 1000 755",
+            "artifacts/build.log 1000 644",
+            "artifacts/build/d 1000 755",
+            "artifacts/build/d/file 1000 600",
+        ]
+    );
+    assert_eq!(user.git(&project.directory, &["status", "--porcelain"]), "");
     assert_eq!(user.temporary_files(), [""; 0]);
 }

@@ -71,6 +71,41 @@ fn artifacts_are_what_jobs_left_and_not_what_lies_there() {
 }
 
 #[test]
+fn what_people_find_is_written_behind_no_link_of_the_checkout() {
+    let project = project();
+    let private = project.beside("private");
+    let shown = project.directory.join(".alloy-ci/artifacts");
+    fs::create_dir_all(shown.join("deep")).expect("made");
+    for (link, to) in [
+        ("artifacts/build", ""),
+        ("artifacts/build.log", "letter"),
+        ("artifacts/.partial-0123456789abcdef", ""),
+        ("artifacts/deep/link", ""),
+        (".gitignore", "new"),
+    ] {
+        let link = project.directory.join(".alloy-ci").join(link);
+        symlink(private.join(to), link).expect("linked");
+    }
+    commit_all(&project);
+    let ran = project.exec(&["build"]);
+    ran.assert_success();
+    assert_private(&ran);
+    let mut left = fs::read_dir(&private).expect("readable");
+    assert_eq!(left.by_ref().count(), 2, "the letter and its archive");
+    let letter = fs::read_to_string(private.join("letter"));
+    assert_eq!(letter.expect("there"), SECRET);
+    let made = fs::read_to_string(shown.join("build/made"));
+    assert_eq!(made.expect("there"), "made\n");
+    let log = fs::read_to_string(shown.join("build.log")).expect("there");
+    assert_eq!(log, ran.stdout);
+    assert!(
+        fs::symlink_metadata(shown.join("build.log"))
+            .expect("there")
+            .is_file()
+    );
+}
+
+#[test]
 fn artifacts_go_with_the_checkout_that_they_are_of() {
     let project = project();
     project.exec(&["build"]).assert_success();

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::shown::Shown;
 use super::{Run, Stop, outcome_of_reason, store, system_failure, words};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::session::Status;
@@ -32,7 +33,9 @@ impl Run<'_> {
         let result = match &stage.exchange {
             Exchange::None => self.attempts(stage, &limited),
             Exchange::In { job, directory } => self.bring_in(stage, job, directory, &limited),
-            Exchange::Out { kept, name } => self.take_out(stage, kept, name, &limited),
+            Exchange::Out { kept, name, limit } => {
+                self.take_out(stage, (kept, name), *limit, &limited)
+            }
         };
         let result = match result {
             Ok(status) if ![0, NO_REPOSITORY, i32::from(REFUSED)].contains(&status) => {
@@ -135,12 +138,13 @@ impl Run<'_> {
         Ok(0)
     }
 
-    /// Runs a stage whose output becomes the job's archive, in place of those that are there.
+    /// Runs a stage whose output becomes the job's archive, in place of those that are there, and shows people what is
+    /// in it.
     fn take_out(
         &self,
         stage: &Stage,
-        kept: &Kept,
-        name: &str,
+        (kept, name): (&Kept, &str),
+        limit: Option<u64>,
         cancel: &Cancel,
     ) -> Result<i32, Stop> {
         check(cancel)?;
@@ -157,8 +161,17 @@ impl Run<'_> {
             let there = store::put_in_place(partial, &target)
                 .map_err(|error| failed("write", &target, &error))?;
             if there {
-                store::show(kept, &target)
-                    .map_err(|error| failed("write in", &kept.shown(), &error))?;
+                let shown_in = kept.shown_in();
+                let left_out = Shown::open(kept)
+                    .and_then(|shown| shown.unpack(&target, &kept.shown, limit))
+                    .map_err(|error| {
+                        system_failure(format!("cannot unpack artifacts in {shown_in}: {error:#}"))
+                    })?;
+                for warning in left_out {
+                    self.trace.warning(&warning)?;
+                }
+                self.trace
+                    .line(&format!("The artifacts are in {shown_in}"))?;
             }
         }
         Ok(status)

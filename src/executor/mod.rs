@@ -13,6 +13,7 @@ pub mod old_images;
 pub mod orphans;
 mod prepare;
 mod services;
+pub mod shown;
 mod stages;
 mod store;
 mod trouble;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::containers::Builder;
 use super::stages::{Exchange, Failure, Place, Stage, When};
-use crate::helper::archive::inside::file_name;
 use crate::helper::task;
 use crate::job::files::{Artifacts, When as Kept};
+use crate::job::kept::file_name;
 use crate::outcome::InputError;
 
 /// The command that fetches artifacts.
@@ -86,6 +86,7 @@ impl Builder<'_> {
                 let out = Exchange::Out {
                     kept: Box::new(kept.clone()),
                     name: name.clone(),
+                    limit: self.settings.unpack_limit,
                 };
                 (None, out)
             }

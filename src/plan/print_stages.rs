@@ -130,7 +130,7 @@ impl Script<'_> {
                 self.say(format!("WARNING: there are no artifacts of {job} here"));
                 self.line("fi\ndone");
             }
-            Exchange::Out { kept, name } => {
+            Exchange::Out { kept, name, .. } => {
                 let directory = kept.archives_of(&kept.job);
                 let (checkout, label) = (shell(&kept.checkout), shell(&kept.label));
                 let archives = shell(&directory);

@@ -60,12 +60,15 @@ pub enum Exchange {
         /// Where they are.
         directory: PathBuf,
     },
-    /// What it prints to stdout becomes the job's archive, in place of those there. Nothing printed, nothing changed.
+    /// What it prints to stdout becomes the job's archive, in place of those there, and is unpacked for people.
+    /// Nothing printed, nothing changed.
     Out {
         /// Where it goes.
         kept: Box<Kept>,
         /// What it is called.
         name: String,
+        /// How many megabytes it may unpack to, where the job says it.
+        limit: Option<u64>,
     },
 }
 

@@ -3,7 +3,7 @@
 //! Every part of a path is opened by itself and none may be a link, whoever made it. Links are made last, so that
 //! nothing in an archive is written behind one of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +35,8 @@ pub struct Target {
     files: AtomicUsize,
     /// Whether owners can be given.
     privileged: bool,
+    /// Everything in it is the user's own: see [`Target::own`].
+    own: bool,
     late: Mutex<Late>,
 }
 
@@ -71,24 +73,57 @@ impl Target {
         std::fs::create_dir_all(path).with_context(failed)?;
         let root = File::open(path).with_context(failed)?;
         Ok(Self {
+            privileged: rustix::process::geteuid().is_root(),
+            ..Self::of(root.into(), path, limit)
+        })
+    }
+
+    /// A directory for the user who calls, as a copy that such a one makes: nothing in it belongs to others, all of it
+    /// can be read and removed, and the umask counts. No absolute link leads inside: what was inside where the archive
+    /// was made is not so here.
+    #[must_use]
+    pub fn own(root: OwnedFd, limit: Limit) -> Self {
+        Self {
+            own: true,
+            ..Self::of(root, Path::new(""), limit)
+        }
+    }
+
+    fn of(root: OwnedFd, path: &Path, limit: Limit) -> Self {
+        Self {
             path: path.to_owned(),
-            root: root.into(),
+            root,
             limit,
             bytes: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             files: AtomicUsize::new(0),
-            privileged: rustix::process::geteuid().is_root(),
+            privileged: false,
+            own: false,
             late: Mutex::default(),
-        })
+        }
+    }
+
+    /// How much may be unpacked.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    /// Whether a link that leads out is left out, where everywhere else all of its archive is refused.
+    #[must_use]
+    pub fn leaves_links_out(&self) -> bool {
+        self.own
     }
 
     /// Checks a link's target.
     ///
     /// # Errors
-    /// If it leads out of the directory.
-    pub fn check_link(&self, path: &Path, target: &std::ffi::OsStr) -> Result<()> {
+    /// Why it is refused.
+    pub fn check_link(&self, path: &Path, target: &OsStr) -> Result<(), String> {
+        if self.own && Path::new(target).is_absolute() {
+            return Err(inside::leads_out(target));
+        }
         inside::link(&self.path, path, target)
-            .map_err(|why| anyhow::anyhow!("`{}` is refused: {why}", path.display()))
     }
 
     /// A hand to unpack with; every thread has one of its own.
@@ -188,6 +223,9 @@ impl Hand<'_> {
         self.target.count(0, 1)?;
         self.reach(path)
             .with_context(|| format!("cannot make the directory {}", path.display()))?;
+        if self.target.own {
+            return Ok(());
+        }
         let mut late = self.target.late();
         late.takes(path.as_os_str().len())?;
         late.directories.push((path.to_owned(), *stat));
@@ -200,7 +238,8 @@ impl Hand<'_> {
     /// If it leads out of the directory.
     pub fn link(&mut self, path: &Path, target: OsString, stat: &Stat) -> Result<()> {
         self.target.count(0, 1)?;
-        self.target.check_link(path, &target)?;
+        let refused = |why: String| anyhow::anyhow!("`{}` is refused: {why}", path.display());
+        self.target.check_link(path, &target).map_err(refused)?;
         let mut late = self.target.late();
         late.takes(path.as_os_str().len() + target.len())?;
         late.links.push((path.to_owned(), target, *stat));
@@ -210,6 +249,7 @@ impl Hand<'_> {
     fn create(&mut self, path: &Path, mode: u32) -> Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = if self.target.own { mode | 0o600 } else { mode };
         let mode = Mode::from_raw_mode(mode);
         let (parent, name) = self.parent(path)?;
         let file = match openat(parent, name, flags, mode) {
@@ -223,7 +263,7 @@ impl Hand<'_> {
         Ok(file.into())
     }
 
-    fn make_link(&mut self, path: &Path, target: &std::ffi::OsStr, stat: &Stat) -> Result<()> {
+    fn make_link(&mut self, path: &Path, target: &OsStr, stat: &Stat) -> Result<()> {
         let privileged = self.target.privileged;
         let (parent, name) = self.parent(path)?;
         match symlinkat(target, parent, name) {
@@ -266,7 +306,7 @@ impl Hand<'_> {
     }
 
     /// The directory that something is in, and its name there.
-    fn parent<'p>(&mut self, path: &'p Path) -> Result<(&OwnedFd, &'p std::ffi::OsStr)> {
+    fn parent<'p>(&mut self, path: &'p Path) -> Result<(&OwnedFd, &'p OsStr)> {
         let name = path.file_name().context("it has no name")?;
         let parent = path.parent().unwrap_or(Path::new(""));
         self.reach(parent)?;

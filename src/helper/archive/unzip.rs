@@ -39,17 +39,36 @@ enum Kind {
     Link,
 }
 
+/// What came out of an archive.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// How many files and links.
+    pub files: usize,
+    /// How many bytes are in them.
+    pub bytes: u64,
+    /// What is left out, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Unpacks an archive to a directory, which is made where it is missing.
+///
+/// # Errors
+/// Those of [`read_to`], and if the directory cannot be opened.
+pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> {
+    let unpacked = read_to(file, Target::open(directory, limit)?)?;
+    Ok((unpacked.files, unpacked.bytes))
+}
+
 /// Unpacks an archive. All of it is looked at before anything is written: where one thing in it is refused, all is.
 ///
 /// # Errors
 /// If it is no archive, damaged or refused, or something cannot be written.
-pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> {
+pub fn read_to(file: File, target: Target) -> Result<Unpacked> {
     let at = At::new(file);
     let opening = at.opening.clone();
     let archive = ZipArchive::new(at).context("it is not a zip file, or damaged")?;
     opening.store(false, Ordering::Relaxed);
-    let known = inspect(&mut archive.clone(), directory, limit)?;
-    let target = Target::open(directory, limit)?;
+    let (known, left_out) = inspect(&mut archive.clone(), &target)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     // A few at once: what follows one file is near it.
     let batches: Vec<&[Known]> = known.chunks(32).collect();
@@ -71,13 +90,17 @@ pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> 
         Ok(())
     };
     on_all_cores(work)?;
-    let bytes = target.bytes();
-    Ok((target.finish()?, bytes))
+    Ok(Unpacked {
+        bytes: target.bytes(),
+        files: target.finish()?,
+        left_out,
+    })
 }
 
-/// Looks at every entry.
-fn inspect(archive: &mut ZipArchive<At>, root: &Path, limit: Limit) -> Result<Vec<Known>> {
+/// Looks at every entry. Returns what is to be unpacked, and what is left out.
+fn inspect(archive: &mut ZipArchive<At>, to: &Target) -> Result<(Vec<Known>, Vec<String>)> {
     let mut known = Vec::with_capacity(archive.len());
+    let mut left_out = Vec::new();
     let mut bytes = 0_u64;
     for index in 0..archive.len() {
         let mut entry = archive
@@ -90,7 +113,7 @@ fn inspect(archive: &mut ZipArchive<At>, root: &Path, limit: Limit) -> Result<Ve
             return Err(refused("it is encrypted"));
         }
         bytes = bytes.saturating_add(entry.size());
-        limit.check(bytes, index as u64 + 1)?;
+        to.limit().check(bytes, index as u64 + 1)?;
         let mode = entry.unix_mode();
         let kind = match mode.map_or(0, |mode| mode & 0o170_000) {
             0o040_000 => Kind::Directory,
@@ -131,10 +154,16 @@ fn inspect(archive: &mut ZipArchive<At>, root: &Path, limit: Limit) -> Result<Ve
             entry = archive.by_index(index).context("the zip file is damaged")?;
             let path = known.last().map_or(Path::new(""), |known| &known.path);
             let target = link(&mut entry)?;
-            inside::link(root, path, &target).map_err(|why| refused(&why))?;
+            match to.check_link(path, &target) {
+                Err(why) if to.leaves_links_out() => {
+                    left_out.push(format!("{} is left out: {why}", path.display()));
+                    known.pop();
+                }
+                checked => checked.map_err(|why| refused(&why))?,
+            }
         }
     }
-    Ok(known)
+    Ok((known, left_out))
 }
 
 fn link(entry: &mut impl Read) -> Result<OsString> {

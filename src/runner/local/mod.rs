@@ -11,6 +11,7 @@ mod stdout;
 mod table;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use crate::job::changes::Changes;
 use crate::job::checkout::Checkout;
 use crate::job::document::Document;
 use crate::job::files::When;
-use crate::job::kept::Kept;
+use crate::job::kept::{Kept, shown_names};
 use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
 use crate::job::{Job, Project};
@@ -84,6 +85,8 @@ pub struct Found {
     checkout: Checkout,
     /// Where its artifacts are.
     store: Store,
+    /// What people find them by, for each job of the job file.
+    shown_names: BTreeMap<String, String>,
     selection: Selection,
     config: RunnerConfig,
     document: Document,
@@ -109,6 +112,7 @@ impl Local {
             .map_err(|error| pipeline.document.placed(error))?;
         Ok(Found {
             selection,
+            shown_names: shown_names(pipeline.jobs.iter().map(|job| job.name.as_str())),
             store: Store::of(&checkout.directory, &state::directory()?)?,
             checkout,
             config: self.config(),
@@ -208,6 +212,11 @@ impl Local {
                 store: store.directory.clone(),
                 label: store.label.clone(),
                 job: entry.name.clone(),
+                shown: found
+                    .shown_names
+                    .get(&entry.name)
+                    .cloned()
+                    .unwrap_or_default(),
                 from: artifacts_from.clone(),
             }),
             fetch: false,

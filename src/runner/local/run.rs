@@ -7,13 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use anyhow::Result;
+
 use super::progress::Progress;
 use super::results::{Fate, Row};
 use super::screen::{Log, Screen, prefix, tame, widest};
 use super::selection::{Selected, Selection};
 use super::{Found, Local};
 use crate::cancel::Cancel;
+use crate::executor::shown::Shown;
 use crate::executor::{Report, Terminal};
+use crate::job::Job;
 use crate::job::uncommitted::Uncommitted;
 use crate::outcome::Outcome;
 use crate::runner::worker::{Run, Worker};
@@ -102,11 +106,17 @@ impl Runner<'_> {
             let widest = widest(selection.jobs().map(|job| job.entry.name.as_str()));
             prefix(name, widest, place.index, self.screen.colour)
         });
+        let job = self.local.job(self.found, selected);
         let log = Log::new(self.screen, prefix, self.local.quiet);
+        let log = if job.artifacts.is_empty() {
+            log
+        } else {
+            log.copied()
+        };
         let first = place.index == 0;
         let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
         let report = self.worker.run(
-            &self.local.job(self.found, selected),
+            &job,
             &Run {
                 log: &|| Box::new(log.clone()),
                 beside: &|trace: &Trace| {
@@ -136,6 +146,12 @@ impl Runner<'_> {
                 (outcome, Vec::new(), Vec::new())
             }
         };
+        if let Err(error) = show_log(&job, &log) {
+            log::warn!(
+                "cannot write the log of {} beside its artifacts: {error:#}",
+                tame(name)
+            );
+        }
         let shown = if outcome.is_success() {
             log.finish()
         } else {
@@ -176,6 +192,14 @@ impl Runner<'_> {
         }
         shell();
     }
+}
+
+/// Puts the log of a job beside its artifacts.
+fn show_log(job: &Job, log: &Log) -> Result<()> {
+    let (Some(kept), Some(mut copy)) = (&job.kept, log.take_copy()?) else {
+        return Ok(());
+    };
+    Shown::open(kept)?.write_log(&mut copy, &kept.log())
 }
 
 /// How many untracked files a warning names.

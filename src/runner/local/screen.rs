@@ -186,6 +186,21 @@ struct Inner {
     line: Vec<u8>,
     /// Keeps the log back until somebody decides.
     kept: Option<SpooledTempFile>,
+    copy: Option<Copy>,
+}
+
+/// Has the same text, for a file that people read: what would lead a terminal is not in it, and no name before each line.
+struct Copy {
+    filter: Filter,
+    file: SpooledTempFile,
+}
+
+impl Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut text = Vec::with_capacity(bytes.len());
+        self.filter.push(bytes, &mut text);
+        self.file.write_all(&text)
+    }
 }
 
 impl Log {
@@ -197,7 +212,36 @@ impl Log {
             prefix,
             line: Vec::new(),
             kept: keep.then(|| tempfile::spooled_tempfile(IN_MEMORY)),
+            copy: None,
         })))
+    }
+
+    /// From now on, all that is written goes to a copy too.
+    pub fn copied(self) -> Self {
+        self.lock().copy = Some(Copy {
+            filter: Filter::new(true),
+            file: tempfile::spooled_tempfile(IN_MEMORY),
+        });
+        self
+    }
+
+    /// The copy, to be read from its begin. There is none where there was no room for it.
+    ///
+    /// # Errors
+    /// Those of the file that it is in.
+    pub fn take_copy(&self) -> io::Result<Option<SpooledTempFile>> {
+        let Some(Copy {
+            mut filter,
+            mut file,
+        }) = self.lock().copy.take()
+        else {
+            return Ok(None);
+        };
+        let mut end = Vec::new();
+        filter.finish(&mut end);
+        file.write_all(&end)?;
+        file.rewind()?;
+        Ok(Some(file))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -234,7 +278,9 @@ impl Log {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lock().push(bytes)?;
+        let mut inner = self.lock();
+        inner.copy(bytes);
+        inner.push(bytes)?;
         Ok(bytes.len())
     }
 
@@ -245,6 +291,15 @@ impl Write for Log {
 }
 
 impl Inner {
+    fn copy(&mut self, bytes: &[u8]) {
+        let Some(copy) = &mut self.copy else { return };
+        if let Err(error) = copy.write(bytes) {
+            // The job is not to suffer from that.
+            log::warn!("cannot write a copy of the job's log: {error}");
+            self.copy = None;
+        }
+    }
+
     fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kept) = &mut self.kept {
             return kept.write_all(bytes);

@@ -1,6 +1,6 @@
 use super::{Log, Screen, prefix};
 use crate::cancel::Cancel;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Default)]
@@ -77,6 +77,20 @@ fn a_terminal_is_shown_nothing_that_it_would_obey() {
         log.finish().expect("memory");
         assert_eq!(shown.text(), want);
     }
+}
+
+#[test]
+fn a_copy_is_the_log_by_itself_and_leads_no_terminal() {
+    let (shown, screen) = screen(false);
+    let mut log = Log::new(&screen, Some("a | ".to_owned()), true).copied();
+    for part in ["one\n\x1b]0;ev", "il\x07tw", "o"] {
+        log.write_all(part.as_bytes()).expect("memory");
+    }
+    let mut text = String::new();
+    let copy = log.take_copy().expect("memory");
+    copy.expect("one").read_to_string(&mut text).expect("UTF-8");
+    assert_eq!((text.as_str(), shown.text().as_str()), ("one\ntwo", ""));
+    assert!(log.take_copy().expect("memory").is_none());
 }
 
 #[test]
