@@ -944,3 +944,20 @@ fn the_operators_scripts_run_around_the_jobs() {
     let end = "$ echo before build\nbefore build\n$ echo job $FROM_RUNNER\njob it's set\n$ echo after build\nafter build\nJob succeeded\n";
     assert!(ran.stdout.ends_with(end), "{ran}");
 }
+
+#[test]
+fn bash_is_taken_where_the_image_has_it_else_sh() {
+    let job = json!({"script": "echo \"bash ${BASH_VERSION:+yes}\""});
+    for (shell, image, said) in [
+        ("bash", support::DEBIAN, "\nbash yes\n"),
+        ("bash", BUSYBOX, "\nbash \n"),
+        ("sh", support::DEBIAN, "\nbash \n"),
+        ("", support::DEBIAN, "\nbash yes\n"),
+    ] {
+        let runner = format!("shell = \"{shell}\"");
+        let ran = Configured::with_runner(&job, &runner, "").exec(&["--docker-image", image]);
+        ran.assert_success();
+        assert!(ran.stdout.contains(said), "{shell}: {ran}");
+        assert!(!ran.stdout.contains("WARNING"), "{shell}: {ran}");
+    }
+}

@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::coordinator::{Coordinator, Kind};
+use support::coordinator::{Coordinator, Kind, RUNNER_TOKEN};
 use support::{BUSYBOX, DEBIAN, REDIS, Ran, Running, eventually, run, signal};
 
 fn serve(coordinator: &Coordinator) -> Running {
@@ -307,4 +309,65 @@ fn a_runner_says_at_its_start_whom_it_serves() {
     assert!(said.contains(&want), "{want}: {said}");
     signal(&runner, "TERM");
     assert_eq!(runner.wait().expect("ended").code(), Some(143));
+}
+
+#[test]
+fn files_that_registering_tools_wrote_over_the_years_are_served_without_a_warning() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config");
+    let files = fs::read_dir(directory).expect("there");
+    let files = files.map(|entry| entry.expect("readable").path());
+    let mut asked = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).expect("readable");
+        let keys = [
+            ("url", coordinator.url()),
+            ("token", RUNNER_TOKEN.to_owned()),
+        ];
+        let lines = text.lines().map(|line| {
+            let key = line.split(" = ").next().unwrap_or_default().trim();
+            let ours = keys.iter().find(|(name, _)| *name == key);
+            ours.map_or(line.to_owned(), |(key, value)| {
+                format!("{key} = \"{value}\"")
+            })
+        });
+        let lines: Vec<String> = lines.collect();
+        fs::write(coordinator.beside("config.toml"), lines.join("\n")).expect("written");
+        let runner = serve(&coordinator);
+        asked += 1;
+        coordinator.wait_for_requests("POST /api/v4/jobs/request", asked);
+        signal(&runner, "QUIT");
+        let ran = Ran::from(runner.wait_with_output().expect("ended"));
+        assert_eq!(ran.status, Some(0), "{}: {ran}", file.display());
+        let said = |level: &str| ran.stderr.matches(level).count();
+        let counts = [" WARN ", " ERROR ", " serving of "].map(said);
+        assert_eq!(counts, [0, 0, 1], "{}: {ran}", file.display());
+        asked = coordinator.requests("POST /api/v4/jobs/request").len();
+    }
+    assert!(asked >= 10, "{asked}");
+}
+
+#[test]
+fn keys_without_effect_are_named_once_in_one_line() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let keys = "custom_build_dir = { enabled = true }\n[runners.cache]\nPaths = \"x\"\n[runners.machine]\nIdleCount = 3";
+    coordinator.configure("concurent = 2", &[keys]);
+    let runner = serve(&coordinator);
+    coordinator.wait_for_requests("POST /api/v4/jobs/request", 1);
+    coordinator.configure("concurent = 3", &[keys]);
+    signal(&runner, "HUP");
+    coordinator.wait_for_requests("POST /api/v4/jobs/request", 3);
+    signal(&runner, "QUIT");
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    let warnings: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.contains(" WARN "))
+        .collect();
+    let want = "config.toml: no effect here: concurent (line 2; did you mean `concurrent`?), runners.custom_build_dir (line 7), \
+                runners.cache.Paths (line 9), runners.machine (line 10)";
+    assert!(
+        matches!(&warnings[..], [one] if one.ends_with(want)),
+        "{ran}"
+    );
 }

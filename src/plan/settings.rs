@@ -173,8 +173,31 @@ fn time(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::{Settings, time};
+    use crate::config::RunnerConfig;
+    use crate::job::payload;
+    use crate::job::variables::{Variable, Variables};
     use std::time::Duration;
+
+    #[test]
+    fn an_after_script_has_five_minutes_where_the_job_has_more() {
+        let text = include_str!("../../fixtures/payloads/alloyci.json");
+        let payload = payload::read(text.as_bytes(), "https://c/api/v4").expect("a payload");
+        let mut job = payload.job.expect("a job");
+        assert_eq!(job.after_script_timeout, Some(Duration::from_hours(1)));
+        for (sent, variable, minutes) in [
+            (Some(60), None, 5),
+            (Some(2), None, 2),
+            (None, None, 5),
+            (Some(60), Some("20m"), 20),
+        ] {
+            job.after_script_timeout = sent.map(Duration::from_mins);
+            let set = variable.map(|time| Variable::public("RUNNER_AFTER_SCRIPT_TIMEOUT", time));
+            let variables = Variables::resolve(set).expect("resolved");
+            let settings = Settings::read(&job, &RunnerConfig::default(), &variables);
+            assert_eq!(settings.after_script_timeout, Duration::from_mins(minutes));
+        }
+    }
 
     #[test]
     fn times_are_seconds_or_as_go_writes_them() {
