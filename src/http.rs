@@ -24,6 +24,17 @@ pub struct Tls<'a> {
     pub key: Option<&'a Path>,
 }
 
+/// An address of a server without the slash at its end, and a path there perhaps; `None` where it is none, or says
+/// more than that.
+#[must_use]
+pub fn base_url(url: &str) -> Option<&str> {
+    let base = url.trim().trim_end_matches('/');
+    let rest = base
+        .strip_prefix("https://")
+        .or_else(|| base.strip_prefix("http://"))?;
+    (!rest.is_empty() && !rest.contains(['@', '?', '#', ' '])).then_some(base)
+}
+
 /// A client. It follows no redirect, takes every status for an answer, and goes through the proxies of the
 /// environment (`HTTPS_PROXY`, `NO_PROXY` and their family).
 ///

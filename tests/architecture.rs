@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["config", "docker", "job", "script", "helper", "glob"],
     ),
     ("script", &["docker"]),
-    ("config", &["docker", "job"]),
+    ("config", &["docker", "job", "http"]),
     ("docker", &[]),
     ("job", &[]),
     ("trace", &[]),

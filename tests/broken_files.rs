@@ -1,4 +1,4 @@
-//! Broken job files: the whole of what is said of each stands beside it in `fixtures/broken`, as `NAME.txt`.
+//! Broken job files and configurations: the whole of what is said of each stands beside it in `fixtures/broken`, as `NAME.txt`.
 //!
 //! `GOLDEN=write scripts/test broken_files` writes these texts anew; a diff of them is how one sees what a change says.
 
@@ -47,6 +47,38 @@ const JOB_FILES: &[(&str, &[&str], i32)] = &[
     ("variables-list.yml", &["test"], 2),
     ("variables-lost.yml", &["test"], 0),
     ("when-word.yml", &["test"], 2),
+];
+
+/// The same for configurations.
+const CONFIGURATIONS: &[(&str, &[&str], i32)] = &[
+    ("bucket.toml", &["list"], 2),
+    ("environment-colon.toml", &["list"], 2),
+    ("environment-of-a-service.toml", &["list"], 2),
+    ("environment.toml", &["list"], 2),
+    ("executor.toml", &["run-single", "--runner", "docker-1"], 2),
+    ("key-twice.toml", &["list"], 2),
+    ("log-level.toml", &["list"], 2),
+    ("memory.toml", &["list"], 2),
+    ("misspelled.toml", &["list"], 0),
+    ("no-token.toml", &["run-single", "--runner", "docker-1"], 2),
+    ("no-url.toml", &["run-single", "--runner", "docker-1"], 2),
+    ("number-text.toml", &["list"], 2),
+    ("pull-policy-list.toml", &["list"], 2),
+    ("pull-policy.toml", &["list"], 2),
+    ("quote-open.toml", &["list"], 2),
+    ("restricting.toml", &["list"], 2),
+    ("runner-singular.toml", &["list"], 2),
+    ("runners-table.toml", &["list"], 2),
+    ("seconds-unit.toml", &["list"], 2),
+    ("service-without-name.toml", &["list"], 2),
+    ("services-table.toml", &["list"], 2),
+    ("shell.toml", &["list"], 2),
+    ("switch-text.toml", &["list"], 2),
+    ("unquoted.toml", &["list"], 2),
+    ("url-without-scheme.toml", &["list"], 2),
+    ("volume-relative.toml", &["list"], 2),
+    ("volumes-text.toml", &["list"], 2),
+    ("wrong-table.toml", &["list"], 0),
 ];
 
 fn broken() -> PathBuf {
@@ -98,9 +130,24 @@ fn each_broken_job_file_is_answered_with_place_and_remedy() {
 }
 
 #[test]
+fn each_broken_configuration_is_answered_with_place_and_remedy() {
+    let project = Project::empty();
+    let mut wrong = Vec::new();
+    for (name, command, status) in CONFIGURATIONS {
+        let text = fs::read_to_string(broken().join(name)).expect(name);
+        project.write(name, &text);
+        let mut arguments = vec!["--config", name];
+        arguments.extend_from_slice(command);
+        compare(name, &project.run(&arguments), *status, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_broken_file_is_tried() {
     let tried: BTreeSet<String> = JOB_FILES
         .iter()
+        .chain(CONFIGURATIONS)
         .map(|(name, ..)| (*name).to_owned())
         .collect();
     let there = fs::read_dir(broken()).expect("readable").map(|entry| {

@@ -344,15 +344,26 @@ fn exit_statuses_are_those_of_the_command_line() {
         status(&mut coordinator.single(&["--no-such-flag"])),
         Some(2)
     );
-    assert_eq!(
-        status(&mut coordinator.command(&["run"])),
-        Some(2),
-        "no configuration"
-    );
+    for command in [
+        &["run"][..],
+        &["list"],
+        &["verify"],
+        &["run-single", "--runner", "a"],
+    ] {
+        let ran = coordinator.run(command);
+        let told = ["config.toml: ", "`alloy-runner register` writes one"];
+        assert!(
+            ran.status == Some(2) && told.iter().all(|part| ran.stderr.contains(part)),
+            "no configuration: {ran}"
+        );
+    }
     fs::write(coordinator.beside("config.toml"), "concurrent = \"x\"\n").expect("written");
     let ran = coordinator.run(&["run"]);
     assert_eq!(ran.status, Some(2), "{ran}");
-    assert!(ran.stderr.contains("config.toml:1: concurrent: "), "{ran}");
+    assert!(
+        ran.stderr.contains("config.toml:1:14: concurrent: "),
+        "{ran}"
+    );
     fs::remove_file(coordinator.beside("config.toml")).expect("removed");
     let refused = run(coordinator.single(&[]).env("CI_SERVER_TOKEN", "nobody"));
     assert_eq!(refused.status, Some(3), "{refused}");

@@ -1,12 +1,19 @@
-//! Reading `config.toml`: what is wrong is named with file, line and key.
+//! Reading `config.toml`: what is wrong is named with file, line, column and key, and with what to write.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use toml::de::DeTable;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
+use super::check::first_problem;
 use super::keys::{UnknownKey, drop_empty, unknown};
+use super::place::FileText;
+use super::typed::{Input, Why, at, sentence};
 use super::{Config, RunnerConfig};
+use crate::nearest::nearest_hint;
 use crate::outcome::InputError;
 
 /// A file, read.
@@ -20,47 +27,68 @@ pub struct Loaded {
 /// Reads a configuration file.
 ///
 /// # Errors
-/// [`InputError`] with file, line and key for what cannot be read, a wrong type, or a key that restricts and
+/// [`InputError`] with file, line, column and key for what cannot be read, a wrong type, or a key that restricts and
 /// is not known.
 pub fn load(file: &Path) -> Result<Loaded, InputError> {
     let text = fs::read_to_string(file).map_err(|error| {
+        let hint = if error.kind() == ErrorKind::NotFound {
+            "; `alloy-runner register` writes one, --config (CONFIG_FILE) names another"
+        } else {
+            ""
+        };
         InputError::new(format!(
-            "cannot read the configuration {}: {error}",
+            "cannot read the configuration {}: {error}{hint}",
             file.display()
         ))
     })?;
-    let failed = |key: &str, error: &toml::de::Error| {
-        let line = error
-            .span()
-            .map(|span| text[..span.start].matches('\n').count() + 1);
-        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-        let key = if key.is_empty() || key == "." {
-            String::new()
-        } else {
-            format!("{key}: ")
-        };
-        InputError::new(format!(
-            "{}{line}: {key}{}",
-            file.display(),
-            error.message().replace('\n', "; ")
-        ))
-    };
-    let mut table = DeTable::parse(&text).map_err(|error| failed("", &error))?;
-    drop_empty(table.get_mut(), "");
-    let unknown = unknown(table.get_ref(), &text);
-    if let Some(key) = unknown.iter().find(|key| key.restricts()) {
-        let hint = key.hint.as_deref().map(|hint| format!(" ({hint})"));
-        return Err(InputError::new(format!(
-            "{}:{}: {} is not known, and looks as if it restricts something{}; correct it or take it out",
-            file.display(),
-            key.line,
-            key.path,
-            hint.unwrap_or_default()
-        )));
+    let source = FileText { file, text: &text };
+    let mut table = DeTable::parse(&text)
+        .map_err(|error| no_toml(&source, &error))?
+        .into_inner();
+    drop_empty(&mut table, "");
+    let unknown = unknown(&table, &source);
+    if let Some(key) = unknown.iter().find(|key| key.is_wrong()) {
+        return Err(InputError::new(key.error(file)));
     }
-    let config = serde_path_to_error::deserialize(toml::Deserializer::from(table))
-        .map_err(|error| failed(&error.path().to_string(), error.inner()))?;
+    let input = DeValue::Table(table);
+    let read = Config::deserialize(Input(&input));
+    let DeValue::Table(table) = &input else {
+        unreachable!("it was made one above");
+    };
+    let mut config = read.map_err(|wrong| {
+        let path = wrong.path();
+        let what = match &wrong.why {
+            Why::Kind(expected) => {
+                sentence(expected, &path, at(table, &path).map(Spanned::get_ref))
+            }
+            Why::Said(what) => what.clone(),
+        };
+        source.error(table, &path, what)
+    })?;
+    if let Some((path, what)) = first_problem(&config) {
+        return Err(source.error(table, &path, what));
+    }
+    let entries = table.get("runners").map(Spanned::get_ref);
+    let entries = entries.and_then(DeValue::as_array).into_iter().flatten();
+    for (runner, entry) in config.runners.iter_mut().zip(entries) {
+        runner.origin = source.origin(entry);
+    }
     Ok(Loaded { config, unknown })
+}
+
+/// That a text is no TOML: what its parser says, and what to write where people often write something else.
+fn no_toml(source: &FileText, error: &toml::de::Error) -> InputError {
+    let span = error.span().unwrap_or_default();
+    let message = error.message().replace('\n', "; ");
+    let place = source.place(span.start);
+    let key = source.text.get(span).unwrap_or_default().trim();
+    InputError::new(match message.as_str() {
+        "duplicate key" => format!("{place}: the key `{key}` is there twice; keep one"),
+        words if words.starts_with("string values must be quoted") && !key.contains('"') => {
+            format!("{place}: not TOML: a string has to be quoted; write \"{key}\"")
+        }
+        _ => format!("{place}: not TOML: {message}"),
+    })
 }
 
 impl Config {
@@ -95,12 +123,13 @@ impl RunnerConfig {
         match self.executor.as_deref() {
             None | Some("docker") => Ok(()),
             Some(other) => Err(InputError::new(format!(
-                "the runner `{}` has the executor `{other}`, which is not supported{}; `docker` is",
+                "{}the runner `{}` has the executor `{other}`, which is not supported{}; write executor = \"docker\"",
+                self.origin.prefix("executor"),
                 self.name,
                 if other.starts_with("docker") {
-                    " yet"
+                    " yet".to_owned()
                 } else {
-                    ""
+                    nearest_hint(other, &["docker"])
                 }
             ))),
         }
@@ -135,10 +164,10 @@ mod tests {
                     [[runners.docker.services]]\nname = \"redis\"\nenvironment = [\"A=1\"]\naliases = [\"x\"]\n";
         assert_eq!(
             warning(text),
-            "concurent (line 1; did you mean `concurrent`?), session_server (line 3), runners.image (line 8; it stands in \
-             [runners.docker]), runners.cache.Paths (line 12), runners.cache.s3.BuketLocation (line 15; did you mean \
-             `BucketLocation`?), runners.docker.network_mtu (line 18), runners.docker.services.aliases (line 22; did you \
-             mean `alias`?)"
+            "1:1: concurent (did you mean `concurrent`?), 3:2: session_server, 8:1: runners.image (it stands in \
+             [runners.docker]), 12:1: runners.cache.Paths, 15:1: runners.cache.s3.BuketLocation (did you mean \
+             `BucketLocation`?), 18:1: runners.docker.network_mtu, 22:1: runners.docker.services.aliases (did you mean \
+             `alias`?)"
         );
         let loaded = read(text).expect("good");
         let runner = loaded.config.runner("a").expect("there");
@@ -149,14 +178,13 @@ mod tests {
         assert!(loaded.config.runner("b").is_err());
         let other =
             read("[[runners]]\nname = \"a\"\nexecutor = \"docker+machine\"\n").expect("good");
-        assert_eq!(
-            other
-                .config
-                .runner("a")
-                .expect_err("not supported")
-                .to_string(),
-            "the runner `a` has the executor `docker+machine`, which is not supported yet; `docker` is"
-        );
+        let said = other
+            .config
+            .runner("a")
+            .expect_err("not supported")
+            .to_string();
+        let want = ":3:12: the runner `a` has the executor `docker+machine`, which is not supported yet; write executor = \"docker\"";
+        assert!(said.ends_with(want), "{said}");
     }
 
     #[test]
@@ -247,33 +275,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_line_and_key() {
+    fn what_is_wrong_is_named_with_its_place_and_key() {
         for (text, want) in [
-            ("a = \n", "FILE:1: "),
+            ("a = \n", "FILE:1:5: not TOML: "),
             (
                 "concurrent = \"x\"\n",
-                "FILE:1: concurrent: invalid type: string \"x\", expected u32",
+                "FILE:1:14: concurrent: expected a whole number from 0, not the string \"x\"",
             ),
             (
                 "[[runners]]\n[runners.docker]\n\nprivileged = \"yes\"\n",
-                "FILE:4: runners[0].docker.privileged: invalid type: string \"yes\", expected a boolean",
+                "FILE:4:14: runners[0].docker.privileged: expected true or false, not the string \"yes\"; write true",
             ),
             (
                 "[[runners]]\n[runners.docker]\npull_policy = \"often\"\n",
-                "FILE:3: runners[0].docker.pull_policy: ",
+                "FILE:3:15: runners[0].docker.pull_policy: there is no `often`; there are `always`",
             ),
             (
                 "[[runners]]\n[runners.docker]\nallowed_image = [\"a\"]\n",
-                "FILE:3: runners.docker.allowed_image is not known, and looks as if it restricts something (did you mean \
+                "FILE:3:1: runners.docker.allowed_image is not known, and looks as if it restricts something (did you mean \
                  `allowed_images`?); correct it or take it out",
             ),
             (
                 "[[runners]]\n[runners.cache]\nprotected = true\n",
-                "FILE:3: runners.cache.protected is not known, and looks as if it restricts something; correct it",
+                "FILE:3:1: runners.cache.protected is not known, and looks as if it restricts something; correct it",
             ),
             (
                 "[[runners]]\nsessions_disabled = true\n",
-                "FILE:2: runners.sessions_disabled is not known, and looks as if it restricts something; correct it",
+                "FILE:2:1: runners.sessions_disabled is not known, and looks as if it restricts something; correct it",
             ),
         ] {
             let error = read(text).err().expect(text);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::place::FileText;
 use super::{CacheConfig, Config, DockerConfig, RunnerConfig, S3Config};
 
 /// Written by registering tools, whatever it says.
@@ -45,15 +46,40 @@ const TYPOS: usize = 2;
 pub struct UnknownKey {
     /// Where it is, `runners.docker.network_mtu`.
     pub path: String,
-    /// Its line in the file.
-    pub line: usize,
+    /// Its line and column in the file.
+    pub at: (usize, usize),
     /// What may have been meant.
     pub hint: Option<String>,
 }
 
 impl UnknownKey {
+    /// Whether the file cannot be meant with it passed over.
+    pub(super) fn is_wrong(&self) -> bool {
+        self.restricts() || self.is_for_runners()
+    }
+
+    /// That it is there, and what to write.
+    pub(super) fn error(&self, file: &Path) -> String {
+        let (line, column) = self.at;
+        let place = format!("{}:{line}:{column}", file.display());
+        if self.is_for_runners() {
+            return format!("{place}: `{}` is not known; write [[runners]]", self.path);
+        }
+        let hint = self.hint.as_deref().map(|hint| format!(" ({hint})"));
+        format!(
+            "{place}: {} is not known, and looks as if it restricts something{}; correct it or take it out",
+            self.path,
+            hint.unwrap_or_default()
+        )
+    }
+
+    /// Whether all runners would get lost with it.
+    fn is_for_runners(&self) -> bool {
+        !self.path.contains('.') && self.hint.as_deref() == Some("did you mean `runners`?")
+    }
+
     /// Whether an operator may rely on it for safety.
-    pub(super) fn restricts(&self) -> bool {
+    fn restricts(&self) -> bool {
         let key = self.path.rsplit('.').next().unwrap_or(&self.path);
         let key = key.to_ascii_lowercase();
         RESTRICTING.iter().any(|begin| key.starts_with(begin)) || key.ends_with(DISABLED)
@@ -63,17 +89,18 @@ impl UnknownKey {
     #[must_use]
     pub fn warning(file: &Path, keys: &[Self]) -> String {
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        format!("{}: no effect here: {}", file.display(), keys.join(", "))
+        format!("{}:{}: no effect here", file.display(), keys.join(", "))
     }
 }
 
 impl fmt::Display for UnknownKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (line {}", self.path, self.line)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "; {hint}")?;
+        let (line, column) = self.at;
+        write!(f, "{line}:{column}: {}", self.path)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
         }
-        f.write_str(")")
     }
 }
 
@@ -195,15 +222,21 @@ impl Known {
     }
 }
 
-/// The keys of a configuration that have no effect. `text` is the file's.
-pub(super) fn unknown(table: &DeTable, text: &str) -> Vec<UnknownKey> {
+/// The keys of a configuration that have no effect.
+pub(super) fn unknown(table: &DeTable, source: &FileText) -> Vec<UnknownKey> {
     let mut found = Vec::new();
-    look(table, "", &Known::global(), text, &mut found);
-    found.sort_by_key(|key| key.line);
+    look(table, "", &Known::global(), source, &mut found);
+    found.sort_by_key(|key| key.at);
     found
 }
 
-fn look(table: &DeTable, path: &str, known: &Known, text: &str, found: &mut Vec<UnknownKey>) {
+fn look(
+    table: &DeTable,
+    path: &str,
+    known: &Known,
+    source: &FileText,
+    found: &mut Vec<UnknownKey>,
+) {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let path = below(path, name);
@@ -215,14 +248,14 @@ fn look(table: &DeTable, path: &str, known: &Known, text: &str, found: &mut Vec<
             };
             for entry in entries {
                 if let DeValue::Table(entry) = entry.get_ref() {
-                    look(entry, &path, &inner, text, found);
+                    look(entry, &path, &inner, source, found);
                 }
             }
         } else if !known.keys.iter().any(|known| known == name)
             && !says_nothing(&path, value.get_ref())
         {
             found.push(UnknownKey {
-                line: text[..key.span().start].matches('\n').count() + 1,
+                at: source.position(key.span().start),
                 hint: known.hint(name),
                 path,
             });

@@ -1,9 +1,13 @@
 //! The tables of `config.toml`.
 
+mod check;
 mod docker;
 pub mod edit;
 mod file;
 mod keys;
+mod place;
+mod typed;
+mod volume;
 
 use std::path::PathBuf;
 
@@ -14,6 +18,8 @@ use sha2::{Digest, Sha256};
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
 pub use file::{Loaded, load};
 pub use keys::UnknownKey;
+pub use place::Origin;
+pub use volume::{Source, Volume, absolute, normal};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -46,8 +52,7 @@ fn log_level<'de, D: Deserializer<'de>>(input: D) -> Result<Option<LevelFilter>,
         "fatal" | "panic" => Ok(Some(LevelFilter::Error)),
         "warning" => Ok(Some(LevelFilter::Warn)),
         level => level.parse().map(Some).map_err(|_| {
-            let known = "error, warn, info, debug and trace";
-            serde::de::Error::custom(format!("there is no log level `{text}`; there are {known}"))
+            serde::de::Error::unknown_variant(&text, &["error", "warn", "info", "debug", "trace"])
         }),
     }
 }
@@ -116,6 +121,9 @@ pub struct RunnerConfig {
     pub cache: Option<CacheConfig>,
     /// Its docker settings.
     pub docker: DockerConfig,
+    /// Where this stands.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 impl RunnerConfig {
@@ -154,9 +162,18 @@ pub struct CacheConfig {
     pub path: Option<String>,
     /// Whether runners share what they keep.
     pub shared: bool,
-    /// Where the bucket is.
-    #[serde(flatten)]
-    pub here: S3Config,
+    /// As in [`S3Config`].
+    pub server_address: Option<String>,
+    /// As in [`S3Config`].
+    pub access_key: Option<String>,
+    /// As in [`S3Config`]. A secret.
+    pub secret_key: Option<String>,
+    /// As in [`S3Config`].
+    pub bucket_name: Option<String>,
+    /// As in [`S3Config`].
+    pub bucket_location: Option<String>,
+    /// As in [`S3Config`].
+    pub insecure: Option<bool>,
     /// Where the bucket is.
     #[serde(rename = "s3")]
     pub s3: Option<S3Config>,
@@ -167,7 +184,7 @@ impl CacheConfig {
     #[must_use]
     pub fn bucket(&self) -> S3Config {
         let below = self.s3.clone().unwrap_or_default();
-        let here = self.here.clone();
+        let here = self.clone();
         S3Config {
             server_address: below.server_address.or(here.server_address),
             access_key: below.access_key.or(here.access_key),

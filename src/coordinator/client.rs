@@ -293,17 +293,12 @@ impl Client {
 
 /// `<url>/api/v4`: slashes at the end of `url` do not count, nor does the `/ci` of old configurations.
 fn api(url: &str) -> Result<String, InputError> {
-    let base = url.trim().trim_end_matches('/');
-    let base = base.strip_suffix("/ci").unwrap_or(base);
-    let base = base.trim_end_matches('/');
-    let rest = base
-        .strip_prefix("https://")
-        .or_else(|| base.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) => {
-            Ok(format!("{base}/api/v4"))
+    match http::base_url(url) {
+        Some(base) => {
+            let base = base.strip_suffix("/ci").unwrap_or(base);
+            Ok(format!("{}/api/v4", base.trim_end_matches('/')))
         }
-        _ => Err(InputError::new(format!(
+        None => Err(InputError::new(format!(
             "the url `{}` must look like https://alloy-ci.example.org",
             url.escape_debug()
         ))),

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod checkout;
 pub mod document;
 pub mod files;
+mod forms;
 mod grammar;
 pub mod kept;
 mod own;
@@ -180,11 +181,6 @@ pub struct ImageSpec {
     pub environment: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a string or an object with `name`, `alias`, `entrypoint`, `command`"
-)]
 enum ImageForm {
     Name(String),
     Table(ImageTable),
@@ -204,8 +200,7 @@ struct ImageTable {
 }
 
 /// A list; where it has one element, that may stand by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of strings")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OneOrMany<T> {
     /// An element by itself.
     One(T),

@@ -178,7 +178,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 }
 
 /// What a variable's name is made of.
-pub(super) const NAME: &str = "letters, digits and underscores, no digit first";
+pub const NAME: &str = "letters, digits and underscores, no digit first";
 
 /// Whether a variable can be called so.
 #[must_use]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::containers::Builder;
 use super::s3::Bucket;
 use super::stages::{Failure, Place, Stage};
-use super::volumes::absolute;
+use crate::config::absolute;
 use crate::helper::task;
 use crate::job::files::{Cache, CachePolicy};
 use crate::outcome::InputError;
@@ -146,7 +146,8 @@ impl Builder<'_> {
             return Ok(bucket.map(|bucket| Store::Bucket(Box::new(bucket))));
         }
         let directory = self.config.cache_dir.as_deref().unwrap_or("/cache");
-        let directory = absolute("cache_dir", directory)?;
+        let directory =
+            absolute(directory).map_err(|what| InputError::new(format!("cache_dir: {what}")))?;
         let below = |target: &str| {
             directory
                 .strip_prefix(target)

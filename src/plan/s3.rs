@@ -110,7 +110,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::Bucket;
-    use crate::config::{CacheConfig, S3Config};
+    use crate::config::CacheConfig;
     use crate::job::payload;
     use crate::plan::names::Names;
 
@@ -119,12 +119,9 @@ mod tests {
         let given = |text: &str| Some(text.to_owned());
         let config = CacheConfig {
             r#type: given("s3"),
-            here: S3Config {
-                access_key: given("key"),
-                secret_key: given("secret"),
-                bucket_name: given("bucket"),
-                ..S3Config::default()
-            },
+            access_key: given("key"),
+            secret_key: given("secret"),
+            bucket_name: given("bucket"),
             ..CacheConfig::default()
         };
         for (timeout, valid) in [

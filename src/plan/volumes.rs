@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::names::Names;
-use super::volume::{Source, Volume, destination, normal};
-use crate::config::RunnerConfig;
+use super::volume::destination;
+use crate::config::{RunnerConfig, Source, Volume, absolute, normal};
 use crate::docker::Word;
 use crate::job::Job;
 use crate::job::variables::Variables;
@@ -51,15 +51,14 @@ impl Layout {
     /// # Errors
     /// [`InputError`] that names the key and what would be right.
     pub fn new(job: &Job, config: &RunnerConfig, names: &Names) -> Result<Self, InputError> {
-        let builds = absolute(
-            "builds_dir",
-            config.builds_dir.as_deref().unwrap_or("/builds"),
-        )?;
+        let builds = absolute(config.builds_dir.as_deref().unwrap_or("/builds"))
+            .map_err(|what| InputError::new(format!("builds_dir: {what}")))?;
         let volumes = config.docker.volumes.as_deref().unwrap_or_default();
         let parsed = volumes
             .iter()
             .map(|text| Volume::parse(text))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|what| InputError::new(format!("docker.volumes: {what}")))?;
         let bound = parsed.iter().any(|volume| {
             volume.target == builds
                 && matches!(&volume.source, Source::Given(source) if source.starts_with('/'))
@@ -228,15 +227,4 @@ impl Mount {
         let mut modes = self.mode.iter().flat_map(|mode| mode.split(','));
         modes.any(|mode| mode == "ro")
     }
-}
-
-/// Checks that a key's value is an absolute path, and takes what means nothing out of it.
-pub(super) fn absolute(key: &str, path: &str) -> Result<String, InputError> {
-    let normal = normal(Path::new(path));
-    if path.starts_with('/') && normal != "/" && !path.contains(':') {
-        return Ok(normal);
-    }
-    Err(InputError::new(format!(
-        "{key}: `{path}` must be an absolute path other than /, without a colon"
-    )))
 }

@@ -86,11 +86,20 @@ impl Serving {
         print_commands: bool,
     ) -> Result<Self, InputError> {
         config.check_executor()?;
-        if config.token.trim().is_empty() {
-            return Err(InputError::new(format!(
-                "the runner `{}` has no token: `alloy-runner register` gets one",
+        let missing = |key: &str, what: &str| {
+            InputError::new(format!(
+                "{}the runner `{}` has no {key}; {what}",
+                config.origin.prefix(key),
                 config.name
-            )));
+            ))
+        };
+        if config.url.trim().is_empty() {
+            let what = "write its coordinator's, url = \"https://…\"";
+            return Err(missing("url", what));
+        }
+        if config.token.trim().is_empty() {
+            let what = "`alloy-runner register` gets one and writes it down";
+            return Err(missing("token", what));
         }
         let (counted, name) = (metrics.clone(), config.name.clone());
         let observer: Observer =

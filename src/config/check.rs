@@ -1,0 +1,200 @@
+//! What a configuration says that no job could run with, though its values are of the right kinds. Runners of executors
+//! that are not there are let be.
+
+use super::volume::{Volume, absolute};
+use super::{Config, DockerConfig, RunnerConfig};
+use crate::http::base_url;
+use crate::job::variables::{NAME, is_name};
+use crate::keypath::KeyPath;
+use crate::nearest::nearest_hint;
+
+/// The first thing that is wrong: where, and what would be right.
+pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
+    let format = config.log_format.as_deref();
+    let format = format.map(|format| word(format, &["text", "json"]));
+    let global = [("log_format", format)];
+    let mut problems = global.into_iter().filter_map(|(key, result)| {
+        let what = result?.err()?;
+        Some((KeyPath::of(key), what))
+    });
+    problems.next().or_else(|| {
+        let runners = config.runners.iter().enumerate();
+        let docker = runners.filter(|(_, runner)| runner.check_executor().is_ok());
+        docker.into_iter().find_map(|(index, runner)| {
+            let path = KeyPath::of("runners").index(index);
+            of_runner(runner, &path).err()
+        })
+    })
+}
+
+/// Says of a value what would be right.
+type Check = fn(&str) -> Result<(), String>;
+type Checked = Result<(), (KeyPath, String)>;
+
+fn of_runner(runner: &RunnerConfig, path: &KeyPath) -> Checked {
+    for (index, entry) in runner.environment.iter().enumerate() {
+        let at = || path.key("environment").index(index);
+        variable(entry).map_err(|what| (at(), what))?;
+    }
+    let url = Some(runner.url.as_str()).filter(|url| !url.is_empty());
+    let texts: [(&str, Option<&str>, Check); 5] = [
+        ("url", url, address),
+        ("clone_url", runner.clone_url.as_deref(), address),
+        ("shell", runner.shell.as_deref(), |shell| {
+            word(shell, &["bash", "sh"])
+        }),
+        ("builds_dir", runner.builds_dir.as_deref(), directory),
+        ("cache_dir", runner.cache_dir.as_deref(), directory),
+    ];
+    for (key, text, check) in texts {
+        if let Some(text) = text {
+            check(text).map_err(|what| (path.key(key), what))?;
+        }
+    }
+    of_docker(&runner.docker, &path.key("docker"))
+}
+
+fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
+    for (index, volume) in docker.volumes.iter().flatten().enumerate() {
+        let at = || path.key("volumes").index(index);
+        Volume::parse(volume).map_err(|what| (at(), what))?;
+    }
+    for (index, service) in docker.services.iter().flatten().enumerate() {
+        for (entry, text) in service.environment.iter().enumerate() {
+            let at = || {
+                path.key("services")
+                    .index(index)
+                    .key("environment")
+                    .index(entry)
+            };
+            variable(text).map_err(|what| (at(), what))?;
+        }
+    }
+    for (key, text) in [
+        ("memory", &docker.memory),
+        ("memory_swap", &docker.memory_swap),
+        ("memory_reservation", &docker.memory_reservation),
+        ("service_memory", &docker.service_memory),
+        ("service_memory_swap", &docker.service_memory_swap),
+        (
+            "service_memory_reservation",
+            &docker.service_memory_reservation,
+        ),
+    ] {
+        if let Some(text) = text {
+            size(text).map_err(|what| (path.key(key), what))?;
+        }
+    }
+    Ok(())
+}
+
+fn word(text: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&text) {
+        return Ok(());
+    }
+    let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    Err(format!(
+        "there is no `{text}`{}; there are {}",
+        nearest_hint(text, known),
+        words.join(", ")
+    ))
+}
+
+/// `KEY=value`. The value may be a secret, and is not shown.
+fn variable(entry: &str) -> Result<(), String> {
+    let Some((name, _)) = entry.split_once('=') else {
+        let meant = match entry.split_once(':') {
+            Some((name, _)) if is_name(name.trim()) => format!("; write \"{}=…\"", name.trim()),
+            _ if is_name(entry) => format!("; write \"{entry}=…\""),
+            _ => String::new(),
+        };
+        return Err(format!("expected KEY=value, and there is no `=`{meant}"));
+    };
+    if is_name(name) {
+        return Ok(());
+    }
+    let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let near: String = name.trim().chars().map(letters).collect();
+    let meant = if is_name(&near) {
+        format!("; write \"{near}=…\"")
+    } else {
+        String::new()
+    };
+    Err(format!("`{name}` is no name for a variable: {NAME}{meant}"))
+}
+
+fn address(url: &str) -> Result<(), String> {
+    if base_url(url).is_some() {
+        return Ok(());
+    }
+    let meant = if !url.contains("://") && base_url(&format!("https://{url}")).is_some() {
+        format!("write \"https://{url}\"")
+    } else {
+        "write one like \"https://alloy-ci.example.org\"".to_owned()
+    };
+    // What stands before an @ is a login.
+    if url.contains('@') {
+        return Err(format!("it is no address without a login; {meant}"));
+    }
+    Err(format!("`{url}` is no address; {meant}"))
+}
+
+fn directory(path: &str) -> Result<(), String> {
+    absolute(path).map(drop)
+}
+
+/// An amount of memory as docker reads it: `512m`, `1.5g`, `-1`.
+fn size(text: &str) -> Result<(), String> {
+    let is_number = |number: &str| number.parse::<f64>().is_ok_and(f64::is_finite);
+    let lower = text.trim().to_ascii_lowercase();
+    let bare = lower.strip_suffix('b').unwrap_or(&lower);
+    let bare = bare.strip_suffix('i').unwrap_or(bare);
+    let number = bare.strip_suffix(['k', 'm', 'g', 't', 'p']).unwrap_or(bare);
+    if is_number(number.trim()) {
+        return Ok(());
+    }
+    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = lower[digits.len()..].trim_start().chars().next();
+    let meant = match unit.filter(|unit| "kmgtp".contains(*unit)) {
+        Some(unit) if is_number(digits) => format!("{digits}{unit}"),
+        _ => "512m".to_owned(),
+    };
+    Err(format!(
+        "`{text}` is no amount of memory: expected a number with b, k, m or g; write \"{meant}\""
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{size, variable};
+
+    #[test]
+    fn amounts_of_memory_are_read_as_docker_reads_them() {
+        for good in ["512m", "1.5g", "1g", "64 MB", "1GiB", "-1", "1024", "4kb"] {
+            assert_eq!(size(good), Ok(()), "{good}");
+        }
+        for (bad, meant) in [
+            ("lots", "512m"),
+            ("2 gigs", "2g"),
+            ("", "512m"),
+            ("4x", "512m"),
+        ] {
+            let what = size(bad).expect_err(bad);
+            assert!(what.ends_with(&format!("write \"{meant}\"")), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_variable_shows_no_value() {
+        assert_eq!(variable("A=x y=z"), Ok(()));
+        for (entry, end) in [
+            ("A: secret", "write \"A=…\""),
+            ("MY-NAME=secret", "write \"MY_NAME=…\""),
+            ("=secret", "no digit first"),
+            ("a secret", "there is no `=`"),
+        ] {
+            let what = variable(entry).expect_err(entry);
+            assert!(what.ends_with(end) && !what.contains("secret"), "{what}");
+        }
+    }
+}

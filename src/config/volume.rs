@@ -1,0 +1,214 @@
+//! An entry of `volumes`: what it says.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Modes that docker knows for a volume.
+const MODES: &[&str] = &[
+    "ro",
+    "rw",
+    "z",
+    "Z",
+    "shared",
+    "slave",
+    "private",
+    "rshared",
+    "rslave",
+    "rprivate",
+    "nocopy",
+    "consistent",
+    "cached",
+    "delegated",
+    // Of podman: what is written goes with the container.
+    "O",
+];
+
+/// An entry of `volumes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Where it comes from.
+    pub source: Source,
+    /// Where it is in the containers; with the variables of the job in it, until it is placed.
+    pub target: String,
+    /// As docker has it, `ro` for example.
+    pub mode: Option<String>,
+}
+
+/// Where a volume comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Kept for the next run of the same concurrent job.
+    Dynamic,
+    /// A path of the engine's host, or a docker volume by its name.
+    Given(String),
+}
+
+impl Volume {
+    /// `PATH[:MODE]`, `HOST-PATH:PATH[:MODE]` or `NAME:PATH[:MODE]`.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: String| format!("`{text}`: {what}");
+        let mut parts: Vec<&str> = text.split(':').collect();
+        // Modes stand last, with commas or colons between them; a path is none of them.
+        let is_path = |part: &str| part.starts_with(['/', '$']);
+        let paths = parts
+            .iter()
+            .rposition(|part| is_path(part))
+            .map_or(parts.len(), |last| last + 1);
+        let modes = parts.split_off(paths);
+        let (source, target) = match parts[..] {
+            [target] => (None, target),
+            [source, target] => (Some(source), target),
+            _ => {
+                return Err(wrong(
+                    "expected PATH[:MODE], HOST-PATH:PATH[:MODE] or NAME:PATH[:MODE]".to_owned(),
+                ));
+            }
+        };
+        for mode in modes.iter().flat_map(|mode| mode.split(',')) {
+            if !MODES.contains(&mode) {
+                return Err(wrong(format!(
+                    "there is no mode `{mode}`; there are {}",
+                    MODES.join(", ")
+                )));
+            }
+        }
+        if !is_path(target) {
+            return Err(wrong(
+                "the path in the container must be an absolute one, `$CI_PROJECT_DIR/vendor` for example".to_owned(),
+            ));
+        }
+        // What variables make of it is seen when they are known.
+        let target = if target.contains('$') {
+            target.to_owned()
+        } else {
+            normal(Path::new(target))
+        };
+        if target == "/" || target.contains('|') {
+            return Err(wrong(
+                "the path in the container is missing, or /".to_owned(),
+            ));
+        }
+        let source = match source {
+            None => Source::Dynamic,
+            Some(path) if path.starts_with('/') || is_volume_name(path) => {
+                Source::Given(path.to_owned())
+            }
+            Some(other) => {
+                return Err(wrong(format!(
+                    "`{other}` is neither an absolute path of the host nor a volume's name; write /PATH:{target} or NAME:{target}"
+                )));
+            }
+        };
+        Ok(Self {
+            source,
+            target,
+            mode: (!modes.is_empty()).then(|| modes.join(",")),
+        })
+    }
+}
+
+fn is_volume_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.len() > 1
+        && name.chars().all(good)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// A path without `.`, `..` and a slash at its end, by its letters alone: it is one of a container.
+#[must_use]
+pub fn normal(path: &Path) -> String {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal.display().to_string()
+}
+
+/// Checks that a directory in containers is an absolute path, and takes what means nothing out of it.
+///
+/// # Errors
+/// What would be right.
+pub fn absolute(path: &str) -> Result<String, String> {
+    let normal = normal(Path::new(path));
+    if path.starts_with('/') && normal != "/" && !path.contains(':') {
+        return Ok(normal);
+    }
+    Err(format!(
+        "`{path}` must be an absolute path other than /, without a colon"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, Volume};
+
+    #[test]
+    fn volumes_are_read() {
+        let given = |text: &str| Source::Given(text.to_owned());
+        for (text, source, target, mode) in [
+            ("/my/cache/", Source::Dynamic, "/my/cache", None),
+            // Never a path of the host.
+            ("/cache:rw", Source::Dynamic, "/cache", Some("rw")),
+            ("/cache:ro", Source::Dynamic, "/cache", Some("ro")),
+            ("/cache:ro,z", Source::Dynamic, "/cache", Some("ro,z")),
+            ("/cache:ro:z", Source::Dynamic, "/cache", Some("ro,z")),
+            (
+                "$CI_BUILDS_DIR/x:ro",
+                Source::Dynamic,
+                "$CI_BUILDS_DIR/x",
+                Some("ro"),
+            ),
+            ("/a b:/c d", given("/a b"), "/c d", None),
+            ("/a:/b/./c:ro,Z", given("/a"), "/b/c", Some("ro,Z")),
+            ("/a:/b:rw:rslave", given("/a"), "/b", Some("rw,rslave")),
+            ("/a:/b:O", given("/a"), "/b", Some("O")),
+            ("/a/$X:/b/$X", given("/a/$X"), "/b/$X", None),
+            ("data:/var/data:rw", given("data"), "/var/data", Some("rw")),
+            ("ro:/var/data", given("ro"), "/var/data", None),
+        ] {
+            let volume = Volume::parse(text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(
+                (
+                    volume.source,
+                    volume.target.as_str(),
+                    volume.mode.as_deref()
+                ),
+                (source, target, mode),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_volume_is_said() {
+        for (text, part) in [
+            ("", "must be an absolute one"),
+            ("vendor", "must be an absolute one"),
+            ("ro", "must be an absolute one"),
+            ("data:rw", "must be an absolute one"),
+            ("/", "missing"),
+            ("/a:", "there is no mode ``"),
+            ("/a:b", "there is no mode `b`"),
+            (
+                "./a:/b",
+                "neither an absolute path of the host nor a volume's name",
+            ),
+            ("--x:/b", "neither"),
+            ("$HOME:/b", "neither"),
+            ("/a:/b:rx", "there is no mode `rx`; there are ro, rw"),
+            ("/a:/b:/c", "expected PATH"),
+        ] {
+            let error = Volume::parse(text).expect_err(text);
+            assert!(
+                error.starts_with(&format!("`{text}`: ")) && error.contains(part),
+                "{error}"
+            );
+        }
+    }
+}
