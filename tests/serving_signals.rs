@@ -364,8 +364,8 @@ fn keys_without_effect_are_named_once_in_one_line() {
         .lines()
         .filter(|line| line.contains(" WARN "))
         .collect();
-    let want = "config.toml: no effect here: concurent (line 2; did you mean `concurrent`?), runners.custom_build_dir (line 7), \
-                runners.cache.Paths (line 9), runners.machine (line 10)";
+    let want = "config.toml:2:1: concurent (did you mean `concurrent`?), 7:1: runners.custom_build_dir, 9:1: \
+                runners.cache.Paths, 10:10: runners.machine: no effect here";
     assert!(
         matches!(&warnings[..], [one] if one.ends_with(want)),
         "{ran}"
