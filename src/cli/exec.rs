@@ -15,14 +15,14 @@ use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show
 /// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]
 #[command(after_help = "Examples:
-  alloy-runner exec                             run the whole pipeline, stage by stage
-  alloy-runner exec test                        run the job `test`
-  alloy-runner exec --stage test --quiet        run a stage and show only what fails
-  alloy-runner exec --dirty test                with what is not committed yet
-  alloy-runner exec --list                      what there is to run
-  alloy-runner -x exec test                     and print each docker command first
-  alloy-runner exec --dry-run test >job.sh      the same as a shell script; run it with: sh job.sh
-  alloy-runner exec --env API_TOKEN test        with a secret from the environment")]
+  alloy-runner exec                          run the whole pipeline
+  alloy-runner exec test                     run the job `test`
+  alloy-runner exec --stage test --quiet     run a stage, show only what fails
+  alloy-runner exec --dirty test             with what is not committed yet
+  alloy-runner exec --list                   what there is to run
+  alloy-runner -x exec test                  print each docker command first
+  alloy-runner exec --dry-run test >job.sh   as a shell script, for sh job.sh
+  alloy-runner exec --env API_TOKEN test     with a secret of the environment")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Exec {
     /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline

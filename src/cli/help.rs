@@ -27,8 +27,9 @@ pub(super) fn arguments() -> Arguments {
 fn docker() -> String {
     let command = Command::new("docker").disable_help_flag(true);
     let command = DockerConfig::augment_args(command).help_template(
-        "Settings of docker, for each command that runs jobs. Each is also a key of [runners.docker] in the \
-         configuration and a variable of the environment; lists repeat the flag, tables are JSON.\n\n{options}\n",
+        "Settings of docker, for each command that runs jobs. Each is also a key of\n\
+         [runners.docker] in the configuration and a variable of the environment; lists\n\
+         repeat the flag, tables are JSON.\n\n{options}\n",
     );
     command
         .mut_args(|argument| argument.help_heading(None::<&str>))
@@ -70,7 +71,19 @@ pub(super) fn with_docker_apart(command: Command) -> Command {
 mod tests {
     use super::{docker, with_docker_apart};
     use crate::cli::Arguments;
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
+
+    #[test]
+    fn examples_fit_a_terminal_of_80_columns() {
+        fn check(command: &Command) {
+            let text = command.get_after_help().map(ToString::to_string);
+            for line in text.unwrap_or_default().lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
+    }
 
     #[test]
     fn help_is_short_and_all_settings_of_docker_are_a_help_of_their_own() {
@@ -81,6 +94,10 @@ mod tests {
         assert!(help.contains("--docker-image") && help.contains("--help-docker"));
         assert!(!help.contains("--docker-cap-add"), "{help}");
         let docker = docker();
+        assert!(
+            docker.lines().take(3).all(|line| line.len() <= 80),
+            "{docker}"
+        );
         assert!(docker.contains("--docker-cap-add") && docker.contains("--docker-image"));
     }
 }

@@ -26,8 +26,8 @@ pub(super) struct Unregister {
 /// Ask the coordinators whether they know the runners of the configuration
 #[derive(Args)]
 #[command(after_help = "Examples:
-  alloy-runner verify             says which are alive; status 3 if one is not
-  alloy-runner verify --delete    takes those out of the configuration that are not known any more")]
+  alloy-runner verify             which are alive; status 3 if one is not
+  alloy-runner verify --delete    takes the others out of the configuration")]
 pub(super) struct Verify {
     /// Only this one
     #[arg(long, env = "RUNNER_NAME", value_name = "NAME")]

@@ -23,9 +23,11 @@ use crate::runner::registration::{reach, register};
 #[derive(Args)]
 #[command(after_help = "Examples:
   alloy-runner register                       asks for what it has to know
-  REGISTRATION_TOKEN=… alloy-runner register --non-interactive --url https://alloy-ci.example.org \\
-    --name docker-1 --tag-list docker,linux --docker-image ruby:2.1
-  alloy-runner register --non-interactive --url https://gitlab.example.org --token-file glrt-token")]
+  REGISTRATION_TOKEN=… alloy-runner register --non-interactive \\
+    --url https://alloy-ci.example.org --name docker-1 \\
+    --tag-list docker,linux --docker-image ruby:2.1
+  alloy-runner register --non-interactive \\
+    --url https://gitlab.example.org --token-file glrt-token")]
 pub(super) struct Register {
     /// What allows registering; everybody on the host sees it here: use the environment, or
     /// --registration-token-file

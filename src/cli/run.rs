@@ -12,7 +12,8 @@ use crate::state::{self, State};
 #[derive(Args)]
 #[command(after_help = "Signals:
   SIGQUIT           take no new jobs, and end with those that run
-  SIGTERM, SIGINT   stop the jobs, report them as failed, clean up, and end; again: end at once
+  SIGTERM, SIGINT   stop the jobs, report them as failed, clean up, and end;
+                    again: end at once
   SIGHUP            read the configuration again
 
 Examples:

@@ -16,10 +16,12 @@ use crate::state::{self, State};
 /// Ask for one job, run it if there is one, and end: the line for cron
 #[derive(Args)]
 #[command(after_help = "Examples:
-  * * * * *  CI_SERVER_TOKEN_FILE=/etc/alloy-runner/token alloy-runner run-single --url https://alloy-ci.example.org --limit 1
-  alloy-runner run-single --runner docker-1                      a runner of the configuration
-  alloy-runner run-single --runner docker-1 --wait-timeout 600   wait ten minutes for a job
-  alloy-runner run-single --runner docker-1 --max-builds 5       end after five jobs")]
+  alloy-runner run-single --runner docker-1    a runner of the configuration
+  … --wait-timeout 600                         wait ten minutes for a job
+  … --max-builds 5                             end after five jobs
+
+As a line for cron:
+  * * * * *  alloy-runner run-single --runner docker-1 --limit 1")]
 pub(super) struct RunSingle {
     /// A runner of the configuration
     #[arg(long, value_name = "NAME")]
