@@ -67,7 +67,8 @@ impl HelperImage {
                 image.by_hand = true;
                 let docker = docker.with_files_in(&process.files);
                 let _lock = state.exclusive("helper-image", &cancel)?;
-                let built = build_helper_image(&docker, &image, &cancel);
+                let built =
+                    build_helper_image(&docker, &image, &cancel, &|line| log::error!("{line}"));
                 if let Some(status) = signals.status() {
                     return Ok(status);
                 }

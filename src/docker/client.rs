@@ -121,11 +121,11 @@ impl Docker {
             return Err(self.failed(command, Kind::Other, message));
         };
         if !status.success() {
-            return Err(DockerError::from_stderr(
-                self.line(command),
-                status.code(),
-                &complaints,
-            ));
+            let failed = DockerError::from_stderr(self.line(command), status.code(), &complaints);
+            return Err(DockerError {
+                printed: text(&printed),
+                ..failed
+            });
         }
         Ok(text(&printed))
     }
@@ -180,6 +180,7 @@ impl Docker {
             kind,
             command: self.line(command),
             message,
+            printed: String::new(),
         }
     }
 
@@ -196,6 +197,7 @@ impl Docker {
             kind,
             command: self.line(command),
             message: error.to_string(),
+            printed: String::new(),
         }
     }
 

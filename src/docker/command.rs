@@ -150,7 +150,8 @@ impl DockerCommand {
 
     /// `docker build` of a Dockerfile that comes over standard input, without a context.
     pub fn build(tag: impl Into<Word>) -> Self {
-        Self::new(&["build", "--tag"]).with([tag])
+        // Without the option, docker's older builder keeps the container of a step that failed.
+        Self::new(&["build", "--force-rm", "--tag"]).with([tag])
     }
 
     /// The last word of [`DockerCommand::build`]: everything comes over standard input.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::rights::refusal;
+
 /// What went wrong, read from what the client printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -9,6 +11,12 @@ pub enum Kind {
     NoClient,
     /// The client could not reach its engine.
     NoEngine,
+    /// The user may not talk to the engine.
+    NoRights,
+    /// The engine's disk is full.
+    NoRoom,
+    /// The registry's host is not known, or nothing listens there.
+    NoRegistry,
     /// The engine went away meanwhile, or the container in which it was to happen.
     Gone,
     /// The image, container, network or volume does not exist, or may not be seen.
@@ -19,6 +27,8 @@ pub enum Kind {
     Conflict,
     /// A bind mount names a path that the engine's host does not have.
     NoBindSource,
+    /// The helper image cannot be built.
+    NoHelperImage,
     /// The caller cancelled it.
     Canceled,
     /// Anything else.
@@ -34,6 +44,8 @@ pub struct DockerError {
     pub command: String,
     /// What it printed to stderr, or why it could not be started.
     pub message: String,
+    /// What it printed to stdout before, where that was kept.
+    pub printed: String,
 }
 
 impl DockerError {
@@ -46,6 +58,10 @@ impl DockerError {
             Some((first, rest)) if first.starts_with("DEPRECATED: ") => rest.trim().to_owned(),
             _ => text.trim().to_owned(),
         };
+        // Of several images each is answered, and all the same where there is no engine.
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.dedup();
+        let text = lines.join("\n");
         let start = start_problem(&text);
         let kind = match start {
             Some(_) => Kind::Other,
@@ -60,13 +76,17 @@ impl DockerError {
             kind,
             command,
             message,
+            printed: String::new(),
         }
     }
 
     /// Whether no other command would fare better.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self.kind, Kind::NoClient | Kind::Canceled) || self.is_loss()
+        matches!(
+            self.kind,
+            Kind::NoClient | Kind::NoRights | Kind::NoRoom | Kind::Canceled
+        ) || self.is_loss()
     }
 
     /// Whether the engine is not there, or not what it was: it may have been started again.
@@ -126,7 +146,15 @@ pub fn start_problem(text: &str) -> Option<String> {
 
 fn kind_of(stderr: &str) -> Kind {
     let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-    if has(&[
+    if has(&["permission denied while trying to connect to the"]) {
+        Kind::NoRights
+    } else if has(&["no space left on device"]) {
+        Kind::NoRoom
+    } else if has(&["Error response from daemon: "])
+        && has(&["no such host", "connect: connection refused"])
+    {
+        Kind::NoRegistry
+    } else if has(&[
         "Cannot connect to the Docker daemon",
         "error during connect",
         "trying to connect to the Docker daemon",
@@ -210,6 +238,13 @@ impl fmt::Display for DockerError {
                 f,
                 "no docker engine answers: {}; start it, or say where it is with --docker-host or DOCKER_HOST",
                 self.reason()
+            ),
+            Kind::NoHelperImage => f.write_str(self.reason()),
+            Kind::NoRights => f.write_str(&refusal(&self.message)),
+            Kind::NoRoom => write!(
+                f,
+                "the docker engine's disk is full: {}; make room there (`docker system df` shows what takes it)",
+                self.reason().trim_end_matches('.')
             ),
             _ => write!(f, "{}; tried: {}", self.reason(), self.command),
         }
@@ -303,6 +338,22 @@ mod tests {
             (
                 "Error response from daemon: Get \"https://r/v2/\": dial tcp: i/o timeout",
                 Kind::Other,
+            ),
+            (
+                "Error response from daemon: Get \"https://r/v2/\": dial tcp: lookup r on 10.0.0.1:53: no such host",
+                Kind::NoRegistry,
+            ),
+            (
+                "Error response from daemon: Get \"http://r:1/v2/\": dial tcp 10.0.0.2:1: connect: connection refused",
+                Kind::NoRegistry,
+            ),
+            (
+                "docker: Error response from daemon: mkdir /var/lib/docker/overlay2/x: no space left on device.",
+                Kind::NoRoom,
+            ),
+            (
+                "Got permission denied while trying to connect to the Docker daemon socket at unix:///x: Get \"y\"",
+                Kind::NoRights,
             ),
             (
                 "time=\"2026-01-01T00:00:00Z\" level=error msg=\"error waiting for container: unexpected EOF\"",

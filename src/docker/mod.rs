@@ -18,6 +18,7 @@ pub mod login;
 pub mod mount;
 mod patience;
 pub mod reference;
+mod rights;
 pub mod session;
 mod stream;
 mod terminal;

@@ -76,7 +76,7 @@ impl Run<'_> {
             };
             let again = match error.kind {
                 // One that was never there, and was not told to make anything, has nothing of ours.
-                Kind::NoEngine | Kind::NoClient
+                Kind::NoEngine | Kind::NoRights | Kind::NoClient
                     if !self.has_seen_engine() && !self.has_abandoned() =>
                 {
                     return true;
@@ -85,7 +85,7 @@ impl Run<'_> {
                     waited = true;
                     self.engine_comes_back(self.canceled)
                 }
-                Kind::NoEngine | Kind::Gone | Kind::NoClient => false,
+                Kind::NoEngine | Kind::NoRights | Kind::Gone | Kind::NoClient => false,
                 _ => pauses.next().is_some_and(|pause| {
                     log::debug!("cannot clean up yet: {error}");
                     thread::sleep(*pause);

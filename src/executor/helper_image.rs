@@ -8,12 +8,24 @@ use crate::docker::error::Kind;
 use crate::docker::{Docker, DockerCommand, DockerError, Word};
 use crate::plan::helper_image::{HelperImage, architecture};
 
-/// Builds the image. Nothing but it is left, whether that works or not.
+/// As many lines are shown of a step that failed.
+const LAST: usize = 12;
+/// As much is shown of a line's begin and of its end.
+const BEGIN: usize = 80;
+const END: usize = 120;
+
+/// Builds the image. Nothing but it is left, whether that works or not. `say` hears the last lines of a step that
+/// failed.
 ///
 /// # Errors
 /// [`DockerError`] of the step that failed, or if the engine is of another architecture than this
 /// executable.
-pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<(), DockerError> {
+pub fn build(
+    docker: &Docker,
+    image: &HelperImage,
+    cancel: &Cancel,
+    say: &dyn Fn(&str),
+) -> Result<(), DockerError> {
     let version = DockerCommand::version("{{.Server.Os}}/{{.Server.Arch}}");
     let (engine, own) = (
         docker.capture_with(&version, None, cancel)?,
@@ -23,6 +35,7 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
         kind: Kind::Other,
         command: command.to_string(),
         message,
+        printed: String::new(),
     };
     if engine != own {
         let message = format!(
@@ -32,13 +45,24 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
         return Err(failed(&version, message));
     }
     let container = Word::from(format!("{IMAGE_CONTAINER}{}", Uuid::new_v4()));
-    let result = image.steps(&container).iter().try_for_each(|(command, stdin)| {
-        docker.capture_with(command, stdin.as_deref(), cancel).map(drop).map_err(|error| {
-            let hint = format!(
+    let steps = image.steps(&container);
+    let result = steps.iter().try_for_each(|(command, stdin)| {
+        let done = docker.capture_with(command, stdin.as_deref(), cancel);
+        done.map(drop).map_err(|error| {
+            if error.is_final() {
+                return error;
+            }
+            // A build's steps say why they fail on one of its streams or the other.
+            let lines: Vec<&str> = error.printed.lines().chain(error.message.lines()).collect();
+            for line in &lines[lines.len().saturating_sub(LAST)..] {
+                say(&shortened(line));
+            }
+            let message = format!(
                 "cannot make the helper image from `{}` (another base: alloy-runner helper-image build --base IMAGE): {}",
-                image.base, error.message
+                image.base,
+                shortened(lines.last().unwrap_or(&""))
             );
-            if error.is_final() { error } else { DockerError { kind: Kind::Other, message: hint, ..error } }
+            DockerError { kind: Kind::NoHelperImage, message, ..error }
         })
     });
     if result.is_err()
@@ -48,4 +72,15 @@ pub fn build(docker: &Docker, image: &HelperImage, cancel: &Cancel) -> Result<()
         log::warn!("cannot remove {container}: {error}");
     }
     result
+}
+
+/// A line without its middle where it is long: the steps' own commands are.
+fn shortened(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= BEGIN + END {
+        return line.to_owned();
+    }
+    let begin: String = line.chars().take(BEGIN).collect();
+    let end: String = line.chars().skip(count - END).collect();
+    format!("{begin} … {end}")
 }

@@ -112,7 +112,7 @@ impl Run<'_> {
         let text = match self.ask(&DockerCommand::image_inspect(names, FORMAT)) {
             Ok(text) => text,
             // Nobody could be asked about each of them either.
-            Err(error) if error.kind == Kind::Canceled || error.is_loss() => {
+            Err(error) if error.is_final() => {
                 return Err(error.into());
             }
             Err(_) => return Ok(None),
@@ -147,7 +147,9 @@ impl Run<'_> {
                         "Building helper image {} from {} ...",
                         helper.name, helper.base
                     ))?;
-                    helper_image::build(self.docker, helper, self.cancel)?;
+                    // Where the log cannot be written, the job's next line fails.
+                    let say = |line: &str| drop(self.trace.line(line));
+                    helper_image::build(self.docker, helper, self.cancel, &say)?;
                     Ok(self.inspect(&image.name)?)
                 }
                 result => Ok(result?),
@@ -190,6 +192,10 @@ impl Run<'_> {
         Err(match telling.or(failures.last()) {
             Some(error) => match error.kind {
                 Kind::NotFound => build_error(format!("image {name} not found")),
+                Kind::NoRegistry => super::system_failure(format!(
+                    "cannot pull image {name}: no registry answers at {registry} ({})",
+                    error.reason()
+                )),
                 Kind::Denied => {
                     build_error(format!("cannot pull image {name}: {}", error.reason()))
                 }
@@ -262,6 +268,7 @@ impl Run<'_> {
                 "docker printed something unexpected ({error}): {}",
                 text.chars().take(SHOWN).collect::<String>().escape_debug()
             ),
+            printed: String::new(),
         })
     }
 }

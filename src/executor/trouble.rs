@@ -118,7 +118,8 @@ impl Run<'_> {
                     error.command
                 )));
             }
-            Err(error) if matches!(error.kind, Kind::NoEngine | Kind::NoClient) => {}
+            Err(error)
+                if matches!(error.kind, Kind::NoEngine | Kind::NoRights | Kind::NoClient) => {}
             _ => self.trouble.seen.store(true, Ordering::Relaxed),
         }
         result
@@ -312,6 +313,7 @@ impl Run<'_> {
             kind: Kind::Gone,
             command: command.to_string(),
             message,
+            printed: String::new(),
         };
         match self.ask(&command) {
             Err(error) if error.is_loss() => Some(error),

@@ -44,7 +44,7 @@ const CREATE_FLAGS: &[&str] = &[
 
 /// Options with a value, by subcommand.
 const OPTIONS: &[(&str, &[&str])] = &[
-    ("build", &["--tag"]),
+    ("build", &["--force-rm", "--tag"]),
     ("container inspect", &["--format"]),
     ("container ls", &["--filter", "--format"]),
     ("create", CREATE_OPTIONS),
