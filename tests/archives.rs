@@ -11,6 +11,7 @@ use std::process::Command;
 
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::select;
+use alloy_runner::helper::archive::tree::Tree;
 use alloy_runner::helper::archive::unpack::Target;
 use alloy_runner::helper::archive::{frames, unframe, unzip, zipped};
 use support::run;
@@ -88,6 +89,12 @@ fn described(root: &Path) -> Vec<String> {
     lines
 }
 
+/// A directory to archive or to unpack to.
+fn open(path: &Path) -> Tree {
+    fs::create_dir_all(path).expect("made");
+    Tree::open(path).expect("open")
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(bytes);
@@ -95,15 +102,15 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 type Writer = fn(
-    &Path,
+    &Tree,
     &[alloy_runner::helper::archive::Entry],
     &mut BufWriter<File>,
 ) -> anyhow::Result<Vec<String>>;
 
 fn archive(root: &Path, to: &Path, write: Writer) {
-    let selected = select(root, &[".".to_owned()], false).expect("readable");
+    let selected = select(&open(root), &[".".to_owned()], false).expect("readable");
     let mut out = BufWriter::new(File::create(to).expect("created"));
-    let warnings = write(root, &selected.entries, &mut out).expect("written");
+    let warnings = write(&open(root), &selected.entries, &mut out).expect("written");
     out.flush().expect("written");
     assert_eq!(warnings, [""; 0]);
 }
@@ -111,13 +118,13 @@ fn archive(root: &Path, to: &Path, write: Writer) {
 fn unzipped(archive: &Path, to: &Path, limit: Option<u64>) -> Result<usize, String> {
     let file = File::open(archive).expect("there");
     let length = file.metadata().expect("there").len();
-    let done = unzip::read(file, to, Limit::new(limit, length));
-    done.map(|(files, _)| files)
+    let done = unzip::read(file, Target::new(open(to), Limit::new(limit, length)));
+    done.map(|unpacked| unpacked.files)
         .map_err(|error| format!("{error:#}"))
 }
 
 fn unframed(archive: &Path, to: &Path) -> Result<usize, String> {
-    let target = Target::open(to, Limit::new(None, 0)).expect("open");
+    let target = Target::new(open(to), Limit::new(None, 0));
     let done = unframe::read(File::open(archive).expect("there"), &target);
     done.and_then(|()| target.finish())
         .map_err(|error| format!("{error:#}"))
@@ -550,7 +557,7 @@ fn bombs_are_refused() {
         Cursor::new(header.as_bytes().to_vec()).chain(std::io::repeat(0).take(10_000_000_000));
     let mut out = File::create(&packed).expect("created");
     zstd::stream::copy_encode(tar, &mut out, 1).expect("packed");
-    let target = Target::open(&hostile.project(), Limit::new(Some(50), 0)).expect("open");
+    let target = Target::new(open(&hostile.project()), Limit::new(Some(50), 0));
     let error = unframe::read(File::open(&packed).expect("there"), &target).expect_err("a bomb");
     let error = format!("{error:#}");
     assert!(error.contains("it unpacks to more than 50 MB"), "{error}");

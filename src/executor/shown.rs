@@ -79,7 +79,7 @@ impl Shown {
             openat(&self.directory, name, DIRECTORY, Mode::empty())
         })?;
         let target = Target::own(partial.file.try_clone()?.into(), limit);
-        let unpacked = unzip::read_to(archive, target)?;
+        let unpacked = unzip::read(archive, target)?;
         partial.put(name)?;
         Ok(unpacked.left_out)
     }

@@ -9,6 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::archive::limit::Limit;
 use super::archive::select::{Selected, select};
+use super::archive::tree::Tree;
+use super::archive::unpack::Target;
 use super::archive::{unzip, zipped};
 use super::multipart::{form, pipe};
 use super::progress::contents;
@@ -24,7 +26,8 @@ const UPLOADS: u32 = 4;
 /// [`Refused`] where the coordinator says no, or whatever else keeps them from being handed on.
 pub fn upload(task: &Upload) -> Result<()> {
     eprintln!("Uploading artifacts {}...", task.name);
-    let selected = select(&task.project, &task.files.paths, task.files.untracked)?;
+    let project = task.project.open()?;
+    let selected = select(&project, &task.files.paths, task.files.untracked)?;
     for warning in &selected.warnings {
         eprintln!("WARNING: {warning}");
     }
@@ -33,31 +36,39 @@ pub fn upload(task: &Upload) -> Result<()> {
         return Ok(());
     }
     match &task.to {
-        None => write(task, &selected, &mut io::stdout().lock())?,
+        None => write(&project, &selected, &mut io::stdout().lock())?,
         Some(receiver) => {
             let client = Client::new(&task.certificates)?;
-            attempts(UPLOADS, || send(task, &selected, receiver, &client))?;
+            attempts(UPLOADS, || {
+                send(task, &project, &selected, receiver, &client)
+            })?;
         }
     }
     eprintln!("  {}", contents(selected.files(), selected.bytes()));
     Ok(())
 }
 
-fn write(task: &Upload, selected: &Selected, out: &mut impl Write) -> Result<()> {
+fn write(project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()> {
     let mut out = BufWriter::with_capacity(256 * 1024, out);
-    for warning in zipped::write(&task.project, &selected.entries, &mut out)? {
+    for warning in zipped::write(project, &selected.entries, &mut out)? {
         eprintln!("WARNING: {warning}");
     }
     out.flush().context("cannot write the archive")
 }
 
 /// Archives and sends at the same time.
-fn send(task: &Upload, selected: &Selected, receiver: &Receiver, client: &Client) -> Result<()> {
+fn send(
+    task: &Upload,
+    project: &Tree,
+    selected: &Selected,
+    receiver: &Receiver,
+    client: &Client,
+) -> Result<()> {
     let (mut writer, reader) = pipe();
     let form = form(&task.name, reader);
     thread::scope(|scope| {
         let archive = scope.spawn(move || {
-            write(task, selected, &mut writer)?;
+            write(project, selected, &mut writer)?;
             writer.finish().context("nobody takes the archive")
         });
         let sent = client.post(
@@ -141,8 +152,9 @@ fn fetch(source: &Source, client: &Client) -> Result<File> {
 fn unpack(task: &Download, archive: File) -> Result<()> {
     let length = archive.metadata()?.len();
     let limit = Limit::new(task.limit, length);
-    let (files, bytes) = unzip::read(archive, &task.project, limit)?;
-    eprintln!("  {}", contents(files, bytes));
+    let target = Target::new(task.project.make()?, limit);
+    let unpacked = unzip::read(archive, target)?;
+    eprintln!("  {}", contents(unpacked.files, unpacked.bytes));
     Ok(())
 }
 

@@ -1,19 +1,24 @@
 //! Keeps caches, and brings them back. Nothing that goes wrong with one is worth a job: it costs a warning.
 
-use std::fs;
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::archive::limit::Limit;
 use super::archive::select::{Selected, select};
+use super::archive::tree::Tree;
 use super::archive::unpack::Target;
-use super::archive::{frames, open, unframe};
+use super::archive::{frames, unframe};
 use super::progress::contents;
-use super::task::{Cache, Caches, Place};
+use super::task::{Cache, Caches, Place, Within};
 use super::transfer::{Client, attempts};
 
 /// What a file is called that is not whole yet.
@@ -46,7 +51,8 @@ pub fn restore(task: &Caches) {
 
 fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
     eprintln!("Creating cache {}...", cache.key);
-    let selected = select(&task.project, &cache.files.paths, cache.files.untracked)?;
+    let project = task.project.open()?;
+    let selected = select(&project, &cache.files.paths, cache.files.untracked)?;
     for warning in &selected.warnings {
         eprintln!("WARNING: {warning}");
     }
@@ -59,24 +65,19 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
     }
     match &cache.place {
         Place::File(file) => {
-            let directory = file.parent().context("it has no directory")?;
-            fs::create_dir_all(directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
-            remove_abandoned(directory);
-            let partial = tempfile::Builder::new()
-                .prefix(PARTIAL)
-                .tempfile_in(directory);
-            let partial =
-                partial.with_context(|| format!("cannot write in {}", directory.display()))?;
-            write(task, &selected, &partial)?;
+            let (directory, name) = cut(file)?;
+            let directory = directory.make()?;
+            remove_abandoned(&directory);
+            let partial = Partial::new(&directory)?;
+            write(&project, &selected, &partial.file)?;
             partial
-                .persist(file)
-                .with_context(|| format!("cannot put {} in place", file.display()))?;
+                .put(&name)
+                .with_context(|| format!("cannot put {} in place", file.whole().display()))?;
         }
         Place::Url(url) => {
             let partial =
                 NamedTempFile::new().context("cannot write to the temporary directory")?;
-            let length = write(task, &selected, &partial)?;
+            let length = write(&project, &selected, partial.as_file())?;
             let client = Client::new(&task.certificates)?;
             attempts(UPLOADS, || client.put(url, partial.reopen()?, length))?;
         }
@@ -86,32 +87,80 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
 }
 
 /// Writes an archive and returns its length.
-fn write(task: &Caches, selected: &Selected, file: &NamedTempFile) -> Result<u64> {
-    let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
-    for warning in frames::write(&task.project, &selected.entries, &mut out)? {
+fn write(project: &Tree, selected: &Selected, file: &File) -> Result<u64> {
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    for warning in frames::write(project, &selected.entries, &mut out)? {
         eprintln!("WARNING: {warning}");
     }
     out.flush().context("cannot write the archive")?;
-    Ok(file.as_file().metadata()?.len())
+    Ok(file.metadata()?.len())
 }
 
-/// Removes what was left by somebody who was killed.
-fn remove_abandoned(directory: &Path) {
-    let is_abandoned = |entry: &fs::DirEntry| {
-        let partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
-        let changed = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = changed.map(|changed| {
-            SystemTime::now()
-                .duration_since(changed)
-                .unwrap_or_default()
-        });
-        partial && age.is_ok_and(|age| age > ABANDONED)
+/// The directory that a file is in, and its name there.
+fn cut(file: &Within) -> Result<(Within, OsString)> {
+    let name = file.path.file_name().context("it has no name")?;
+    let directory = Within {
+        volume: file.volume.clone(),
+        path: file.path.parent().unwrap_or(Path::new("")).to_owned(),
     };
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if is_abandoned(&entry)
-            && let Err(error) = fs::remove_file(entry.path())
+    Ok((directory, name.to_owned()))
+}
+
+/// A file that is not whole yet. It goes when it is dropped.
+struct Partial<'t> {
+    directory: &'t Tree,
+    name: String,
+    file: File,
+}
+
+impl<'t> Partial<'t> {
+    fn new(directory: &'t Tree) -> Result<Self> {
+        let name = format!("{PARTIAL}{:016x}", fastrand::u64(..));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(directory.top(), &name, flags, Mode::from_raw_mode(0o600))
+            .with_context(|| format!("cannot write in {}", directory.path().display()))?;
+        Ok(Self {
+            directory,
+            name,
+            file: file.into(),
+        })
+    }
+
+    /// Puts it in place of what is there.
+    fn put(self, name: &OsStr) -> io::Result<()> {
+        let top = self.directory.top();
+        Ok(renameat(top, &self.name, top, name)?)
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        // In place, it has another name.
+        let removed = unlinkat(self.directory.top(), &self.name, AtFlags::empty());
+        if let Err(error) = removed
+            && error != Errno::NOENT
         {
-            eprintln!("WARNING: cannot remove {}: {error}", entry.path().display());
+            eprintln!("WARNING: cannot remove {}: {error}", self.name);
+        }
+    }
+}
+
+/// Removes what a killed process left.
+fn remove_abandoned(directory: &Tree) {
+    let mut way = directory.way();
+    let names = way.names(Path::new("")).unwrap_or_default();
+    for name in names {
+        if !name.as_bytes().starts_with(PARTIAL.as_bytes()) {
+            continue;
+        }
+        let changed = way.stat(Path::new(&name)).ok().map(|stat| stat.st_mtime);
+        let changed = changed.and_then(|seconds| u64::try_from(seconds).ok());
+        let changed = changed.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        if age.is_some_and(|age| age > ABANDONED)
+            && let Err(error) = unlinkat(directory.top(), &name, AtFlags::empty())
+        {
+            eprintln!("WARNING: cannot remove {}: {error}", name.display());
         }
     }
 }
@@ -120,15 +169,22 @@ fn remove_abandoned(directory: &Path) {
 fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
     match &cache.place {
         // Where the operator chose the place, jobs may write there.
-        Place::File(file) => match open(file) {
-            Ok(archive) => {
-                let metadata = archive.metadata()?;
-                ensure!(metadata.is_file(), "{} is no plain file", file.display());
-                unpack(task, archive, metadata.len()).map(Some)
+        Place::File(file) => {
+            let shown = file.whole();
+            let volume = Tree::open(&file.volume)
+                .with_context(|| format!("cannot open {}", file.volume.display()))?;
+            match volume.way().file(&file.path) {
+                Ok(Some(archive)) => {
+                    let length = archive.metadata()?.len();
+                    unpack(task, archive, length).map(Some)
+                }
+                Ok(None) => bail!("{} is no plain file", shown.display()),
+                Err(Errno::NOENT) => Ok(None),
+                Err(error) => {
+                    Err(error).with_context(|| format!("cannot read {}", shown.display()))
+                }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-        },
+        }
         Place::Url(url) => {
             let client = Client::new(&task.certificates)?;
             attempts(task.attempts, || match client.get(url, None)? {
@@ -142,7 +198,7 @@ fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
 }
 
 fn unpack(task: &Caches, archive: impl Read + Send, length: u64) -> Result<(usize, u64)> {
-    let target = Target::open(&task.project, Limit::new(task.limit, length))?;
+    let target = Target::new(task.project.make()?, Limit::new(task.limit, length));
     unframe::read(archive, &target)?;
     let bytes = target.bytes();
     Ok((target.finish()?, bytes))
@@ -150,36 +206,44 @@ fn unpack(task: &Caches, archive: impl Read + Send, length: u64) -> Result<(usiz
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::restore_one;
-    use crate::helper::task::{Cache, Caches, Files, Place};
+    use crate::helper::task::{Cache, Caches, Files, Place, Within};
 
     #[test]
     fn what_is_no_plain_file_is_no_cache_and_not_waited_for() {
         let root = tempfile::tempdir().expect("a directory");
-        let [pipe, link] = ["pipe", "link"].map(|name| root.path().join(name));
-        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
-        symlink("/etc/passwd", &link).expect("linked");
-        for file in [pipe, link, root.path().to_owned()] {
+        let within = |path: &str| Within {
+            volume: root.path().to_owned(),
+            path: path.into(),
+        };
+        fs::create_dir(root.path().join("there")).expect("made");
+        fs::write(root.path().join("there/file"), "x").expect("written");
+        mknodat(CWD, root.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("made");
+        symlink("/etc/passwd", root.path().join("link")).expect("linked");
+        symlink("there", root.path().join("way")).expect("linked");
+        for path in ["pipe", "link", "there", "way/file"] {
             let cache = Cache {
                 key: "x".to_owned(),
                 files: Files {
                     paths: Vec::new(),
                     untracked: false,
                 },
-                place: Place::File(file),
+                place: Place::File(within(path)),
             };
             let task = Caches {
-                project: root.path().join("project"),
+                project: within("project"),
                 caches: Vec::new(),
                 attempts: 1,
                 limit: None,
                 certificates: String::new(),
             };
-            restore_one(&task, &cache).expect_err("refused");
+            let error = restore_one(&task, &cache).expect_err("refused");
+            assert!(error.to_string().ends_with("is no plain file"), "{error}");
         }
     }
 }

@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::archive::tree::Tree;
+
 /// The environment variable that may hold a task.
 pub const VARIABLE: &str = "ALLOY_RUNNER_TASK";
 
@@ -20,7 +22,7 @@ pub const REFUSED: u8 = 65;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Caches {
     /// The project's directory.
-    pub project: PathBuf,
+    pub project: Within,
     /// The caches, one after the other.
     pub caches: Vec<Cache>,
     /// How often a download is tried.
@@ -47,9 +49,46 @@ pub struct Cache {
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A file.
-    File(PathBuf),
+    File(Within),
     /// An object on a server: a signed address for what is to be done with it.
     Url(String),
+}
+
+/// A place in a volume that jobs write to. They can put links where they like, but not where the volume is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Within {
+    /// Where the volume is mounted.
+    pub volume: PathBuf,
+    /// The place, below that.
+    pub path: PathBuf,
+}
+
+impl Within {
+    /// The place, as jobs name it.
+    #[must_use]
+    pub fn whole(&self) -> PathBuf {
+        self.volume.join(&self.path)
+    }
+
+    /// Opens a directory at this place, without following a link below the volume.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open(&self) -> Result<Tree> {
+        let volume = Tree::open(&self.volume).map_err(anyhow::Error::from);
+        let tree = volume.and_then(|volume| Ok(volume.below(&self.path)?));
+        tree.with_context(|| format!("cannot open the directory {}", self.whole().display()))
+    }
+
+    /// Opens a directory at this place, made where it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made, or a part of the way to it below the volume is a link.
+    pub fn make(&self) -> Result<Tree> {
+        let volume = Tree::open(&self.volume).map_err(anyhow::Error::from);
+        let tree = volume.and_then(|volume| volume.make_below(&self.path));
+        tree.with_context(|| format!("cannot open the directory {}", self.whole().display()))
+    }
 }
 
 /// What a job selects.
@@ -65,7 +104,7 @@ pub struct Files {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Upload {
     /// The project's directory.
-    pub project: PathBuf,
+    pub project: Within,
     /// What goes into the archive.
     pub files: Files,
     /// The archive's name, a file's.
@@ -91,7 +130,7 @@ pub struct Receiver {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Download {
     /// The project's directory.
-    pub project: PathBuf,
+    pub project: Within,
     /// Where they come from. Empty: one archive, from standard input.
     pub from: Vec<Source>,
     /// How often each is tried.
@@ -124,4 +163,37 @@ pub fn read<T: DeserializeOwned>() -> Result<T> {
     });
     let text = text.context("cannot read the task from standard input")?;
     serde_json::from_str(&text).context("this is for the runner itself: there is no task")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::Within;
+
+    #[test]
+    fn a_link_in_place_of_the_directory_is_not_followed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("volume/group/there")).expect("made");
+        fs::create_dir(at("outside")).expect("made");
+        symlink("/proc/self", at("volume/group/link")).expect("linked");
+        symlink("../outside", at("volume/out")).expect("linked");
+        // Where it is mounted may lie behind a link of the image.
+        symlink("volume", at("mounted")).expect("linked");
+        let within = |path: &str| Within {
+            volume: at("mounted"),
+            path: path.into(),
+        };
+        for path in ["group/link", "out", "out/new", "group/link/cwd"] {
+            assert!(within(path).open().is_err(), "{path}");
+            assert!(within(path).make().is_err(), "{path}");
+        }
+        assert_eq!(fs::read_dir(at("outside")).expect("readable").count(), 0);
+        let tree = within("group/there").open().expect("open");
+        assert_eq!(tree.path(), at("mounted/group/there"));
+        within("new/project").make().expect("made");
+        assert!(at("volume/new/project").is_dir());
+    }
 }

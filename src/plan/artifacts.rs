@@ -1,7 +1,5 @@
 //! Artifacts: those of other jobs are fetched before a build, the job's own handed on after it.
 
-use std::path::PathBuf;
-
 use super::containers::Builder;
 use super::stages::{Exchange, Failure, Place, Stage, When};
 use crate::helper::task;
@@ -26,7 +24,7 @@ impl Builder<'_> {
             })
         });
         let task = task::Download {
-            project: PathBuf::from(&self.layout.directory),
+            project: self.layout.project(),
             from: from.collect(),
             attempts: self.settings.download_attempts,
             limit: self.settings.unpack_limit,
@@ -93,7 +91,7 @@ impl Builder<'_> {
             (None, None) => return Ok(None),
         };
         let task = task::Upload {
-            project: PathBuf::from(&self.layout.directory),
+            project: self.layout.project(),
             files: self.files(&artifacts.paths, artifacts.untracked),
             name,
             to,

@@ -2,7 +2,7 @@
 //!
 //! Nothing that is wrong with a cache is worth a job: it costs a warning, and the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::containers::Builder;
 use super::s3::Bucket;
@@ -29,7 +29,7 @@ pub(super) struct Caches {
 /// Where the caches of a job are.
 enum Store {
     /// Below this directory of the helper.
-    Directory(PathBuf),
+    Directory(task::Within),
     Bucket(Box<Bucket>),
 }
 
@@ -81,7 +81,9 @@ impl Builder<'_> {
             };
             let (get, put) = match &store {
                 Store::Directory(directory) => {
-                    let file = task::Place::File(directory.join(&key).join(FILE));
+                    let path = directory.path.join(&key).join(FILE);
+                    let volume = directory.volume.clone();
+                    let file = task::Place::File(task::Within { volume, path });
                     (file.clone(), file)
                 }
                 Store::Bucket(bucket) => {
@@ -124,7 +126,7 @@ impl Builder<'_> {
             signed || self.shows_secret(paths.chain([cache.key.as_str()]))
         });
         let task = task::Caches {
-            project: PathBuf::from(&self.layout.directory),
+            project: self.layout.project(),
             attempts: self.settings.restore_cache_attempts,
             limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
@@ -153,21 +155,24 @@ impl Builder<'_> {
                 .strip_prefix(target)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let stays = self
-            .mounts
-            .iter()
-            .any(|mount| mount.stays() && below(&mount.target));
-        if !stays {
+        // Where one is mounted below another, the deepest is what it is on.
+        let mounts = self.mounts.iter();
+        let on = mounts.filter(|mount| mount.stays() && below(&mount.target));
+        let Some(on) = on.max_by_key(|mount| mount.target.len()) else {
             return Ok(Err(format!(
                 "caches are not kept: {directory} is not on a volume that stays; name it in docker.volumes \
                  (--docker-volumes {directory})"
             )));
-        }
+        };
         let project = &self.job.project;
-        let directory = PathBuf::from(directory)
+        let rest = directory.strip_prefix(&on.target).unwrap_or_default();
+        let path = Path::new(rest.trim_start_matches('/'))
             .join(&project.namespace)
             .join(&project.name);
-        Ok(Ok(Store::Directory(directory)))
+        Ok(Ok(Store::Directory(task::Within {
+            volume: PathBuf::from(&on.target),
+            path,
+        })))
     }
 
     /// The policy of a cache, or what it is that is none.

@@ -7,6 +7,7 @@ use super::names::Names;
 use super::volume::destination;
 use crate::config::{RunnerConfig, Source, Volume, absolute, normal};
 use crate::docker::Word;
+use crate::helper::task::Within;
 use crate::job::Job;
 use crate::job::variables::Variables;
 use crate::outcome::InputError;
@@ -194,6 +195,15 @@ impl Layout {
 
     fn beside(&self) -> String {
         format!("{}.tmp", self.directory)
+    }
+
+    /// The project's directory, as the helper opens it.
+    pub fn project(&self) -> Within {
+        let below = self.directory.strip_prefix(&self.builds);
+        Within {
+            volume: PathBuf::from(&self.builds),
+            path: below.unwrap_or_default().trim_start_matches('/').into(),
+        }
     }
 
     /// Directories between the builds directory and the project's.

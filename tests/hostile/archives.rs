@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::select;
+use alloy_runner::helper::archive::tree::Tree;
 use alloy_runner::helper::archive::unpack::Target;
 use alloy_runner::helper::archive::{frames, inside, unframe, unzip, zipped};
 use proptest::prelude::*;
@@ -120,8 +121,10 @@ impl Place {
     }
 
     fn unframe(&self, archive: &[u8], limit: Option<u64>) -> Result<usize, String> {
-        let target =
-            Target::open(&self.project(), Limit::new(limit, archive.len() as u64)).expect("open");
+        let target = Target::new(
+            open(&self.project()),
+            Limit::new(limit, archive.len() as u64),
+        );
         unframe::read(Cursor::new(archive), &target)
             .and_then(|()| target.finish())
             .map_err(|error| format!("{error:#}"))
@@ -130,16 +133,17 @@ impl Place {
     fn unzip(&self, archive: &[u8], limit: Option<u64>) -> Result<usize, String> {
         let file = self.root.path().join("project.zip");
         fs::write(&file, archive).expect("written");
-        let open = File::open(&file).expect("there");
-        let read = unzip::read(
-            open,
-            &self.project(),
-            Limit::new(limit, archive.len() as u64),
-        );
+        let zip = File::open(&file).expect("there");
+        let limit = Limit::new(limit, archive.len() as u64);
+        let read = unzip::read(zip, Target::new(open(&self.project()), limit));
         fs::remove_file(&file).expect("removed");
-        read.map(|(files, _)| files)
+        read.map(|unpacked| unpacked.files)
             .map_err(|error| format!("{error:#}"))
     }
+}
+
+fn open(path: &Path) -> Tree {
+    Tree::open(path).expect("open")
 }
 
 /// A small tree, with a file of this name in it.
@@ -157,12 +161,12 @@ fn tree(name: &str) -> TempDir {
 }
 
 type Writer =
-    fn(&Path, &[alloy_runner::helper::archive::Entry], &mut Vec<u8>) -> anyhow::Result<Vec<String>>;
+    fn(&Tree, &[alloy_runner::helper::archive::Entry], &mut Vec<u8>) -> anyhow::Result<Vec<String>>;
 
 fn archive(root: &Path, write: Writer) -> Vec<u8> {
-    let selected = select(root, &["**".to_owned()], false).expect("selected");
+    let selected = select(&open(root), &["**".to_owned()], false).expect("selected");
     let mut out = Vec::new();
-    write(root, &selected.entries, &mut out).expect("written");
+    write(&open(root), &selected.entries, &mut out).expect("written");
     out
 }
 
@@ -455,7 +459,7 @@ fn patterns_select_nothing_outside() {
                 // What no file can be called is none.
                 drop(fs::write(place.project().join(name.replace('/', "_")), "x"));
             }
-            let (selected, taken) = taken(|| select(&place.project(), &patterns, untracked));
+            let (selected, taken) = taken(|| select(&open(&place.project()), &patterns, untracked));
             prop_assert!(taken < 64 << 20, "{taken}");
             if let Ok(selected) = selected {
                 for entry in &selected.entries {

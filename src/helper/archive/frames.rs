@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use tar::{EntryType, Header};
 use zstd::bulk::Compressor;
 
 use super::parallel::ordered;
+use super::tree::{Tree, Way};
 use super::units::{Part, Unit, read, units};
 use super::{Entry, Kind};
 
@@ -33,18 +33,19 @@ struct Frame {
     goes_on: bool,
 }
 
-/// Writes an archive of entries below `root`. Returns what changed on the way.
+/// Writes an archive of entries of a tree. Returns what changed on the way.
 ///
 /// # Errors
 /// If a file cannot be read, or `out` does not take it.
-pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
         let mut compressor = compressor()?;
         let (changed, mut tar) = (&changed, Vec::with_capacity(FRAME + FRAME / 4));
+        let mut way = tree.way();
         Ok(move |unit: Unit| {
             tar.clear();
-            let warnings = render(root, &unit, &mut tar)?;
+            let warnings = render(&mut way, &unit, &mut tar)?;
             changed
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -87,7 +88,7 @@ impl Frame {
 }
 
 /// Writes a unit's part of the tar file. Returns what changed meanwhile.
-fn render(root: &Path, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> {
+fn render(way: &mut Way, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     match unit {
         Unit::Entries(entries) => {
@@ -97,7 +98,7 @@ fn render(root: &Path, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> {
                 tar.resize(begin + headers(entry), 0);
                 let from = tar.len();
                 if entry.size() > 0
-                    && let Some(changed) = read(root, &Part::whole(entry), tar)?
+                    && let Some(changed) = read(way, &Part::whole(entry), tar)?
                 {
                     warnings.push(changed.warning);
                     if changed.gone {
@@ -116,7 +117,7 @@ fn render(root: &Path, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> {
                 write_headers(part.entry, part.entry.size(), tar);
             }
             let begin = tar.len();
-            let changed = read(root, part, tar)?;
+            let changed = read(way, part, tar)?;
             warnings.extend(changed.map(|changed| changed.warning));
             // Its length stands in the archive already.
             tar.resize(begin + usize::try_from(part.length)?, 0);

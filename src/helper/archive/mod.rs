@@ -9,14 +9,13 @@ pub mod limit;
 mod parallel;
 mod pattern;
 pub mod select;
+pub mod tree;
 pub mod unframe;
 mod units;
 pub mod unpack;
 pub mod unzip;
 mod zip_headers;
 pub mod zipped;
-
-pub use units::open;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,3 +65,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

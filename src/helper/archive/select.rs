@@ -3,19 +3,18 @@
 //! No link is followed: a link is an entry itself, and nothing behind one is reached.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use rustix::fs::{SeekFrom, seek};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{FileType, SeekFrom, Stat as Metadata, seek};
 use rustix::io::Errno;
 
 use super::limit::Limit;
 use super::pattern::Pattern;
-use super::units::open;
+use super::tree::{Tree, Way};
 use super::{Entry, Kind, Stat, inside};
 use crate::glob::Glob;
 
@@ -23,6 +22,13 @@ use crate::glob::Glob;
 const NAMED: usize = 10;
 /// Why a file is left out that would unpack to more than an archive may.
 const HOLES: &str = "it is sparse, and far longer than what of it is on the disk; pack it with a tool that knows holes";
+
+/// Why something is left out that was a directory, or in one, a moment ago.
+const CHANGED: &str = "it changed meanwhile";
+/// The longest index of git that is read: some millions of files.
+const INDEX: u64 = 256 << 20;
+/// What the name of the file begins with in which a split index goes on.
+const SHARED: &str = "sharedindex.";
 
 /// What was selected.
 #[derive(Debug, Default)]
@@ -50,15 +56,17 @@ impl Selected {
     }
 }
 
-/// Selects below `root` by patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`; what is in a directory that one matches
+/// Selects in a tree by patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`; what is in a directory that one matches
 /// belongs to it) and, with `untracked`, everything that git does not track. The project's own `.git` is only in
 /// it where a pattern begins with that name.
 ///
 /// # Errors
 /// If the project, or git's index, cannot be read.
-pub fn select(root: &Path, patterns: &[String], untracked: bool) -> Result<Selected> {
+pub fn select(tree: &Tree, patterns: &[String], untracked: bool) -> Result<Selected> {
+    let root = tree.path();
     let mut walk = Walk {
         root,
+        way: tree.way(),
         found: BTreeMap::new(),
         left_out: BTreeMap::new(),
         bytes: 0,
@@ -95,6 +103,7 @@ pub fn select(root: &Path, patterns: &[String], untracked: bool) -> Result<Selec
 
 struct Walk<'a> {
     root: &'a Path,
+    way: Way<'a>,
     found: BTreeMap<PathBuf, Entry>,
     /// What is not archived, by the reason.
     left_out: BTreeMap<String, Vec<PathBuf>>,
@@ -111,17 +120,13 @@ impl Walk<'_> {
         for part in pattern.prefix.components() {
             way.push(part);
             let last = way == pattern.prefix && pattern.matcher.is_none();
-            match fs::symlink_metadata(self.root.join(&way)) {
-                Ok(metadata) if metadata.is_dir() || last => {}
-                Ok(metadata) if metadata.is_symlink() => {
+            match self.kind(&way)? {
+                Some(kind) if last || kind == FileType::Directory => {}
+                Some(FileType::Symlink) => {
                     self.leave_out(way, "a link is not followed".to_owned());
                     return Ok(true);
                 }
-                Ok(_) => return Ok(false),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot read {}", way.display()));
-                }
+                _ => return Ok(false),
             }
         }
         let Some(matcher) = &pattern.matcher else {
@@ -136,8 +141,7 @@ impl Walk<'_> {
             if matcher.matches(path.as_os_str().as_bytes()) {
                 any |= self.add_tree(&path)?;
             } else if depth.is_none_or(|depth| path.components().count() < depth)
-                && fs::symlink_metadata(self.root.join(&path))
-                    .is_ok_and(|metadata| metadata.is_dir())
+                && self.kind(&path)? == Some(FileType::Directory)
             {
                 any |= self.search(&path, matcher, depth)?;
             }
@@ -146,18 +150,39 @@ impl Walk<'_> {
     }
 
     /// What is in a directory, sorted, without the project's own `.git`.
-    fn children(&self, directory: &Path) -> Result<Vec<PathBuf>> {
-        let failed = || format!("cannot read the directory {}", directory.display());
-        let entries = fs::read_dir(self.root.join(directory)).with_context(failed)?;
-        let mut children = Vec::new();
-        for entry in entries {
-            let name = entry.with_context(failed)?.file_name();
-            if !(directory.as_os_str().is_empty() && name == ".git") {
-                children.push(directory.join(name));
+    fn children(&mut self, directory: &Path) -> Result<Vec<PathBuf>> {
+        let is_root = directory.as_os_str().is_empty();
+        let names = match self.way.names(directory) {
+            Err(error) if changed(error) && !is_root => {
+                self.leave_out(directory.to_owned(), CHANGED.to_owned());
+                Vec::new()
             }
-        }
+            names => names
+                .with_context(|| format!("cannot read the directory {}", directory.display()))?,
+        };
+        let names = names.into_iter();
+        let names = names.filter(|name| !(is_root && name == ".git"));
+        let mut children: Vec<_> = names.map(|name| directory.join(name)).collect();
         children.sort();
         Ok(children)
+    }
+
+    /// What something is, if it is there.
+    fn stat(&mut self, path: &Path) -> Result<Option<Metadata>> {
+        match self.way.stat(path) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) if changed(error) => {
+                self.leave_out(path.to_owned(), CHANGED.to_owned());
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn kind(&mut self, path: &Path) -> Result<Option<FileType>> {
+        let metadata = self.stat(path)?;
+        Ok(metadata.map(|metadata| FileType::from_raw_mode(metadata.st_mode)))
     }
 
     /// Adds something with all that is in it.
@@ -180,33 +205,26 @@ impl Walk<'_> {
         if self.found.contains_key(path) {
             return Ok(true);
         }
-        let full = self.root.join(path);
-        let metadata = match fs::symlink_metadata(&full) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
+        let Some(metadata) = self.stat(path)? else {
+            return Ok(false);
         };
-        let kind = if metadata.is_file() {
-            if !self.is_stored(&full, &metadata) {
-                self.leave_out(path.to_owned(), HOLES.to_owned());
-                return Ok(true);
+        let kind = match FileType::from_raw_mode(metadata.st_mode) {
+            FileType::RegularFile if self.is_stored(path, &metadata) => {
+                Ok(Kind::File(length(&metadata)))
             }
-            Kind::File(metadata.len())
-        } else if metadata.is_dir() {
-            Kind::Directory
-        } else if metadata.is_symlink() {
-            let target =
-                fs::read_link(&full).with_context(|| format!("cannot read {}", path.display()))?;
-            if let Err(why) = inside::link(self.root, path, target.as_os_str()) {
+            FileType::RegularFile => Err(HOLES.to_owned()),
+            FileType::Directory => Ok(Kind::Directory),
+            FileType::Symlink => self.link(path)?,
+            FileType::Socket => Err("a socket".to_owned()),
+            FileType::Fifo => Err("a pipe".to_owned()),
+            _ => Err("a device".to_owned()),
+        };
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(why) => {
                 self.leave_out(path.to_owned(), why);
                 return Ok(true);
             }
-            Kind::Link(target.into_os_string())
-        } else {
-            self.leave_out(path.to_owned(), special(&metadata).to_owned());
-            return Ok(true);
         };
         if let Some(parent) = path
             .parent()
@@ -223,17 +241,29 @@ impl Walk<'_> {
         Ok(true)
     }
 
+    /// A link that stays in the project, or why it is left out.
+    fn link(&mut self, path: &Path) -> Result<Result<Kind, String>> {
+        let target = match self.way.link(path) {
+            Err(error) if changed(error) || error == Errno::INVAL => {
+                return Ok(Err(CHANGED.to_owned()));
+            }
+            target => target.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        Ok(inside::link(self.root, path, &target).map(|()| Kind::Link(target)))
+    }
+
     /// Counts a file, unless most of what has been found would be holes then: a file without any block may be as long as
     /// a number can be, and would be read to its end.
     fn is_stored(&mut self, path: &Path, metadata: &Metadata) -> bool {
-        let bytes = self.bytes.saturating_add(metadata.len());
+        let bytes = self.bytes.saturating_add(length(metadata));
         let fits = |stored: u64| Limit::new(None, stored).check(bytes, 0).is_ok();
-        let mut stored = self
-            .stored
-            .saturating_add(metadata.blocks().saturating_mul(512));
+        let blocks = u64::try_from(metadata.st_blocks).unwrap_or_default();
+        let mut stored = self.stored.saturating_add(blocks.saturating_mul(512));
         if !fits(stored) {
             // Some file systems count blocks later than they are written.
-            let data = data_of(path, metadata.len()).unwrap_or(0);
+            let file = self.way.file(path).ok().flatten();
+            let data = file.and_then(|file| data_of(&file, length(metadata)).ok());
+            let data = data.unwrap_or_default();
             stored = stored.max(self.stored.saturating_add(data));
         }
         if fits(stored) {
@@ -251,7 +281,8 @@ impl Walk<'_> {
 
     /// Adds what git's index does not have.
     fn untracked(&mut self) -> Result<bool> {
-        let tracked = tracked(self.root)?;
+        let tracked =
+            tracked(&mut self.way).context("cannot read git's index to tell what is untracked")?;
         self.add_untracked(Path::new(""), &tracked)
     }
 
@@ -264,8 +295,7 @@ impl Walk<'_> {
             {
                 continue;
             }
-            let full = self.root.join(&path);
-            if fs::symlink_metadata(&full).is_ok_and(|metadata| metadata.is_dir()) {
+            if self.kind(&path)? == Some(FileType::Directory) {
                 any |= self.add_untracked(&path, tracked)?;
             } else {
                 any |= self.add(&path)?;
@@ -276,18 +306,32 @@ impl Walk<'_> {
 }
 
 /// The paths in git's index. It is read without git: what a job has left in `.git` leads nothing here.
-fn tracked(root: &Path) -> Result<HashSet<Vec<u8>>> {
-    let file = root.join(".git/index");
-    if !file.exists() {
+fn tracked(way: &mut Way) -> Result<HashSet<Vec<u8>>> {
+    // A copy, which no job changes while it is read.
+    let copy = tempfile::tempdir()?;
+    let at = copy.path().join("index");
+    let git = Path::new(".git");
+    let Some(bytes) = plain(way, &git.join("index"))? else {
         return Ok(HashSet::new());
+    };
+    fs::write(&at, &bytes)?;
+    // A split one goes on in a file that is named by the checksum in it.
+    for name in way.names(git)? {
+        let checksum = name.to_str().and_then(|name| name.strip_prefix(SHARED));
+        let checksum = checksum.and_then(|checksum| hex::decode(checksum).ok());
+        if checksum.is_some_and(|checksum| {
+            checksum.len() == 20 && memchr::memmem::find(&bytes, &checksum).is_some()
+        }) && let Some(shared) = plain(way, &git.join(&name))?
+        {
+            fs::write(copy.path().join(&name), shared)?;
+        }
     }
     let index = gix::index::File::at(
-        &file,
+        &at,
         gix::hash::Kind::Sha1,
         false,
         gix::index::decode::Options::default(),
-    )
-    .context("cannot read git's index to tell what is untracked")?;
+    )?;
     let paths = index
         .entries()
         .iter()
@@ -295,39 +339,56 @@ fn tracked(root: &Path) -> Result<HashSet<Vec<u8>>> {
     Ok(paths.collect())
 }
 
+/// What is in a plain file, if there is one.
+fn plain(way: &mut Way, path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match way.file(path) {
+        Err(error) if changed(error) => None,
+        file => file?,
+    };
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(INDEX + 1).read_to_end(&mut bytes)?;
+    ensure!(
+        bytes.len() as u64 <= INDEX,
+        "{} is longer than {} MB",
+        path.display(),
+        INDEX >> 20
+    );
+    Ok(Some(bytes))
+}
+
 /// How much of a file is no hole.
-fn data_of(path: &Path, length: u64) -> io::Result<u64> {
-    let file = open(path)?;
+fn data_of(file: &File, length: u64) -> io::Result<u64> {
     let (mut data, mut at) = (0_u64, 0);
     while at < length {
-        let begin = match seek(&file, SeekFrom::Data(at)) {
+        let begin = match seek(file, SeekFrom::Data(at)) {
             Err(Errno::NXIO) => break,
             begin => begin?,
         };
-        at = seek(&file, SeekFrom::Hole(begin))?;
+        at = seek(file, SeekFrom::Hole(begin))?;
         data = data.saturating_add(at.saturating_sub(begin));
     }
     Ok(data)
 }
 
-fn special(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    if kind.is_socket() {
-        "a socket"
-    } else if kind.is_fifo() {
-        "a pipe"
-    } else {
-        "a device"
-    }
+fn length(metadata: &Metadata) -> u64 {
+    u64::try_from(metadata.st_size).unwrap_or_default()
+}
+
+/// Whether what failed so was there, or a directory, when it was looked at.
+fn changed(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
 impl Stat {
     fn of(metadata: &Metadata) -> Self {
         Self {
-            mode: metadata.mode() & 0o777,
-            mtime: metadata.mtime(),
-            uid: metadata.uid(),
-            gid: metadata.gid(),
+            mode: metadata.st_mode & 0o777,
+            mtime: metadata.st_mtime,
+            uid: metadata.st_uid,
+            gid: metadata.st_gid,
         }
     }
 }

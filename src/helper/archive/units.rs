@@ -1,13 +1,12 @@
 //! Entries cut into pieces of work, and the reading of what is in them.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 
 use super::Entry;
+use super::tree::Way;
 
 /// What one thread does at once.
 #[derive(Clone, Copy)]
@@ -109,40 +108,33 @@ pub struct Changed {
 }
 
 /// Reads a part of a file, to the end of `contents`.
-pub fn read(root: &Path, part: &Part, contents: &mut Vec<u8>) -> Result<Option<Changed>> {
-    let begin = contents.len();
+pub fn read(way: &mut Way, part: &Part, contents: &mut Vec<u8>) -> Result<Option<Changed>> {
     let path = part.entry.path.display();
-    let read = open(&root.join(&part.entry.path)).and_then(|mut file| {
-        if !part.is_first() {
-            file.seek(SeekFrom::Start(part.from))?;
+    let failed = || format!("cannot read {path}");
+    let changed = |gone| Changed {
+        warning: format!("{path} changed while it was read"),
+        gone,
+    };
+    let mut file = match way.file(&part.entry.path) {
+        Ok(Some(file)) => file,
+        // What is in its place was not selected.
+        Ok(None) => return Ok(Some(changed(true))),
+        Err(Errno::NOENT) => {
+            return Ok(Some(Changed {
+                warning: format!("{path} is gone"),
+                gone: true,
+            }));
         }
-        file.take(part.length).read_to_end(contents)
-    });
-    match read {
-        Ok(_) if (contents.len() - begin) as u64 == part.length => Ok(None),
-        Ok(_) => Ok(Some(Changed {
-            warning: format!("{path} changed while it was read"),
-            gone: false,
-        })),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(Changed {
-            warning: format!("{path} is gone"),
-            gone: true,
-        })),
-        Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    if !part.is_first() {
+        file.seek(SeekFrom::Start(part.from)).with_context(failed)?;
     }
-}
-
-/// Opens a file to read it. A link in its place is not followed, a pipe not waited for.
-///
-/// # Errors
-/// If there is none, or a link.
-pub fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
+    let read = file
+        .take(part.length)
+        .read_to_end(contents)
+        .with_context(failed)?;
+    Ok((read as u64 != part.length).then(|| changed(false)))
 }
 
 #[cfg(test)]

@@ -1,24 +1,25 @@
 //! Puts what comes out of an archive below one directory, and nothing anywhere else.
 //!
-//! Every part of a path is opened by itself and none may be a link, whoever made it. Links are made last, so that
-//! nothing in an archive is written behind one of its own.
+//! No part of a path may be a link, whoever made it, as [`Tree`] sees to. Links are made last, so that nothing in an
+//! archive is written behind one of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown,
-    futimens, mkdirat, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod,
+    fchown, fstat, futimens, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::limit::Limit;
+use super::tree::{DIRECTORY, Tree, Way};
 use super::{Stat, inside};
 
 /// How much memory links and directories may take until they are made, in bytes, and what one takes beside its names.
@@ -27,8 +28,7 @@ const EACH_LATE: usize = 128;
 
 /// A directory that an archive is unpacked to.
 pub struct Target {
-    path: PathBuf,
-    root: OwnedFd,
+    tree: Tree,
     limit: Limit,
     bytes: AtomicU64,
     entries: AtomicU64,
@@ -64,18 +64,13 @@ impl Late {
 }
 
 impl Target {
-    /// Opens the directory, which is made where it is missing.
-    ///
-    /// # Errors
-    /// If it cannot be made or opened.
-    pub fn open(path: &Path, limit: Limit) -> Result<Self> {
-        let failed = || format!("cannot open the directory {}", path.display());
-        std::fs::create_dir_all(path).with_context(failed)?;
-        let root = File::open(path).with_context(failed)?;
-        Ok(Self {
+    /// A directory of a job.
+    #[must_use]
+    pub fn new(tree: Tree, limit: Limit) -> Self {
+        Self {
             privileged: rustix::process::geteuid().is_root(),
-            ..Self::of(root.into(), path, limit)
-        })
+            ..Self::of(tree, limit)
+        }
     }
 
     /// A directory for the user who calls, as a copy that such a one makes: nothing in it belongs to others, all of it
@@ -85,14 +80,13 @@ impl Target {
     pub fn own(root: OwnedFd, limit: Limit) -> Self {
         Self {
             own: true,
-            ..Self::of(root, Path::new(""), limit)
+            ..Self::of(Tree::of(root, Path::new("")), limit)
         }
     }
 
-    fn of(root: OwnedFd, path: &Path, limit: Limit) -> Self {
+    fn of(tree: Tree, limit: Limit) -> Self {
         Self {
-            path: path.to_owned(),
-            root,
+            tree,
             limit,
             bytes: AtomicU64::new(0),
             entries: AtomicU64::new(0),
@@ -123,7 +117,7 @@ impl Target {
         if self.own && Path::new(target).is_absolute() {
             return Err(inside::leads_out(target));
         }
-        inside::link(&self.path, path, target)
+        inside::link(self.tree.path(), path, target)
     }
 
     /// A hand to unpack with; every thread has one of its own.
@@ -131,7 +125,7 @@ impl Target {
     pub fn hand(&self) -> Hand<'_> {
         Hand {
             target: self,
-            last: None,
+            way: self.tree.way(),
             buffer: Vec::new(),
         }
     }
@@ -177,8 +171,7 @@ impl Target {
 /// Unpacks one thing after the other.
 pub struct Hand<'a> {
     target: &'a Target,
-    /// The directory that was used last: what follows is often in it.
-    last: Option<(PathBuf, OwnedFd)>,
+    way: Way<'a>,
     buffer: Vec<u8>,
 }
 
@@ -221,7 +214,8 @@ impl Hand<'_> {
     /// If it cannot be made, or a part of its path is a link.
     pub fn directory(&mut self, path: &Path, stat: &Stat) -> Result<()> {
         self.target.count(0, 1)?;
-        self.reach(path)
+        self.way
+            .make(path, || self.target.count(0, 1))
             .with_context(|| format!("cannot make the directory {}", path.display()))?;
         if self.target.own {
             return Ok(());
@@ -251,7 +245,7 @@ impl Hand<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if self.target.own { mode | 0o600 } else { mode };
         let mode = Mode::from_raw_mode(mode);
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.way.make_parent(path, || self.target.count(0, 1))?;
         let file = match openat(parent, name, flags, mode) {
             Err(Errno::EXIST) => {
                 // Not written over: it may be open, or have other names.
@@ -265,7 +259,7 @@ impl Hand<'_> {
 
     fn make_link(&mut self, path: &Path, target: &OsStr, stat: &Stat) -> Result<()> {
         let privileged = self.target.privileged;
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.way.make_parent(path, || self.target.count(0, 1))?;
         match symlinkat(target, parent, name) {
             Err(Errno::EXIST) => {
                 unlinkat(parent, name, AtFlags::empty())?;
@@ -274,8 +268,12 @@ impl Hand<'_> {
             made => made?,
         }
         if privileged {
+            // The very link, not what may have come in its place.
+            let link = openat(parent, name, LINK, Mode::empty())?;
+            let is_link = FileType::from_raw_mode(fstat(&link)?.st_mode) == FileType::Symlink;
+            ensure!(is_link, "something else came in its place");
             let (user, group) = owner(stat);
-            chownat(parent, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+            chownat(&link, "", user, group, AtFlags::EMPTY_PATH)?;
         }
         utimensat(parent, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
         self.target.files.fetch_add(1, Ordering::Relaxed);
@@ -284,7 +282,7 @@ impl Hand<'_> {
 
     fn finish_directory(&mut self, path: &Path, stat: &Stat) -> Result<()> {
         let privileged = self.target.privileged;
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.way.make_parent(path, || self.target.count(0, 1))?;
         // A link that took its place later has nothing to do with it.
         let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
         if privileged {
@@ -304,63 +302,10 @@ impl Hand<'_> {
         futimens(file, &times(stat))?;
         Ok(())
     }
-
-    /// The directory that something is in, and its name there.
-    fn parent<'p>(&mut self, path: &'p Path) -> Result<(&OwnedFd, &'p OsStr)> {
-        let name = path.file_name().context("it has no name")?;
-        let parent = path.parent().unwrap_or(Path::new(""));
-        self.reach(parent)?;
-        let parent = self
-            .last
-            .as_ref()
-            .map_or(&self.target.root, |(_, directory)| directory);
-        Ok((parent, name))
-    }
-
-    /// Opens a directory, made where it is missing, and keeps it as the last one.
-    fn reach(&mut self, path: &Path) -> Result<()> {
-        if self.last.as_ref().map_or(Path::new(""), |(last, _)| last) == path {
-            return Ok(());
-        }
-        let mut way = PathBuf::new();
-        let mut reached: Option<OwnedFd> = None;
-        for part in path.components() {
-            way.push(part);
-            let at = reached
-                .as_ref()
-                .map_or(self.target.root.as_fd(), AsFd::as_fd);
-            let name = part.as_os_str();
-            let next = match openat(at, name, DIRECTORY, Mode::empty()) {
-                Err(Errno::NOENT) => {
-                    // It takes as much room as one that the archive names.
-                    self.target.count(0, 1)?;
-                    match mkdirat(at, name, Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                    openat(at, name, DIRECTORY, Mode::empty())
-                }
-                next => next,
-            };
-            reached = Some(match next {
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    bail!(
-                        "`{}` is there and no directory, and links are not followed",
-                        way.display()
-                    )
-                }
-                next => next?,
-            });
-        }
-        self.last = reached.map(|directory| (way, directory));
-        Ok(())
-    }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+/// A link itself.
+const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)))

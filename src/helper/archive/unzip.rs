@@ -13,7 +13,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use zip::ZipArchive;
 use zip::extra_fields::ExtraField;
 
-use super::limit::Limit;
 use super::parallel::on_all_cores;
 use super::unpack::{Hand, Target};
 use super::{Stat, inside};
@@ -50,20 +49,11 @@ pub struct Unpacked {
     pub left_out: Vec<String>,
 }
 
-/// Unpacks an archive to a directory, which is made where it is missing.
-///
-/// # Errors
-/// Those of [`read_to`], and if the directory cannot be opened.
-pub fn read(file: File, directory: &Path, limit: Limit) -> Result<(usize, u64)> {
-    let unpacked = read_to(file, Target::open(directory, limit)?)?;
-    Ok((unpacked.files, unpacked.bytes))
-}
-
 /// Unpacks an archive. All of it is looked at before anything is written: where one thing in it is refused, all is.
 ///
 /// # Errors
 /// If it is no archive, damaged or refused, or something cannot be written.
-pub fn read_to(file: File, target: Target) -> Result<Unpacked> {
+pub fn read(file: File, target: Target) -> Result<Unpacked> {
     let at = At::new(file);
     let opening = at.opening.clone();
     let archive = ZipArchive::new(at).context("it is not a zip file, or damaged")?;

@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::parallel::ordered;
+use super::tree::{Tree, Way};
 use super::units::{Part, Unit, read, units};
 use super::zip_headers::{DEFLATED, Member, STORED, central, descriptor, end, local};
 use super::{Entry, Kind};
@@ -37,15 +37,15 @@ struct Placed<'a> {
     ends: bool,
 }
 
-/// Writes an archive of entries below `root`. Returns what changed on the way.
+/// Writes an archive of entries of a tree. Returns what changed on the way.
 ///
 /// # Errors
 /// If a file cannot be read, or `out` does not take it.
-pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
         let mut packer = Packer {
-            root,
+            way: tree.way(),
             deflate: Compress::new(Compression::new(LEVEL), false),
             contents: Vec::new(),
             warnings: Vec::new(),
@@ -75,7 +75,7 @@ pub fn write(root: &Path, entries: &[Entry], out: &mut impl Write) -> Result<Vec
 
 /// One thread's means.
 struct Packer<'r> {
-    root: &'r Path,
+    way: Way<'r>,
     deflate: Compress,
     contents: Vec<u8>,
     warnings: Vec<String>,
@@ -110,7 +110,7 @@ impl Packer<'_> {
             Kind::Directory => {}
             Kind::Link(target) => self.contents.extend_from_slice(target.as_bytes()),
             Kind::File(_) => {
-                if let Some(changed) = read(self.root, part, &mut self.contents)? {
+                if let Some(changed) = read(&mut self.way, part, &mut self.contents)? {
                     self.warnings.push(changed.warning);
                     return Ok(!changed.gone);
                 }

@@ -1,4 +1,4 @@
-use super::{Kind, select};
+use super::{Kind, Tree, select};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -28,9 +28,13 @@ fn tree() -> tempfile::TempDir {
     root
 }
 
+fn open(root: &Path) -> Tree {
+    Tree::open(root).expect("open")
+}
+
 fn names(root: &Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
     let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-    let selected = select(root, &patterns, false).expect("readable");
+    let selected = select(&open(root), &patterns, false).expect("readable");
     let files = selected
         .entries
         .iter()
@@ -76,7 +80,7 @@ fn patterns_select_files_and_whole_directories() {
 fn directories_come_before_what_is_in_them_and_empty_ones_too() {
     let root = tree();
     let selected = select(
-        root.path(),
+        &open(root.path()),
         &["dist".to_owned(), "src/deep/c.c".to_owned()],
         false,
     )
@@ -157,7 +161,7 @@ fn untracked_is_what_git_does_not_have() {
     git(&["init", "-q"]);
     git(&["add", "src", ".gitignore", "odd[1].txt"]);
     fs::write(root.path().join("src/new"), "x").expect("written");
-    let selected = select(root.path(), &[], true).expect("readable");
+    let selected = select(&open(root.path()), &[], true).expect("readable");
     let files = selected
         .entries
         .iter()
@@ -191,6 +195,45 @@ fn files_that_are_holes_are_left_out_and_others_with_holes_are_not() {
     for number in 0..2000 {
         make(&format!("g{number:04}"), 1 << 20);
     }
-    let selected = select(root.path(), &["*".to_owned()], false).expect("readable");
+    let selected = select(&open(root.path()), &["*".to_owned()], false).expect("readable");
     assert!(selected.bytes() < 2 << 30, "{}", selected.bytes());
+}
+
+#[test]
+fn an_index_in_two_files_is_read_and_one_that_is_no_file_is_not_waited_for() {
+    let root = tree();
+    let git = |words: &[&str]| {
+        let ran = Command::new("git")
+            .arg("-C")
+            .arg(root.path())
+            .args(["-c", "user.name=x", "-c", "user.email=x@x"])
+            .args(words)
+            .output()
+            .expect("git");
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    fs::remove_dir_all(root.path().join(".git")).expect("removed");
+    git(&["init", "--quiet"]);
+    git(&["add", "src"]);
+    git(&["update-index", "--split-index"]);
+    git(&["add", "a.o"]);
+    let untracked = || {
+        let selected = select(&open(root.path()), &[], true).expect("readable");
+        let paths = selected.entries.into_iter().map(|entry| entry.path);
+        paths.collect::<Vec<_>>()
+    };
+    let paths = untracked();
+    let has = |name: &str| paths.contains(&Path::new(name).to_owned());
+    assert!(has("odd[1].txt") && !has("src") && !has("a.o"), "{paths:?}");
+    let index = root.path().join(".git/index");
+    fs::remove_file(&index).expect("removed");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &index,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .expect("made");
+    assert!(untracked().contains(&Path::new("a.o").to_owned()));
 }

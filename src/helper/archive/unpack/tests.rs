@@ -1,4 +1,4 @@
-use super::Target;
+use super::{Target, Tree};
 use crate::helper::archive::Stat;
 use crate::helper::archive::limit::Limit;
 use std::fs;
@@ -12,12 +12,16 @@ const STAT: Stat = Stat {
     gid: 0,
 };
 
+fn open(root: &Path) -> Tree {
+    Tree::open(root).expect("open")
+}
+
 #[test]
 fn things_are_put_in_place_of_what_is_there() {
     let root = tempfile::tempdir().expect("a directory");
     fs::write(root.path().join("old"), "old").expect("written");
     fs::hard_link(root.path().join("old"), root.path().join("other")).expect("linked");
-    let target = Target::open(root.path(), Limit::new(None, 0)).expect("open");
+    let target = Target::new(open(root.path()), Limit::new(None, 0));
     let mut hand = target.hand();
     hand.file(Path::new("old"), &STAT, &mut &b"new"[..])
         .expect("written");
@@ -63,7 +67,7 @@ fn nothing_is_written_behind_a_link() {
     fs::write(outside.join("file"), "mine").expect("written");
     symlink(&outside, project.join("way")).expect("linked");
     symlink(outside.join("file"), project.join("end")).expect("linked");
-    let target = Target::open(&project, Limit::new(None, 0)).expect("open");
+    let target = Target::new(open(&project), Limit::new(None, 0));
     let mut hand = target.hand();
     let error = hand
         .file(Path::new("way/x"), &STAT, &mut &b"x"[..])
@@ -91,7 +95,7 @@ fn nothing_is_written_behind_a_link() {
 #[test]
 fn a_bomb_ends_at_the_limit() {
     let root = tempfile::tempdir().expect("a directory");
-    let target = Target::open(root.path(), Limit::new(Some(1), 0)).expect("open");
+    let target = Target::new(open(root.path()), Limit::new(Some(1), 0));
     let error = target
         .hand()
         .file(Path::new("zeros"), &STAT, &mut std::io::repeat(0));
