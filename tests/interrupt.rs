@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, Running, docker, read_until, signal};
+use support::{BUSYBOX, DEBIAN, Project, REDIS, Running, docker, read_until, signal};
 
 fn sleeper() -> Project {
     Project::new(
@@ -42,6 +42,27 @@ fn ctrl_c_ends_a_sleeping_job_within_three_seconds() {
         );
         assert!(rest.lines().count() <= 3, "{rest}");
         assert_eq!(project.leftovers(), "");
+    }
+}
+
+#[test]
+fn a_script_that_is_stopped_can_clean_up_by_a_trap_of_its_own_shell() {
+    for image in [BUSYBOX, DEBIAN] {
+        let script = [
+            "trap 'echo cleaned up; exit 1' TERM",
+            "echo begun",
+            "sleep 600",
+        ];
+        let project =
+            Project::new(&json!({"image": image, "test": {"script": script}}).to_string());
+        let mut child = project.spawn(&["exec", "test"]);
+        let mut stdout = child.stdout.take().expect("piped");
+        read_until(&mut stdout, "\nbegun\n");
+        signal(&child, "INT");
+        assert_eq!(child.wait().expect("ended").code(), Some(130));
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).expect("readable");
+        assert_eq!(rest.matches("\ncleaned up\n").count(), 1, "{image}: {rest}");
     }
 }
 

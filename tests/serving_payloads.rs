@@ -42,6 +42,9 @@ fn jobs_without_artifacts_and_nulls_in_lists_stop_nothing() {
     job["git_info"]["refspecs"] = json!([null]);
     job["git_info"]["depth"] = json!(-1);
     job["artifacts"] = json!([null, {"paths": [null], "untracked": null}]);
+    job["cache"] = json!([null, {"key": "none", "paths": [null]}]);
+    job["image"]["ports"] = json!([null]);
+    job["features"] = Value::Null;
     let heard = serve(&coordinator, vec![job]).remove(0);
     assert_success(&heard);
     assert!(heard.log.contains("\nall is fine\n"), "{}", heard.log);

@@ -194,3 +194,26 @@ fn what_is_wrong_is_named_and_no_value_is_shown() {
         assert!(error.contains(want) && !error.contains("SECRET"), "{error}");
     }
 }
+
+#[test]
+fn an_image_without_a_name_is_none_and_an_empty_entrypoint_is_the_images_own() {
+    let mut sent: serde_json::Value = serde_json::from_str(GITLAB).expect("JSON");
+    for (image, name) in [
+        (r#"{"name": ""}"#, None),
+        (r#"{"name": null}"#, None),
+        (r#""""#, None),
+        ("null", None),
+        (r#"{"name": "ruby", "entrypoint": []}"#, Some("ruby")),
+        (r#"{"name": "ruby", "entrypoint": [null]}"#, Some("ruby")),
+        (r#"{"name": "ruby", "entrypoint": null}"#, Some("ruby")),
+    ] {
+        sent["image"] = serde_json::from_str(image).expect("JSON");
+        let read = job(&sent.to_string()).image;
+        assert_eq!(
+            read.as_ref().map(|spec| spec.name.as_str()),
+            name,
+            "{image}"
+        );
+        assert_eq!(read.and_then(|spec| spec.entrypoint), None, "{image}");
+    }
+}
