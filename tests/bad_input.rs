@@ -63,6 +63,29 @@ fn what_the_user_wrote_is_named_with_its_place() {
         ),
         (
             &good,
+            &["--env", "A-B=1", "test"],
+            &["--env: `A-B` is no name for a variable", "write `A_B`"],
+        ),
+        (
+            &good,
+            &["--env", "1", "test"],
+            &["--env: `1` is no name for a variable"],
+        ),
+        (
+            &good,
+            &["--env-file", "name.env", "test"],
+            &[
+                "name.env:3:3: `MY KEY` is no name for a variable",
+                "write `MY_KEY`",
+            ],
+        ),
+        (
+            &good,
+            &["--env-file", "colon.env", "test"],
+            &["colon.env:1:1: expected KEY=value, and there is no `=`; write `KEY=…`"],
+        ),
+        (
+            &good,
             &["--env-file", "no-such-file", "test"],
             &["cannot read the env file no-such-file"],
         ),
@@ -120,6 +143,8 @@ fn what_the_user_wrote_is_named_with_its_place() {
     ] {
         let project = Project::empty();
         project.write(".alloy-ci.json", file);
+        project.write("name.env", "# a comment\n\n  MY KEY=secret\n");
+        project.write("colon.env", "KEY: secret\n");
         project.commit();
         assert_one_line(&project.exec(arguments), 2, parts);
         // Nothing was made that would have to be removed.

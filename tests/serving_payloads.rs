@@ -81,6 +81,10 @@ fn what_cannot_be_done_for_a_job_fails_it_by_its_name() {
             "services[0] has no name",
         ),
         (json!({"services": [""]}), "services[0] has no name"),
+        (
+            json!({"variables": [{"key": "A-B", "value": "1", "public": true}]}),
+            "`A-B` is no name for a variable: letters, digits and underscores, no digit first; write `A_B`",
+        ),
     ];
     let jobs = cases.iter().map(|(change, _)| {
         let mut job = coordinator.job(BUSYBOX, &["echo nobody runs this"]);

@@ -4,7 +4,7 @@
 use super::volume::{Volume, absolute};
 use super::{Config, DockerConfig, RunnerConfig};
 use crate::http::base_url;
-use crate::job::variables::{NAME, is_name};
+use crate::job::variables::assignment;
 use crate::keypath::KeyPath;
 use crate::nearest::nearest_hint;
 
@@ -34,7 +34,7 @@ type Checked = Result<(), (KeyPath, String)>;
 fn of_runner(runner: &RunnerConfig, path: &KeyPath) -> Checked {
     for (index, entry) in runner.environment.iter().enumerate() {
         let at = || path.key("environment").index(index);
-        variable(entry).map_err(|what| (at(), what))?;
+        assignment(entry).map_err(|what| (at(), what))?;
     }
     let url = Some(runner.url.as_str()).filter(|url| !url.is_empty());
     let texts: [(&str, Option<&str>, Check); 5] = [
@@ -67,7 +67,7 @@ fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
                     .key("environment")
                     .index(entry)
             };
-            variable(text).map_err(|what| (at(), what))?;
+            assignment(text).map_err(|what| (at(), what))?;
         }
     }
     for (key, text) in [
@@ -98,29 +98,6 @@ fn word(text: &str, known: &[&str]) -> Result<(), String> {
         nearest_hint(text, known),
         words.join(", ")
     ))
-}
-
-/// `KEY=value`. The value may be a secret, and is not shown.
-fn variable(entry: &str) -> Result<(), String> {
-    let Some((name, _)) = entry.split_once('=') else {
-        let meant = match entry.split_once(':') {
-            Some((name, _)) if is_name(name.trim()) => format!("; write \"{}=…\"", name.trim()),
-            _ if is_name(entry) => format!("; write \"{entry}=…\""),
-            _ => String::new(),
-        };
-        return Err(format!("expected KEY=value, and there is no `=`{meant}"));
-    };
-    if is_name(name) {
-        return Ok(());
-    }
-    let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let near: String = name.trim().chars().map(letters).collect();
-    let meant = if is_name(&near) {
-        format!("; write \"{near}=…\"")
-    } else {
-        String::new()
-    };
-    Err(format!("`{name}` is no name for a variable: {NAME}{meant}"))
 }
 
 fn address(url: &str) -> Result<(), String> {
@@ -166,7 +143,7 @@ fn size(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{size, variable};
+    use super::size;
 
     #[test]
     fn amounts_of_memory_are_read_as_docker_reads_them() {
@@ -181,20 +158,6 @@ mod tests {
         ] {
             let what = size(bad).expect_err(bad);
             assert!(what.ends_with(&format!("write \"{meant}\"")), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_variable_shows_no_value() {
-        assert_eq!(variable("A=x y=z"), Ok(()));
-        for (entry, end) in [
-            ("A: secret", "write \"A=…\""),
-            ("MY-NAME=secret", "write \"MY_NAME=…\""),
-            ("=secret", "no digit first"),
-            ("a secret", "there is no `=`"),
-        ] {
-            let what = variable(entry).expect_err(entry);
-            assert!(what.ends_with(end) && !what.contains("secret"), "{what}");
         }
     }
 }

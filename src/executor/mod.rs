@@ -7,6 +7,7 @@ mod cleanup;
 mod enter;
 mod helper;
 mod helper_image;
+mod hints;
 mod images;
 mod marks;
 pub mod old_images;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::marks::{Part, Reader};
 use super::trouble::RESTORATIONS;
-use super::{Run, Stop, outcome_of_reason, system_failure};
+use super::{Run, Stop, hints, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::error::Kind;
 use crate::docker::session::{Session, Status};
@@ -112,7 +112,13 @@ impl Run<'_> {
         });
         match (limited.reason(), sent) {
             (Some(reason), _) => Err(Stop::Outcome(outcome_of_reason(reason))),
-            (None, Ok(sent)) => self.verified(&sent, first),
+            (None, Ok(sent)) => {
+                let outcome = self.verified(&sent, first)?;
+                if let Some(hint) = hints::of_script(&outcome, &sent.tail) {
+                    self.trace.line(&format!("HINT: {hint}"))?;
+                }
+                Ok(outcome)
+            }
             (None, Err(stop)) => Err(stop),
         }
     }

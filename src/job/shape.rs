@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::document::{Format, Problem};
-use super::variables::{NAME, is_name};
+use super::variables::{is_name, not_a_name};
 use crate::keypath::KeyPath;
 use crate::nearest::nearest_hint;
 
@@ -237,18 +237,6 @@ impl Checker<'_> {
             _ => None,
         }
     }
-}
-
-/// That a name is none for a variable, and which would be one.
-pub(super) fn not_a_name(name: &str) -> String {
-    let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let likely: String = name.chars().map(kept).collect();
-    let write = if is_name(&likely) {
-        format!("; write `{likely}`")
-    } else {
-        String::new()
-    };
-    format!("`{}` is no name for a variable: {NAME}{write}", shown(name))
 }
 
 /// A value, as the end of "expected …, not".

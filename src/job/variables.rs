@@ -178,7 +178,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 }
 
 /// What a variable's name is made of.
-pub const NAME: &str = "letters, digits and underscores, no digit first";
+const NAME: &str = "letters, digits and underscores, no digit first";
 
 /// Whether a variable can be called so.
 #[must_use]
@@ -187,14 +187,53 @@ pub fn is_name(name: &str) -> bool {
     name.chars().all(good) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// How many characters of a name are shown.
+const SHOWN: usize = 60;
+
+/// That a name is none for a variable, and which would be one.
+#[must_use]
+pub fn not_a_name(name: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let likely: String = name.trim().chars().map(kept).collect();
+    let long = name.chars().count() > SHOWN;
+    let write = if is_name(&likely) && !long {
+        format!("; write `{likely}`")
+    } else {
+        String::new()
+    };
+    let shown: String = name.chars().take(SHOWN).collect();
+    let end = if long { "…" } else { "" };
+    format!(
+        "`{}{end}` is no name for a variable: {NAME}{write}",
+        shown.escape_debug()
+    )
+}
+
+/// A variable as `KEY=value`. The value may be a secret, and is not shown.
+///
+/// # Errors
+/// What is wrong, and what to write.
+pub fn assignment(entry: &str) -> Result<(&str, &str), String> {
+    match entry.split_once('=') {
+        Some((name, value)) if is_name(name) => Ok((name, value)),
+        Some((name, _)) => Err(not_a_name(name)),
+        None => {
+            let name = entry.split_once(':').map_or(entry, |(name, _)| name).trim();
+            let meant = if is_name(name) {
+                format!("; write `{name}=…`")
+            } else {
+                String::new()
+            };
+            Err(format!("expected KEY=value, and there is no `=`{meant}"))
+        }
+    }
+}
+
 fn check_name(name: &str) -> Result<(), InputError> {
     if is_name(name) {
         return Ok(());
     }
-    let name = name.escape_debug();
-    Err(InputError::new(format!(
-        "`{name}` is no name for a variable: {NAME}"
-    )))
+    Err(InputError::new(not_a_name(name)))
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), InputError> {
@@ -283,7 +322,7 @@ fn substitute(text: &str, value_of: &mut dyn FnMut(&str) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Variable, Variables};
+    use super::{Variable, Variables, assignment};
 
     fn value(definitions: &[(&str, &str)], name: &str) -> String {
         let variables = definitions
@@ -365,5 +404,19 @@ mod tests {
         let long = (0..12).map(|i| Variable::public(format!("V{i}"), format!("$V{0}$V{0}", i + 1)));
         let long = long.chain([Variable::public("V12", "x".repeat(1000))]);
         assert!(Variables::resolve(long).is_err());
+    }
+
+    #[test]
+    fn a_wrong_variable_shows_no_value() {
+        assert_eq!(assignment("A=x y=z"), Ok(("A", "x y=z")));
+        for (entry, end) in [
+            ("A: secret", "write `A=…`"),
+            ("MY-NAME=secret", "write `MY_NAME`"),
+            ("=secret", "no digit first"),
+            ("a secret", "there is no `=`"),
+        ] {
+            let what = assignment(entry).expect_err(entry);
+            assert!(what.ends_with(end) && !what.contains("secret"), "{what}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::volumes::Layout;
 use super::{Host, git};
 use crate::config::RunnerConfig;
 use crate::job::remote::passwords_in;
-use crate::job::variables::{Variable, Variables};
+use crate::job::variables::{Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
 use crate::secret::Secret;
@@ -27,9 +27,8 @@ pub(super) fn resolve(
 ) -> Result<Variables, InputError> {
     let mut all = Vec::new();
     for entry in &config.environment {
-        let (name, value) = entry.split_once('=').ok_or_else(|| {
-            InputError::new(format!("environment: `{entry}` must look like KEY=value"))
-        })?;
+        let (name, value) =
+            assignment(entry).map_err(|what| InputError::new(format!("environment: {what}")))?;
         all.push(Variable::public(name, value));
     }
     all.extend(predefined(job, config, names, host, layout));

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::job::variables::Variable;
+use crate::job::variables::{Variable, assignment, is_name, not_a_name};
 use crate::outcome::InputError;
 
 /// Variables from an `--env-file`: secrets, one `KEY=VALUE` a line; `#` begins a comment.
 ///
 /// # Errors
-/// [`InputError`] with file and line.
+/// [`InputError`] with file, line and column.
 pub fn read_env_file(file: &Path) -> Result<Vec<Variable>, InputError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         InputError::new(format!(
@@ -18,17 +18,24 @@ pub fn read_env_file(file: &Path) -> Result<Vec<Variable>, InputError> {
     })?;
     let mut variables = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        let (name, value) = line.split_once('=').ok_or_else(|| {
+        let begin = line.trim_start();
+        // Spaces around the name say nothing.
+        let entry = begin.split_once('=').map_or_else(
+            || begin.to_owned(),
+            |(name, value)| format!("{}={value}", name.trim()),
+        );
+        let (name, value) = assignment(&entry).map_err(|what| {
             InputError::new(format!(
-                "{}:{}: expected KEY=VALUE",
+                "{}:{}:{}: {what}",
                 file.display(),
-                number + 1
+                number + 1,
+                line.chars().count() - begin.chars().count() + 1
             ))
         })?;
-        variables.push(Variable::secret(name.trim(), value));
+        variables.push(Variable::secret(name, value));
     }
     Ok(variables)
 }
@@ -36,8 +43,12 @@ pub fn read_env_file(file: &Path) -> Result<Vec<Variable>, InputError> {
 /// A variable from `--env`: `KEY=VALUE`, or `KEY` for a secret from the environment.
 ///
 /// # Errors
-/// [`InputError`] if the environment has no such variable.
+/// [`InputError`] if it is no name for a variable, or the environment has no such one.
 pub fn read_env(text: &str) -> Result<Variable, InputError> {
+    let name = text.split_once('=').map_or(text, |(name, _)| name);
+    if !is_name(name) {
+        return Err(InputError::new(format!("--env: {}", not_a_name(name))));
+    }
     match text.split_once('=') {
         Some((name, value)) => Ok(Variable::public(name, value)),
         None => std::env::var(text)
