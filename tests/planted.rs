@@ -244,32 +244,6 @@ fn sources_that_were_changed_and_are_said_to_be_as_they_were() {
     assert_eq!(time(&before), time(&after));
 }
 
-#[test]
-fn where_the_git_server_leads_elsewhere_the_password_stays() {
-    let coordinator = Coordinator::new(Kind::AlloyCi);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let notes = seen.clone();
-    let foreign = Server::start(&gateway(), None, move |request| {
-        let authorization = request.header("authorization").to_owned();
-        notes.lock().expect("no panic").push(authorization);
-        Response::status(404)
-    });
-    let to = foreign.address;
-    let git_server = Server::start(&gateway(), None, move |request| {
-        Response::status(302).with("Location", format!("http://{to}{}", request.path))
-    });
-    let mut job = coordinator.job(NONROOT, &["true"]);
-    let address = git_server.address;
-    job["git_info"]["repo_url"] = json!(format!("http://user:hunter2@{address}/acme/site.git"));
-    let id = coordinator.queue(job);
-    let ran = run(&mut coordinator.single(&[]));
-    let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
-    let seen = seen.lock().expect("no panic");
-    assert!(seen.is_empty(), "{seen:?}\n{}", heard.log);
-    assert!(heard.log.contains("error: 302"), "{}", heard.log);
-}
-
 /// Variables of a job name files that the helper's git would write as root, and have it say what it should not.
 #[test]
 fn a_jobs_variables_have_the_helpers_git_say_more_and_write_nothing() {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -249,6 +250,47 @@ fn services_of_two_jobs_do_not_see_each_other() {
             5,
             "{ran}"
         );
+    }
+}
+
+#[test]
+fn no_service_has_the_name_of_a_bucket_of_the_configuration() {
+    let settings = |more: &str| {
+        format!(
+            "[[runners]]\nname = \"shared\"\n[runners.cache]\nType = \"s3\"\n[runners.cache.s3]\n\
+             AccessKey = \"a\"\nSecretKey = \"s\"\nBucketName = \"caches\"\n{more}"
+        )
+    };
+    let eu = "BucketLocation = \"eu-west-1\"\n";
+    let amazon = "ServerAddress = \"s3.amazonaws.com\"\n";
+    let own = "ServerAddress = \"minio:9000\"\nInsecure = true\n";
+    let aws = ["caches.s3.us-east-1.amazonaws.com"];
+    for (more, hosts) in [
+        ("", &aws[..]),
+        (amazon, &aws),
+        (eu, &["caches.s3.eu-west-1.amazonaws.com"]),
+        (own, &["minio", "MINIO"]),
+    ] {
+        for host in hosts {
+            let job = json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": host}], "script": "true"});
+            let project = Project::new(&json!({ "test": job }).to_string());
+            let config = project.beside("config.toml");
+            fs::write(&config, settings(more)).expect("written");
+            let config = config.display().to_string();
+            let arguments = [
+                "--config",
+                &config,
+                "exec",
+                "--runner",
+                "shared",
+                "--dry-run",
+                "test",
+            ];
+            let ran = project.run(&arguments);
+            assert_ne!(ran.status, Some(0), "{host}: {ran}");
+            let want = format!("no service can be called {host}: the runner talks to that host");
+            assert!(ran.stderr.contains(&want), "{host}: {ran}");
+        }
     }
 }
 

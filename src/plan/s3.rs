@@ -101,6 +101,11 @@ impl Bucket {
         (get.into(), put.into())
     }
 
+    /// The address that all of its objects' begin with.
+    pub fn address(&self) -> &str {
+        self.inner.base_url().as_str()
+    }
+
     /// What must not be shown.
     pub fn secrets(&self) -> [Secret; 2] {
         [self.credentials.key(), self.credentials.secret()].map(Secret::new)

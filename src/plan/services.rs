@@ -2,6 +2,7 @@
 
 use super::containers::{Builder, overriding_entrypoint};
 use super::named::NamedBy;
+use super::s3::Bucket;
 use super::{allowed, options};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 use crate::job::variables::is_name;
@@ -54,6 +55,9 @@ impl Builder<'_> {
             hosts.push(host_of(&remote.site));
         }
         if let Some(cache) = &self.config.cache {
+            // Amazon's has a name of its own where the configuration has none.
+            let planned = Bucket::new(cache, self.names, self.job, self.host.now);
+            hosts.extend(planned.iter().map(|bucket| host_of(bucket.address())));
             let bucket = cache.bucket();
             hosts.extend(bucket.server_address.as_deref().map(host_of));
             if let (Some(name), Some(server)) = (&bucket.bucket_name, &bucket.server_address) {
