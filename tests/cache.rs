@@ -2,8 +2,18 @@
 
 mod support;
 
+use std::fs;
+
 use serde_json::{Value, json};
-use support::{BUSYBOX, Project, docker};
+use support::coordinator::{Coordinator, Kind};
+use support::{BUSYBOX, Project, Running, docker, leftovers, run, signal};
+
+/// Waits in a directory of the host, which all jobs see, until so many are there.
+fn meet(count: u32) -> String {
+    format!(
+        "touch /meet/$CI_CONCURRENT_ID; until [ $(ls /meet | wc -l) -ge {count} ]; do sleep 0.1; done"
+    )
+}
 
 /// A job with these caches, whose script says what it finds and leaves something.
 fn project(cache: &Value) -> Project {
@@ -53,6 +63,198 @@ fn a_cache_is_there_for_the_next_run() {
         project.exec(&["test"]).stdout.contains("\nfound xx\n"),
         "{failed}"
     );
+}
+
+#[test]
+fn jobs_side_by_side_find_and_write_the_same_cache() {
+    let find = json!({"script": ["cat deps/filled", meet(3), "head -c 3000000 /dev/urandom >deps/$CI_JOB_NAME"]});
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "cache": {"key": "k", "paths": ["deps"]},
+            "fill": {"stage": "build", "script": ["mkdir -p deps; echo filled >deps/filled"]},
+            "one": find, "two": find, "three": find,
+            "last": {"stage": "deploy", "script": ["cat deps/filled"]}})
+        .to_string(),
+    );
+    let meeting = project.beside("meet");
+    fs::create_dir(&meeting).expect("made");
+    let volume = format!("{}:/meet", meeting.display());
+    let ran = project.exec(&["--concurrent", "3", "--docker-volumes", &volume]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+    assert_eq!(ran.stdout.matches("| filled\n").count(), 4, "{ran}");
+    assert_eq!(ran.stdout.matches("there is none yet").count(), 1, "{ran}");
+    assert!(!ran.stdout.contains("is not"), "{ran}");
+    let id = project.id();
+    let archives = format!("volume runner-local-project-{id}-cache-archives\n");
+    assert_eq!(leftovers(&id, true), archives);
+    // Neither a plain prune takes it nor another user's.
+    let prune = |state: &str, arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        let ran = run(command.env("ALLOY_RUNNER_STATE_DIR", project.beside(state)));
+        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.stdout
+    };
+    assert_eq!(prune("state", &["prune"]), "");
+    assert_eq!(prune("theirs", &["prune", "--caches"]), "");
+    assert_eq!(leftovers(&id, true), archives);
+    assert_eq!(prune("state", &["prune", "--caches"]), archives);
+    assert_eq!(leftovers(&id, true), "");
+}
+
+#[test]
+fn a_job_that_has_nothing_to_do_with_caches_leaves_no_volume() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "plain": {"script": ["ls -d /cache || echo none"]},
+            "empty": {"cache": {"paths": []}, "script": ["ls vendor/cache || echo none"]},
+            "named": {"variables": {"PLACE": "/cache/place"}, "script": ["cat $PLACE || echo none; date >$PLACE"]}})
+        .to_string(),
+    );
+    // It looks, and finds nothing.
+    let ran = project.exec(&[
+        "--docker-volumes",
+        "/elsewhere",
+        "--docker-disable-cache",
+        "plain",
+    ]);
+    assert!(ran.assert_success().stdout.contains("\nnone\n"), "{ran}");
+    let id = project.id();
+    let ran = project.exec(&["empty"]);
+    assert!(ran.assert_success().stdout.contains("\nnone\n"), "{ran}");
+    assert_eq!(leftovers(&id, true), "");
+    let first = project.exec(&["named"]);
+    assert!(
+        first.assert_success().stdout.contains("\nnone\n"),
+        "{first}"
+    );
+    let second = project.exec(&["named"]);
+    assert!(
+        !second.assert_success().stdout.contains("\nnone\n"),
+        "{second}"
+    );
+    assert_eq!(leftovers(&id, true).lines().count(), 1);
+}
+
+#[test]
+fn every_slot_of_a_runner_finds_the_archives_of_its_project() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let job = |script: &[&str]| {
+        let mut job = coordinator.job(BUSYBOX, script);
+        job["cache"] = json!([{"key": "k", "paths": ["deps"]}]);
+        coordinator.queue(job)
+    };
+    coordinator.configure("concurrent = 2", &[""]);
+    let fill = job(&[
+        "mkdir deps; echo filled >deps/file",
+        "ls -R /cache /alloy || echo unseen",
+    ]);
+    let runner = Running::start(&mut coordinator.command(&["run"]));
+    let filled = coordinator.wait_for_end(&[fill]).remove(0);
+    let both = [(); 2].map(|()| {
+        job(&[
+            "cat deps/file",
+            "echo begun",
+            "until [ -e /tmp/go ]; do sleep 0.1; done",
+        ])
+    });
+    for id in both {
+        coordinator.wait_for_text(id, "\nbegun\n");
+    }
+    let containers = coordinator.leftovers();
+    let builds = containers
+        .lines()
+        .filter(|line| line.ends_with("-build"))
+        .filter_map(|line| line.strip_prefix("container "));
+    let slots = builds.map(|build| docker(&["exec", build, "touch", "/tmp/go"]));
+    assert_eq!(slots.count(), 2, "{containers}");
+    let found = coordinator.wait_for_end(&both);
+    signal(&runner, "QUIT");
+    assert!(runner.wait_with_output().expect("ended").status.success());
+    // No container of the job's has them.
+    let listed = filled.log.split("ls -R").nth(1).unwrap_or_default();
+    assert!(
+        listed.contains("unseen") && !listed.contains("zst"),
+        "{}",
+        filled.log
+    );
+    for heard in found {
+        assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+        assert!(heard.log.contains("\nfilled\n"), "{}", heard.log);
+    }
+}
+
+#[test]
+fn a_fork_writes_nothing_that_a_protected_refs_job_finds() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let single = |protected: &[(&str, &str)], script: &str| {
+        let mut job = coordinator.job(BUSYBOX, &[script]);
+        job["cache"] = json!([{"key": "k", "paths": ["deps"]}]);
+        job["allow_git_fetch"] = json!(true);
+        let variables = protected
+            .iter()
+            .map(|(key, value)| json!({"key": key, "value": value, "public": true}));
+        job["variables"] = variables.collect();
+        let id = coordinator.queue(job);
+        let ran = run(&mut coordinator.single(&["--docker-volumes", "/cache"]));
+        let heard = coordinator.heard(id);
+        assert_eq!(
+            heard.state.as_deref(),
+            Some("success"),
+            "{ran} {}",
+            heard.log
+        );
+        heard.log
+    };
+    let said = ("CI_COMMIT_REF_PROTECTED", "true");
+    let poison = "mkdir -p deps; touch deps/poison /cache/poison ../poison; ls deps /cache ..";
+    let fork = [
+        said,
+        ("CI_MERGE_REQUEST_PROJECT_ID", "3"),
+        ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "4"),
+    ];
+    single(&fork, poison);
+    // The first is the coordinator's, the second the job file's.
+    single(&[("CI_COMMIT_REF_PROTECTED", "false"), said], poison);
+    let look = "ls -R deps /cache .. | grep -c poison || mkdir deps; echo $? >deps/own";
+    let first = single(&[said], look);
+    assert!(first.contains("\n0\n"), "{first}");
+    assert!(
+        first.contains("Restoring cache k...\n  there is none yet\n"),
+        "{first}"
+    );
+    let own = single(&[said], "cat deps/own");
+    assert!(own.contains("\n0\n"), "{own}");
+    let others = single(&[], "ls deps");
+    assert!(others.contains("\npoison\n"), "{others}");
+}
+
+#[test]
+fn archives_stay_where_the_configuration_binds_their_directory() {
+    let project = project(&json!({"key": "k", "paths": ["deps"]}));
+    let host = project.beside("host");
+    let volume = format!("{}:/cache", host.display());
+    let named = format!("alloy-test-{}", project.id());
+    for (volume, place) in [
+        (&volume, host.display().to_string()),
+        (&format!("{named}:/cache"), named.clone()),
+    ] {
+        project
+            .exec(&["--docker-volumes", volume, "test"])
+            .assert_success();
+        let ran = project.exec(&["--docker-volumes", volume, "test"]);
+        assert!(ran.assert_success().stdout.contains("\nfound x\n"), "{ran}");
+        let mount = format!("{place}:/there");
+        let listed = docker(&[
+            "run",
+            "--rm",
+            "--volume",
+            &mount,
+            BUSYBOX,
+            "ls",
+            "/there/local/site/k",
+        ]);
+        assert_eq!(listed, "cache.tar.zst\n");
+    }
+    docker(&["volume", "rm", &named]);
+    assert_eq!(leftovers(&project.id(), true), "");
 }
 
 #[test]
@@ -119,7 +321,7 @@ fn a_cache_that_cannot_be_used_costs_a_warning() {
             script,
         ])
     };
-    let file = "/cache/local/site/k/cache.tar.zst";
+    let file = "/cache/k/cache.tar.zst";
     for (damage, warning) in [
         (
             "head -c 100 $f >$f.x; mv $f.x $f",
@@ -140,9 +342,9 @@ fn a_cache_that_cannot_be_used_costs_a_warning() {
         ran.assert_success();
         assert!(ran.stdout.contains(warning), "{damage}: {ran}");
         assert!(ran.stdout.contains("\nfound nothing\n"), "{ran}");
-        inside("rm -rf /cache/local/site/k/cache.tar.zst");
+        inside("rm -rf /cache/k/cache.tar.zst");
         project.exec(&["test"]).assert_success();
-        assert_eq!(inside("ls -A /cache/local/site/k"), "cache.tar.zst\n");
+        assert_eq!(inside("ls -A /cache/k"), "cache.tar.zst\n");
     }
     let ran = project.exec(&["test"]);
     for refused in ["/etc/passwd", "../x"] {
@@ -158,12 +360,7 @@ fn a_full_cache_keeps_the_old_archive() {
             "ls deps 2>/dev/null || true", "mkdir -p deps; head -c ${SIZE}000000 /dev/urandom >deps/$SIZE"]}})
         .to_string(),
     );
-    let small = [
-        "--docker-volumes",
-        "/cache",
-        "--docker-volume-driver",
-        "local",
-    ];
+    let small = ["--docker-volume-driver", "local"];
     project
         .exec(&[&small[..], &["--env", "SIZE=1", "test"]].concat())
         .assert_success();
@@ -235,10 +432,10 @@ fn keys_stay_below_their_project_and_caches_without_a_place_are_said() {
         assert!(!ran.stdout.contains("Creating cache"), "{ran}");
     }
     let project = project(&json!({"paths": ["deps"]}));
-    let ran = project.exec(&["--docker-volumes", "/elsewhere", "test"]);
+    let ran = project.exec(&["--docker-disable-cache", "test"]);
     ran.assert_success();
     assert!(
-        ran.stdout.contains("\nWARNING: caches are not kept: /cache is not on a volume that stays; name it in docker.volumes"),
+        ran.stdout.contains("\nWARNING: caches are not kept: docker.disable_cache is on, and docker.volumes binds /cache to no"),
         "{ran}"
     );
     let ran = project.exec(&["test"]);

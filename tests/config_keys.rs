@@ -669,7 +669,8 @@ fn what_an_earlier_job_left_in_fetched_sources_leads_nobody() {
 
 #[test]
 fn caches_can_be_switched_off_or_kept_on_the_host() {
-    let job = json!({"image": BUSYBOX, "script": ["ls -d /kept || echo nothing", "touch /kept/file || true"]});
+    let job = json!({"image": BUSYBOX, "cache": {"key": "k", "paths": ["deps"]},
+        "script": ["ls -d /kept || echo nothing", "touch /kept/file || true", "mkdir deps; touch deps/file"]});
     let off = Configured::new(&job, "volumes = [\"/kept\"]\ndisable_cache = true");
     assert!(
         off.exec(&[])
@@ -686,12 +687,15 @@ fn caches_can_be_switched_off_or_kept_on_the_host() {
         ),
     );
     on_host.exec(&[]).assert_success();
-    let directories: Vec<_> = std::fs::read_dir(host.path().join("caches"))
+    let mut directories: Vec<_> = std::fs::read_dir(host.path().join("caches"))
         .expect("made")
         .map(|entry| entry.expect("readable").path())
         .collect();
-    assert_eq!(directories.len(), 1);
-    assert!(directories[0].join("file").exists(), "{directories:?}");
+    directories.sort();
+    assert_eq!(directories.len(), 2);
+    let archive = directories[0].join("k/cache.tar.zst");
+    assert!(archive.exists(), "{directories:?}");
+    assert!(directories[1].join("file").exists(), "{directories:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn project(seconds: &str) -> Project {
         format!("sleep {seconds}; exec redis-server --bind 0.0.0.0 --protected-mode no --save ''");
     Project::new(
         &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis", "command": ["sh", "-c", late]}],
-            "test": {"script": ["cat .alloy-ci.json | wc -l", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"],
+            "test": {"script": ["ls /cache", "cat .alloy-ci.json | wc -l", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"],
                      "after_script": ["echo after $CI_JOB_STATUS"]}})
         .to_string(),
     )

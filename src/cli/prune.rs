@@ -11,7 +11,7 @@ use crate::runner::prune::{Wanted, prune};
 #[derive(Args)]
 #[command(after_help = "Examples:
   alloy-runner prune             what runners of this host left that were killed
-  alloy-runner prune --caches    and all caches")]
+  alloy-runner prune --caches    and the caches of all their jobs")]
 pub(super) struct Prune {
     /// The cache volumes too
     #[arg(long)]

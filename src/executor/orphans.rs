@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::docker::clients::Client;
 use crate::docker::{Docker, DockerCommand};
-use crate::plan::names::{LABEL, is_of_cache, prefix_of};
+use crate::plan::names::{LABEL, prefix_of, prefix_of_cache};
 use crate::seal::Seal;
 
 /// What the names of containers begin with that become a helper image.
@@ -32,7 +32,8 @@ pub struct Selection<'a> {
     pub strays: Option<Strays<'a>>,
     /// Of those only what is of one job: has this name, or one that goes on with a dash. Empty: of all jobs.
     pub prefix: String,
-    /// Cache volumes too, whoever made them.
+    /// Cache volumes too, of living and dead processes: those of this state directory, or all where strays of all are
+    /// looked for.
     pub caches: bool,
 }
 
@@ -80,7 +81,11 @@ impl Selection<'_> {
             return false;
         }
         if thing.kind == "cache" {
-            return self.caches && is_of_cache(&thing.name);
+            let foreign = |strays: &Strays| strays.scope.is_empty();
+            let ours = |prefix| self.seal.is(&thing.seal, &thing.process, prefix);
+            let all = self.strays.as_ref().is_some_and(foreign);
+            return self.caches
+                && prefix_of_cache(&thing.name).is_some_and(|prefix| all || ours(prefix));
         }
         let Some(sealed) = prefix_of(&thing.name).or_else(|| is_of_image(&thing.name)) else {
             return false;

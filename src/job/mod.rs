@@ -70,6 +70,10 @@ pub struct Job {
     pub kept: Option<Kept>,
     /// It fetches into the sources of its last run, unless `GIT_STRATEGY` says otherwise.
     pub fetch: bool,
+    /// Its ref is protected: what it keeps for the next job, none of an unprotected ref writes or reads.
+    pub protected: bool,
+    /// Directories that are kept for its next run where the configuration says nothing of `docker.volumes`.
+    pub volumes: Vec<String>,
     /// What must not be shown, beside its variables and credentials.
     pub secrets: Vec<Secret>,
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::containers::Builder;
 use super::s3::Bucket;
 use super::stages::{Failure, Place, Stage};
+use super::volumes::{Made, Mount};
 use crate::config::absolute;
 use crate::helper::task;
 use crate::job::files::{Cache, CachePolicy};
@@ -22,14 +23,21 @@ pub(super) struct Caches {
     pub restore: Option<Stage>,
     pub archive: Option<Stage>,
     pub warnings: Vec<String>,
+    /// What the helper needs for that, and no other container.
+    pub mount: Option<Mount>,
     /// What must not be shown of them.
     pub secrets: Vec<Secret>,
 }
+
+/// Where the helper finds the volume of a project's archives.
+const ARCHIVES_DIR: &str = "/alloy/caches";
 
 /// Where the caches of a job are.
 enum Store {
     /// Below this directory of the helper.
     Directory(task::Within),
+    /// In the project's own volume.
+    Volume,
     Bucket(Box<Bucket>),
 }
 
@@ -52,8 +60,16 @@ impl Builder<'_> {
                 return Ok(planned);
             }
         };
-        if let Store::Bucket(bucket) = &store {
-            planned.secrets.extend(bucket.secrets());
+        match &store {
+            Store::Directory(_) => {}
+            Store::Volume => {
+                let made = Made::Project;
+                planned.mount = Some(
+                    self.layout
+                        .kept(self.config, self.names, made, ARCHIVES_DIR),
+                );
+            }
+            Store::Bucket(bucket) => planned.secrets.extend(bucket.secrets()),
         }
         let mut keys: Vec<String> = Vec::new();
         let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
@@ -79,13 +95,15 @@ impl Builder<'_> {
                 files: files.clone(),
                 place,
             };
+            let file = |volume: &Path, directory: &Path| {
+                let volume = volume.to_owned();
+                let path = directory.join(&key).join(FILE);
+                let file = task::Place::File(task::Within { volume, path });
+                (file.clone(), file)
+            };
             let (get, put) = match &store {
-                Store::Directory(directory) => {
-                    let path = directory.path.join(&key).join(FILE);
-                    let volume = directory.volume.clone();
-                    let file = task::Place::File(task::Within { volume, path });
-                    (file.clone(), file)
-                }
+                Store::Directory(directory) => file(&directory.volume, &directory.path),
+                Store::Volume => file(Path::new(ARCHIVES_DIR), Path::new("")),
                 Store::Bucket(bucket) => {
                     let (get, put) = bucket.signed(&key);
                     planned.secrets.extend([&get, &put].map(Secret::new));
@@ -157,22 +175,26 @@ impl Builder<'_> {
         };
         // Where one is mounted below another, the deepest is what it is on.
         let mounts = self.mounts.iter();
-        let on = mounts.filter(|mount| mount.stays() && below(&mount.target));
-        let Some(on) = on.max_by_key(|mount| mount.target.len()) else {
+        let on = mounts.filter(|mount| below(&mount.target));
+        let on = on.max_by_key(|mount| mount.target.len());
+        if let Some(on) = on.filter(|mount| mount.bound) {
+            let project = &self.job.project;
+            let rest = directory.strip_prefix(&on.target).unwrap_or_default();
+            let path = Path::new(rest.trim_start_matches('/'))
+                .join(&project.namespace)
+                .join(&project.name);
+            return Ok(Ok(Store::Directory(task::Within {
+                volume: PathBuf::from(&on.target),
+                path,
+            })));
+        }
+        if self.config.docker.disable_cache == Some(true) {
             return Ok(Err(format!(
-                "caches are not kept: {directory} is not on a volume that stays; name it in docker.volumes \
-                 (--docker-volumes {directory})"
+                "caches are not kept: docker.disable_cache is on, and docker.volumes binds {directory} to no directory \
+                 of the host"
             )));
-        };
-        let project = &self.job.project;
-        let rest = directory.strip_prefix(&on.target).unwrap_or_default();
-        let path = Path::new(rest.trim_start_matches('/'))
-            .join(&project.namespace)
-            .join(&project.name);
-        Ok(Ok(Store::Directory(task::Within {
-            volume: PathBuf::from(&on.target),
-            path,
-        })))
+        }
+        Ok(Ok(Store::Volume))
     }
 
     /// The policy of a cache, or what it is that is none.

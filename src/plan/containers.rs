@@ -56,16 +56,18 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The job's volumes.
-    pub fn volumes(&self) -> Vec<Resource> {
+    /// The job's volumes. `archives`: what only the helper mounts.
+    pub fn volumes(&self, archives: Option<&Mount>) -> Vec<Resource> {
         let made = self
             .mounts
             .iter()
+            .chain(archives)
             .filter_map(|mount| Some((mount, mount.made?)));
         made.map(|(mount, made)| {
             // Where a mode is wanted, `--volume` has to mount it, which gives no labels.
             let create = mount.mode.is_some().then(|| {
-                let create = self.labelled(DockerCommand::volume_create(), made.kind());
+                let labels = self.labels(made.kind(), made.prefix(self.names));
+                let create = Self::with(DockerCommand::volume_create(), labels);
                 let create = match self.volume_driver(made) {
                     Some(driver) => create.option("--driver", driver),
                     None => create,
@@ -75,7 +77,7 @@ impl Builder<'_> {
             Resource {
                 name: mount.source.clone(),
                 create,
-                keep: made == Made::ForTheNext,
+                keep: made != Made::Job,
             }
         })
         .collect()
@@ -83,7 +85,7 @@ impl Builder<'_> {
 
     fn volume_driver(&self, made: Made) -> Option<&str> {
         let driver = self.config.docker.volume_driver.as_deref();
-        driver.filter(|_| made == Made::ForTheNext)
+        driver.filter(|_| made != Made::Job)
     }
 
     /// The build container.
@@ -147,13 +149,22 @@ impl Builder<'_> {
     }
 
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
-    /// file system, and with a copy of it. `only` is the stage that the helper is for, if there is but one.
-    pub fn helper_ways(&self, services: &[Service], only: Option<&Stage>) -> Vec<HelperWay> {
+    /// file system, and with a copy of it. `only` is the stage that the helper is for, if there is but one;
+    /// `archives` is what no other container mounts.
+    pub fn helper_ways(
+        &self,
+        services: &[Service],
+        only: Option<&Stage>,
+        archives: Option<&Mount>,
+    ) -> Vec<HelperWay> {
         let name = self.names.container("helper");
         let run = DockerCommand::run(&name)
             .option("--log-driver", "none")
             .option("--entrypoint", "");
         let run = self.mounted(self.labelled(run, "helper"));
+        let run = archives
+            .into_iter()
+            .fold(run, |run, mount| self.mount(run, mount));
         let hosts = services
             .iter()
             .map(|service| (service.name.clone(), vec![service.probe_alias.clone()]));
@@ -242,14 +253,17 @@ impl Builder<'_> {
 
     /// Says whose it is.
     pub fn labelled(&self, command: DockerCommand, kind: &str) -> DockerCommand {
-        let labels = self.labels(kind).into_iter();
-        labels.fold(command, |command, (name, value)| {
+        Self::with(command, self.labels(kind, &self.names.prefix))
+    }
+
+    fn with(command: DockerCommand, labels: Vec<(String, String)>) -> DockerCommand {
+        labels.into_iter().fold(command, |command, (name, value)| {
             command.option("--label", format!("{name}={value}"))
         })
     }
 
-    fn labels(&self, kind: &str) -> Vec<(String, String)> {
-        let mut labels = labels(kind, self.job, self.names, self.host);
+    fn labels(&self, kind: &str, prefix: &Word) -> Vec<(String, String)> {
+        let mut labels = labels(kind, prefix, self.job, self.names, self.host);
         let extra = self.config.docker.container_labels.iter().flatten();
         labels.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
         labels
@@ -258,24 +272,27 @@ impl Builder<'_> {
     /// The builds directory and the volumes, which every container of the job sees. Whichever comes first makes the
     /// volumes.
     pub fn mounted(&self, run: DockerCommand) -> DockerCommand {
-        self.mounts
-            .iter()
-            .fold(run, |run, mount| match (mount.made, &mount.mode) {
-                (Some(made), None) => {
-                    let labels = self.labels(made.kind());
-                    let driver = self.volume_driver(made);
-                    run.option(
-                        "--mount",
-                        mount::volume(&mount.source, &mount.target, driver, &labels),
-                    )
-                }
-                (_, mode) => {
-                    let mode = mode.iter().map(|mode| format!(":{mode}"));
-                    let mode: String = mode.collect();
-                    let target = format!(":{}{mode}", mount.target);
-                    run.option("--volume", mount.source.clone().then(target))
-                }
-            })
+        let mounts = self.mounts.iter();
+        mounts.fold(run, |run, mount| self.mount(run, mount))
+    }
+
+    fn mount(&self, run: DockerCommand, mount: &Mount) -> DockerCommand {
+        match (mount.made, &mount.mode) {
+            (Some(made), None) => {
+                let labels = self.labels(made.kind(), made.prefix(self.names));
+                let driver = self.volume_driver(made);
+                run.option(
+                    "--mount",
+                    mount::volume(&mount.source, &mount.target, driver, &labels),
+                )
+            }
+            (_, mode) => {
+                let mode = mode.iter().map(|mode| format!(":{mode}"));
+                let mode: String = mode.collect();
+                let target = format!(":{}{mode}", mount.target);
+                run.option("--volume", mount.source.clone().then(target))
+            }
+        }
     }
 
     /// A word on entrypoints that the job may not replace.

@@ -219,9 +219,10 @@ impl Plan {
         let mut caches = builder.caches()?;
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
+        let archives = caches.mount.take();
         let stages = stages::stages(&builder, &build, caches)?;
         let only = stages::only_in_helper(&stages).filter(|_| health_check.is_none());
-        let helper_ways = builder.helper_ways(&services, only);
+        let helper_ways = builder.helper_ways(&services, only, archives.as_ref());
         fits::containers(job, &build, &helper_ways, &services)?;
         Ok(Self {
             header: header(config, names, host, &image.0),
@@ -236,7 +237,7 @@ impl Plan {
             images: images.found,
             network: network.flatten(),
             services_first: builder.network.services_first(),
-            volumes: builder.volumes(),
+            volumes: builder.volumes(archives.as_ref()),
             debug_services: variables.is_true("CI_DEBUG_SERVICES"),
             health_check,
             services,

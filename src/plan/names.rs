@@ -23,6 +23,11 @@ pub(super) fn own_name(name: &str) -> &str {
     own.and_then(|own| own.strip_suffix('_')).unwrap_or(name)
 }
 
+/// What the name of a project's volume of archives ends with.
+const ARCHIVES: &str = "-cache-archives";
+/// What the names of volumes end with that jobs of protected refs keep.
+pub(super) const PROTECTED: &str = "-protected";
+
 /// The slot of the prefix in a printed script.
 pub const PREFIX: &str = "prefix";
 
@@ -31,6 +36,8 @@ pub const PREFIX: &str = "prefix";
 pub struct Names {
     /// What all of them begin with.
     pub prefix: Word,
+    /// What those begin with that all jobs of the project share.
+    pub project: Word,
     /// The runner's short token.
     pub short_token: String,
     /// `CI_CONCURRENT_ID`.
@@ -41,9 +48,10 @@ impl Names {
     /// The names of a run that holds this concurrent id.
     #[must_use]
     pub fn new(short_token: &str, project: u64, concurrent_id: u32) -> Self {
-        let prefix = format!("runner-{short_token}-project-{project}-concurrent-{concurrent_id}");
+        let project = format!("runner-{short_token}-project-{project}");
         Self {
-            prefix: prefix.into(),
+            prefix: format!("{project}-concurrent-{concurrent_id}").into(),
+            project: project.into(),
             short_token: short_token.to_owned(),
             concurrent_id,
         }
@@ -54,6 +62,7 @@ impl Names {
     pub fn of_script(short_token: &str) -> Self {
         Self {
             prefix: Slot::new(PREFIX).into(),
+            project: Slot::new(PREFIX).into(),
             short_token: short_token.to_owned(),
             concurrent_id: 0,
         }
@@ -85,6 +94,12 @@ impl Names {
             hex::encode(Md5::digest(path.as_bytes()))
         ))
     }
+
+    /// The volume of a project's cache archives, whichever of its jobs wrote them.
+    #[must_use]
+    pub fn archives_volume(&self) -> Word {
+        self.project.clone().then(ARCHIVES)
+    }
 }
 
 /// What the names of all that one run of a job made begin with, where a name is one of those: what is sealed.
@@ -93,24 +108,40 @@ pub fn prefix_of(name: &str) -> Option<&str> {
     let (before, rest) = name.strip_prefix("runner-")?.rsplit_once("-concurrent-")?;
     let (_, project) = before.rsplit_once("-project-")?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let behind = &rest[digits..];
-    let ours = digits > 0 && number(project) && (behind.is_empty() || behind.starts_with('-'));
+    let ours = digits > 0 && is_number(project) && (behind.is_empty() || behind.starts_with('-'));
     ours.then(|| &name[..name.len() - behind.len()])
 }
 
-/// Whether a name is that of a volume that keeps caches.
+/// What the name of a volume that keeps caches begins with, where a name is one of those: what is sealed.
 #[must_use]
-pub fn is_of_cache(name: &str) -> bool {
-    name.starts_with("runner-") && name.contains("-project-") && name.contains("-cache-")
+pub fn prefix_of_cache(name: &str) -> Option<&str> {
+    let of_project = name.strip_suffix(PROTECTED).unwrap_or(name);
+    if let Some(prefix) = of_project.strip_suffix(ARCHIVES) {
+        let (before, project) = prefix.strip_prefix("runner-")?.rsplit_once("-project-")?;
+        return (!before.is_empty() && is_number(project)).then_some(prefix);
+    }
+    let prefix = prefix_of(name)?;
+    name[prefix.len()..]
+        .starts_with("-cache-")
+        .then_some(prefix)
 }
 
-/// The labels of what is made for a job.
-pub(super) fn labels(kind: &str, job: &Job, names: &Names, host: &Host) -> Vec<(String, String)> {
-    let prefix = names.prefix.plain();
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The labels of what is made for a job, or for all jobs of a project: the seal is on what their names begin with.
+pub(super) fn labels(
+    kind: &str,
+    prefix: &Word,
+    job: &Job,
+    names: &Names,
+    host: &Host,
+) -> Vec<(String, String)> {
     let seal = match host.process.as_str() {
         "" => String::new(),
-        process => host.seal.of(process, &prefix),
+        process => host.seal.of(process, &prefix.plain()),
     };
     let of_job = [
         (".job.id", job.id.to_string()),
@@ -132,7 +163,7 @@ pub(super) fn labels(kind: &str, job: &Job, names: &Names, host: &Host) -> Vec<(
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, own_name, prefix_of, travel_name};
+    use super::{Names, own_name, prefix_of, prefix_of_cache, travel_name};
     use crate::docker::command::client_reads;
 
     #[test]
@@ -162,6 +193,31 @@ mod tests {
         ] {
             assert_eq!(prefix_of(name), prefix, "{name}");
         }
+        for (name, prefix) in [
+            (
+                "runner-x-project-3-cache-archives",
+                Some("runner-x-project-3"),
+            ),
+            (
+                "runner-x-project-3-cache-archives-protected",
+                Some("runner-x-project-3"),
+            ),
+            (
+                "runner-x-project-3-concurrent-1-cache-2bcd",
+                Some("runner-x-project-3-concurrent-1"),
+            ),
+            (
+                "runner-x-project-3-concurrent-1-cache-2bcd-protected",
+                Some("runner-x-project-3-concurrent-1"),
+            ),
+            ("runner-x-project-3-concurrent-1-build", None),
+            ("runner-x-project-y-cache-archives", None),
+            ("runner-project-3-cache-archives", None),
+            ("my-runner-x-project-3-cache-archives", None),
+            ("web-cache-archives", None),
+        ] {
+            assert_eq!(prefix_of_cache(name), prefix, "{name}");
+        }
     }
 
     #[test]
@@ -175,6 +231,10 @@ mod tests {
         assert_eq!(
             names.cache_volume("/my/cache").to_string(),
             "runner-abcdefgh-project-3-concurrent-1-cache-2bcd59b41e7cf1cdd66a270f60d1dd6d"
+        );
+        assert_eq!(
+            names.archives_volume().to_string(),
+            "runner-abcdefgh-project-3-cache-archives"
         );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusty_s3::{Credentials, S3Action, UrlStyle};
 
-use super::names::Names;
+use super::names::{Names, PROTECTED};
 use crate::config::CacheConfig;
 use crate::job::Job;
 use crate::secret::Secret;
@@ -76,7 +76,8 @@ impl Bucket {
         if !config.shared {
             parts.extend(["runner".to_owned(), names.short_token.clone()]);
         }
-        parts.extend(["project".to_owned(), job.project.id.to_string()]);
+        let apart = if job.protected { PROTECTED } else { "" };
+        parts.extend(["project".to_owned(), format!("{}{apart}", job.project.id)]);
         // An address cannot have them.
         parts.retain(|part| !["", ".", ".."].contains(&part.as_str()));
         Ok(Self {
@@ -119,16 +120,40 @@ mod tests {
     use crate::job::payload;
     use crate::plan::names::Names;
 
-    #[test]
-    fn addresses_count_as_long_as_the_job_may_take_and_a_week_at_most() {
+    fn config() -> CacheConfig {
         let given = |text: &str| Some(text.to_owned());
-        let config = CacheConfig {
+        CacheConfig {
             r#type: given("s3"),
             access_key: given("key"),
             secret_key: given("secret"),
             bucket_name: given("bucket"),
             ..CacheConfig::default()
-        };
+        }
+    }
+
+    #[test]
+    fn a_protected_ref_has_addresses_of_its_own() {
+        for (payload, directory) in [
+            (
+                include_str!("../../fixtures/payloads/alloyci.json"),
+                "/project/3/key?",
+            ),
+            (
+                include_str!("../../fixtures/payloads/gitlab.json"),
+                "/project/12-protected/key?",
+            ),
+        ] {
+            let job = payload::read(payload.as_bytes(), "http://c").and_then(|out| out.job.ok());
+            let job = job.expect("a job");
+            let names = Names::new("abcdefgh", job.project.id, 0);
+            let bucket = Bucket::new(&config(), &names, &job, 1_000_000_000);
+            let (get, put) = bucket.expect("a bucket").signed("key");
+            assert!(get.contains(directory) && put.contains(directory), "{get}");
+        }
+    }
+
+    #[test]
+    fn addresses_count_as_long_as_the_job_may_take_and_a_week_at_most() {
         for (timeout, valid) in [
             (0, 24 * 3600),
             (60, 3660),
@@ -143,7 +168,7 @@ mod tests {
             );
             let job = payload::read(body.as_bytes(), "http://c").and_then(|out| out.job.ok());
             let names = Names::new("abcdefgh", 3, 0);
-            let bucket = Bucket::new(&config, &names, &job.expect("a job"), 1_000_000_000);
+            let bucket = Bucket::new(&config(), &names, &job.expect("a job"), 1_000_000_000);
             let (get, _) = bucket.expect("a bucket").signed("key");
             let want = format!("X-Amz-Expires={valid}&");
             assert!(get.contains(&want), "{timeout}: {get}");

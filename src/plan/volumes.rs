@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names::Names;
+use super::names::{Names, PROTECTED};
 use super::volume::destination;
 use crate::config::{RunnerConfig, Source, Volume, absolute, normal};
 use crate::docker::Word;
@@ -15,6 +15,9 @@ use crate::outcome::InputError;
 /// Where the values of file variables are if the sources stay. No earlier job can have put a link here.
 const FILES: &str = "/alloy/variables";
 
+/// What the helper has of its own is below it: the checkout, caches, settings.
+const OWN_DIR: &str = "/alloy";
+
 /// The directories of a job in its containers, before it is known whether its sources stay.
 pub(super) struct Layout {
     /// The project's directory.
@@ -23,6 +26,8 @@ pub(super) struct Layout {
     pub builds: String,
     /// As configured, before [`Layout::place`].
     volumes: Vec<Volume>,
+    /// The job's ref is protected.
+    protected: bool,
 }
 
 /// Something to mount.
@@ -35,15 +40,19 @@ pub(super) struct Mount {
     pub mode: Option<String>,
     /// The docker volume is ours to make.
     pub made: Option<Made>,
+    /// The configuration says what is there: a directory of the host, or a volume that it names.
+    pub bound: bool,
 }
 
 /// A docker volume of ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
     /// It lives as long as the job.
-    ForTheJob,
-    /// It stays.
-    ForTheNext,
+    Job,
+    /// It stays, for the next job of its concurrent id.
+    ConcurrentJob,
+    /// It stays, for all jobs of its project.
+    Project,
 }
 
 impl Layout {
@@ -54,7 +63,8 @@ impl Layout {
     pub fn new(job: &Job, config: &RunnerConfig, names: &Names) -> Result<Self, InputError> {
         let builds = absolute(config.builds_dir.as_deref().unwrap_or("/builds"))
             .map_err(|what| InputError::new(format!("builds_dir: {what}")))?;
-        let volumes = config.docker.volumes.as_deref().unwrap_or_default();
+        let volumes = config.docker.volumes.as_deref();
+        let volumes = volumes.unwrap_or(&job.volumes);
         let parsed = volumes
             .iter()
             .map(|text| Volume::parse(text))
@@ -78,6 +88,7 @@ impl Layout {
             directory,
             builds,
             volumes: parsed,
+            protected: job.protected,
         })
     }
 
@@ -102,6 +113,11 @@ impl Layout {
             if placed.iter().any(|other| other.target == target) {
                 return Err(wrong(&format!("something is mounted at {target} already")));
             }
+            if Path::new(&target).starts_with(OWN_DIR) {
+                return Err(wrong(&format!(
+                    "what is below {OWN_DIR} in the containers is the runner's own"
+                )));
+            }
             placed.push(Volume { target, ..volume });
         }
         self.volumes = placed;
@@ -119,25 +135,9 @@ impl Layout {
     ) -> Vec<Mount> {
         let docker = &config.docker;
         let caching = docker.disable_cache != Some(true);
-        let dynamic = |target: &str, mode: Option<String>| {
-            let name = names.cache_volume(target);
-            match &docker.cache_dir {
-                Some(host) => {
-                    let source = Word::from(host.trim_end_matches('/')).then("/").then(name);
-                    Mount {
-                        source,
-                        target: target.to_owned(),
-                        mode,
-                        made: None,
-                    }
-                }
-                None => Mount {
-                    source: name,
-                    target: target.to_owned(),
-                    mode,
-                    made: Some(Made::ForTheNext),
-                },
-            }
+        let dynamic = |target: &str, mode: Option<String>| Mount {
+            mode,
+            ..self.kept(config, names, Made::ConcurrentJob, target)
         };
         let mut mounts: Vec<Mount> = Vec::new();
         if !self.volumes.iter().any(|volume| {
@@ -151,7 +151,8 @@ impl Layout {
                     source,
                     target: self.builds.clone(),
                     mode: None,
-                    made: Some(Made::ForTheJob),
+                    made: Some(Made::Job),
+                    bound: false,
                 }
             });
         }
@@ -164,6 +165,7 @@ impl Layout {
                         target: volume.target.clone(),
                         mode: volume.mode.clone(),
                         made: None,
+                        bound: true,
                     }),
                     Source::Dynamic => {
                         caching.then(|| dynamic(&volume.target, volume.mode.clone()))
@@ -177,10 +179,35 @@ impl Layout {
                 source: names.files_volume(),
                 target: FILES.to_owned(),
                 mode: None,
-                made: Some(Made::ForTheJob),
+                made: Some(Made::Job),
+                bound: false,
             });
         }
         mounts
+    }
+
+    /// A volume that stays: docker's, or a directory of the host where the configuration names one for them. What a job
+    /// of a protected ref finds there, others have not written.
+    pub fn kept(&self, config: &RunnerConfig, names: &Names, made: Made, target: &str) -> Mount {
+        let name = match made {
+            Made::Project => names.archives_volume(),
+            Made::Job | Made::ConcurrentJob => names.cache_volume(target),
+        };
+        let name = name.then(if self.protected { PROTECTED } else { "" });
+        let (source, made) = match &config.docker.cache_dir {
+            Some(host) => (
+                Word::from(host.trim_end_matches('/')).then("/").then(name),
+                None,
+            ),
+            None => (name, Some(made)),
+        };
+        Mount {
+            source,
+            target: target.to_owned(),
+            mode: None,
+            made,
+            bound: false,
+        }
     }
 
     /// Where the values of file variables go, beside the sources unless those stay.
@@ -220,16 +247,24 @@ impl Made {
     /// What its label says that it is.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::ForTheJob => "builds",
-            Self::ForTheNext => "cache",
+            Self::Job => "builds",
+            Self::ConcurrentJob | Self::Project => "cache",
+        }
+    }
+
+    /// What its name begins with.
+    pub fn prefix(self, names: &Names) -> &Word {
+        match self {
+            Self::Job | Self::ConcurrentJob => &names.prefix,
+            Self::Project => &names.project,
         }
     }
 }
 
 impl Mount {
     /// Whether what is in it is there for the next job.
-    pub fn stays(&self) -> bool {
-        self.made != Some(Made::ForTheJob)
+    fn stays(&self) -> bool {
+        self.made != Some(Made::Job)
     }
 
     /// Whether no container can write to it.

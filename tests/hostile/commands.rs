@@ -15,6 +15,12 @@ use super::tries::tried;
 use super::words::{good, payload as hostile_payload};
 
 const PREFIX: &str = "runner-abcdefgh-project-3-concurrent-0";
+/// Where the archives of all jobs of the project are.
+const ARCHIVES: &str = "runner-abcdefgh-project-3-cache-archives";
+
+fn is_archives(volume: &str) -> bool {
+    volume.strip_suffix("-protected").unwrap_or(volume) == ARCHIVES
+}
 
 fn text(word: &Word) -> String {
     word.bind(&Bindings::new()).expect("no slots")
@@ -130,8 +136,8 @@ impl Checked<'_> {
         assert!(keys.contains(&"com.alloy-ci.runner.process"), "{labels:?}");
     }
 
-    /// Takes mounts out of a container's line: the sources, and what the configuration has.
-    fn mounts(&self, line: &mut Line) {
+    /// Takes mounts out of a container's line: the sources, what the configuration has, and of a helper the archives.
+    fn mounts(&self, line: &mut Line, role: &str) {
         let mut seen: Vec<Mounted> = Vec::new();
         for value in line.take("--volume") {
             seen.push(volume(&value).expect("a volume"));
@@ -142,7 +148,8 @@ impl Checked<'_> {
                 kind, "volume",
                 "a job of a coordinator has no other: {value}"
             );
-            assert!(mounted.source.starts_with(PREFIX), "{value}");
+            let archives = is_archives(&mounted.source);
+            assert!(archives || mounted.source.starts_with(PREFIX), "{value}");
             let labels: Vec<String> = labels
                 .into_iter()
                 .filter(|label| !label.starts_with("driver:"))
@@ -151,6 +158,18 @@ impl Checked<'_> {
                 self.labels(&labels);
             }
             seen.push(mounted);
+        }
+        if role == "helper" {
+            seen.retain(
+                |Mounted {
+                     source,
+                     target,
+                     mode,
+                 }| {
+                    let source = source.strip_prefix("/srv/cache/").unwrap_or(source);
+                    !(is_archives(source) && target == "/alloy/caches" && mode.is_empty())
+                },
+            );
         }
         let (mut sources, mut files) = (0, 0);
         for mounted in &seen {
@@ -213,7 +232,7 @@ impl Checked<'_> {
             "{name:?}"
         );
         self.labels(&line.take("--label"));
-        self.mounts(&mut line);
+        self.mounts(&mut line, role);
         self.network(&mut line, role);
         match role {
             "build" => {
@@ -385,7 +404,8 @@ impl Checked<'_> {
         }
         for made in &plan.volumes {
             let name = text(&made.name);
-            assert!(name.starts_with(&format!("{PREFIX}-")) && is_hostname(&name));
+            let ours = name.starts_with(&format!("{PREFIX}-")) || is_archives(&name);
+            assert!(ours && is_hostname(&name), "{name}");
             // One of them is made by the first container that has it.
             let Some(create) = &made.create else { continue };
             let mut line = self.line(create);
@@ -393,10 +413,6 @@ impl Checked<'_> {
             self.labels(&line.take("--label"));
             assert!(line.options.is_empty(), "{line:?}");
             assert_eq!(line.operands, [text(&made.name)]);
-            assert!(
-                line.operands[0].starts_with(&format!("{PREFIX}-"))
-                    && is_hostname(&line.operands[0])
-            );
         }
         let of_job = self.payload["services"]
             .as_array()

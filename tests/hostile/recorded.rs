@@ -115,7 +115,8 @@ fn check(start: &Start, checkout: Option<&Path>) {
                 let mounted = volume(&value).expect("a volume");
                 assert!(
                     ours(&mounted.source)
-                        && ["/builds", "/cache"].contains(&mounted.target.as_str()),
+                        && ["/builds", "/cache", "/alloy/caches"]
+                            .contains(&mounted.target.as_str()),
                     "{value}"
                 );
             }

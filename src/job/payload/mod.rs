@@ -249,6 +249,8 @@ impl Payload {
                     .reduce(Duration::saturating_add);
             }
         }
+        let sent = self.variables.unwrap_or_default();
+        let protected = is_protected(self.git_info.protected, &sent);
         Ok(Job {
             id: self.id,
             name: self.job_info.name.unwrap_or_else(|| self.id.to_string()),
@@ -261,7 +263,7 @@ impl Payload {
             sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
             services: services(self.services.unwrap_or_default())?,
-            variables: variables(self.variables.unwrap_or_default())?,
+            variables: variables(sent)?,
             script,
             after_script,
             script_timeout,
@@ -285,6 +287,8 @@ impl Payload {
                 token: Secret::new(self.token),
             }),
             fetch: self.allow_git_fetch.unwrap_or_default(),
+            protected,
+            volumes: Vec::new(),
             secrets,
         })
     }
@@ -293,6 +297,18 @@ impl Payload {
 /// A time limit; 0 is none.
 fn seconds(number: Option<u64>) -> Option<Duration> {
     number.filter(|number| *number > 0).map(Duration::from_secs)
+}
+
+/// Whether the job's ref is protected, in so many words, and no fork's whose branch only has the name of one that is. The
+/// first variable of a name is the coordinator's own; a job file may add others.
+fn is_protected(said: Option<bool>, sent: &[PayloadVariable]) -> bool {
+    let first = |name: &str| {
+        let variable = sent.iter().find(|variable| variable.key == name)?;
+        variable.value.as_deref()
+    };
+    let target = first("CI_MERGE_REQUEST_PROJECT_ID");
+    let fork = first("CI_MERGE_REQUEST_SOURCE_PROJECT_ID").is_some_and(|id| Some(id) != target);
+    !fork && said.unwrap_or_else(|| first("CI_COMMIT_REF_PROTECTED") == Some("true"))
 }
 
 fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {

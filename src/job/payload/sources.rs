@@ -22,6 +22,8 @@ pub(super) struct GitInfo {
     depth: Option<i64>,
     #[serde(default, deserialize_with = "value::list")]
     refspecs: Option<Vec<String>>,
+    /// Of the ref, as newer coordinators say it.
+    pub protected: Option<bool>,
 }
 
 impl GitInfo {

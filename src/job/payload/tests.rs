@@ -217,3 +217,31 @@ fn an_image_without_a_name_is_none_and_an_empty_entrypoint_is_the_images_own() {
         assert_eq!(read.and_then(|spec| spec.entrypoint), None, "{image}");
     }
 }
+
+#[test]
+fn a_ref_is_protected_where_the_coordinator_says_so_and_no_fork_is() {
+    let with = |said: &str, variables: &[(&str, &str)]| {
+        let variables = variables
+            .iter()
+            .map(|(key, value)| serde_json::json!({"key": key, "value": value}));
+        let mut payload: serde_json::Value = serde_json::from_str(ALLOYCI).expect("JSON");
+        payload["variables"] = variables.collect();
+        payload["git_info"]["protected"] = serde_json::from_str(said).expect("JSON");
+        job(&payload.to_string()).protected
+    };
+    let yes = ("CI_COMMIT_REF_PROTECTED", "true");
+    let no = ("CI_COMMIT_REF_PROTECTED", "false");
+    assert!(!job(ALLOYCI).protected && job(GITLAB).protected);
+    assert!(with("true", &[no]) && !with("false", &[yes]));
+    assert!(with("null", &[yes, no]) && !with("null", &[no, yes]));
+    let source = ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "4");
+    assert!(!with("true", &[source]));
+    assert!(!with(
+        "true",
+        &[source, ("CI_MERGE_REQUEST_PROJECT_ID", "3")]
+    ));
+    assert!(with(
+        "true",
+        &[source, ("CI_MERGE_REQUEST_PROJECT_ID", "4")]
+    ));
+}

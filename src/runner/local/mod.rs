@@ -1,6 +1,7 @@
 //! Jobs of a checkout's own job file, with no coordinator.
 
 mod environment;
+mod kept;
 mod list;
 mod progress;
 mod results;
@@ -156,15 +157,10 @@ impl Local {
         if config.name.is_empty() {
             config.name.push_str("exec");
         }
-        let cache = config
-            .cache_dir
-            .clone()
-            .unwrap_or_else(|| "/cache".to_owned());
         config
             .docker
             .pull_policy
             .get_or_insert_with(|| vec![PullPolicy::IfNotPresent]);
-        config.docker.volumes.get_or_insert_with(|| vec![cache]);
         config
     }
 
@@ -180,7 +176,7 @@ impl Local {
         let keywords = &entry.keywords;
         let mut variables = entry.variables();
         variables.extend(self.variables.iter().cloned());
-        Job {
+        let job = Job {
             id: 0,
             name: entry.name.clone(),
             stage: entry.stage().to_owned(),
@@ -220,7 +216,13 @@ impl Local {
                 from: artifacts_from.clone(),
             }),
             fetch: false,
+            protected: false,
+            volumes: Vec::new(),
             secrets: Vec::new(),
+        };
+        Job {
+            volumes: kept::directories(&self.config, &job),
+            ..job
         }
     }
 
