@@ -13,6 +13,8 @@ use crate::trace::terminal::Filter;
 const MAX_LINE: usize = 64 * 1024;
 /// A log up to this size is kept in memory, a larger one in a file.
 const IN_MEMORY: usize = 1024 * 1024;
+/// How much of a log is copied, in megabytes: a job that prints for ever fills no disk.
+const MAX_COPY: usize = 100;
 
 /// Colours of names, told apart on light and dark ground. Red and green say how a job ended.
 const COLOURS: &[&str] = &[
@@ -193,13 +195,30 @@ struct Inner {
 struct Copy {
     filter: Filter,
     file: SpooledTempFile,
+    /// How many megabytes it may have.
+    most: usize,
+    /// How many bytes there is room for.
+    room: usize,
 }
 
 impl Copy {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.room == 0 {
+            return Ok(());
+        }
         let mut text = Vec::with_capacity(bytes.len());
         self.filter.push(bytes, &mut text);
-        self.file.write_all(&text)
+        let fits = text.len().min(self.room);
+        self.room -= fits;
+        self.file.write_all(&text[..fits])?;
+        if self.room == 0 {
+            let most = self.most;
+            writeln!(
+                self.file,
+                "\n[the log is cut here: {most} MB of it are kept]"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -218,9 +237,15 @@ impl Log {
 
     /// From now on, all that is written goes to a copy too.
     pub fn copied(self) -> Self {
+        self.copied_up_to(MAX_COPY)
+    }
+
+    fn copied_up_to(self, most: usize) -> Self {
         self.lock().copy = Some(Copy {
             filter: Filter::new(true),
             file: tempfile::spooled_tempfile(IN_MEMORY),
+            most,
+            room: most * 1_000_000,
         });
         self
     }
@@ -233,6 +258,7 @@ impl Log {
         let Some(Copy {
             mut filter,
             mut file,
+            ..
         }) = self.lock().copy.take()
         else {
             return Ok(None);

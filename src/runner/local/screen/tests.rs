@@ -94,6 +94,24 @@ fn a_copy_is_the_log_by_itself_and_leads_no_terminal() {
 }
 
 #[test]
+fn a_copy_ends_where_it_is_too_long_and_says_so() {
+    let (shown, screen) = screen(false);
+    let mut log = Log::new(&screen, None, false).copied_up_to(1);
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    for _ in 0..1500 {
+        log.write_all(&line).expect("memory");
+    }
+    assert_eq!(shown.text().len(), 1_500_000);
+    let mut text = String::new();
+    let copy = log.take_copy().expect("a file").expect("one");
+    copy.take(2_000_000)
+        .read_to_string(&mut text)
+        .expect("UTF-8");
+    assert!(text.ends_with("x\n\n[the log is cut here: 1 MB of it are kept]\n"));
+    assert_eq!(text.matches('x').count(), 999_000);
+}
+
+#[test]
 fn what_is_kept_back_is_shown_whole_or_not_at_all() {
     let (shown, screen) = screen(false);
     let mut log = Log::new(&screen, Some("a | ".to_owned()), true);
