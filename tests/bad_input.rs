@@ -85,6 +85,19 @@ fn what_the_user_wrote_is_named_with_its_place() {
             &["colon.env:1:1: expected KEY=value, and there is no `=`; write `KEY=…`"],
         ),
         (
+            r#"{"test": {"script": "x", "image": "r.example/x:$KEY"}}"#,
+            &["--env-file", "good.env", "test"],
+            &[
+                "test.image: it refers to the secret variable KEY",
+                "--env KEY=VALUE",
+            ],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "a", "services": [{"name": "b", "alias": "x$KEY"}]}}"#,
+            &["--env-file", "good.env", "test"],
+            &["test.services[0].alias: it refers to the secret variable KEY"],
+        ),
+        (
             &good,
             &["--env-file", "no-such-file", "test"],
             &["cannot read the env file no-such-file"],
@@ -144,6 +157,7 @@ fn what_the_user_wrote_is_named_with_its_place() {
         let project = Project::empty();
         project.write(".alloy-ci.json", file);
         project.write("name.env", "# a comment\n\n  MY KEY=secret\n");
+        project.write("good.env", "KEY=hunter2-hunter2\n");
         project.write("colon.env", "KEY: secret\n");
         project.commit();
         assert_one_line(&project.exec(arguments), 2, parts);

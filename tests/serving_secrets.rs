@@ -313,3 +313,76 @@ fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
         assert!(heard.state.is_some(), "{stderr}");
     }
 }
+
+#[test]
+fn no_image_and_no_alias_says_a_secret() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let masked = |key: &str, value: &str| json!({"key": key, "value": value, "public": false, "masked": true});
+    // A host that was masked by habit is refused too; a name that is only not for everybody, as all of AlloyCI's
+    // projects are, is none.
+    let variables = json!([
+        masked("DB_PASSWORD", "Hunter2-of-the-database"),
+        masked("SHORT", "1.2"),
+        {"key": "INDIRECT", "value": "r.example/${DB_PASSWORD}", "public": true},
+        {"key": "TOOL", "value": BUSYBOX, "public": false},
+    ]);
+    let cases = [
+        (
+            json!({"image": {"name": "r.example/x:$DB_PASSWORD"}}),
+            "test.image: it refers to the secret variable DB_PASSWORD",
+        ),
+        (
+            json!({"image": {"name": "$INDIRECT"}}),
+            "test.image: it refers to the secret variable INDIRECT",
+        ),
+        (
+            json!({"services": [{"name": "r.example/a/${DB_PASSWORD}:1"}]}),
+            "test.services[0]: it refers to the secret variable DB_PASSWORD",
+        ),
+        (
+            json!({"services": [{"name": REDIS, "alias": "db-$DB_PASSWORD"}]}),
+            "test.services[0].alias: it refers to the secret variable DB_PASSWORD",
+        ),
+        (
+            json!({"image": {"name": "r.example/x:$CI_JOB_TOKEN"}}),
+            "the secret variable CI_JOB_TOKEN",
+        ),
+    ];
+    let mut ids = Vec::new();
+    for (change, _) in &cases {
+        let mut job = coordinator.job(BUSYBOX, &["echo never"]);
+        job["job_info"]["name"] = json!("test");
+        let token = job["token"].clone();
+        let own = job["variables"].as_array_mut().expect("a list");
+        own.extend(variables.as_array().expect("a list").iter().cloned());
+        own.push(json!({"key": "CI_JOB_TOKEN", "value": token, "public": false, "masked": true}));
+        for (key, value) in change.as_object().expect("an object") {
+            job[key] = value.clone();
+        }
+        ids.push(coordinator.queue(job));
+    }
+    let mut fine = coordinator.job("$TOOL", &["echo fine"]);
+    let own = fine["variables"].as_array_mut().expect("a list");
+    own.extend(variables.as_array().expect("a list").iter().cloned());
+    ids.push(coordinator.queue(fine));
+    let count = ids.len().to_string();
+    let mut command = coordinator.single(&["--max-builds", &count]);
+    command
+        .arg("-x")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = Running::start(&mut command);
+    let seen = arguments_meanwhile(&mut child);
+    let ran = Ran::from(child.wait_with_output().expect("ended"));
+    for (id, (_, sentence)) in ids.iter().zip(&cases) {
+        let heard = coordinator.heard(*id);
+        assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
+        assert!(heard.log.contains(sentence), "{sentence}: {}", heard.log);
+    }
+    let last = coordinator.heard(ids[cases.len()]);
+    assert_eq!(last.state.as_deref(), Some("success"), "{}", last.log);
+    for place in [&seen, &ran.stderr, &ran.stdout] {
+        let place = place.to_lowercase();
+        assert!(!place.contains("hunter2-of-the-database"), "{place}");
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::outcome::InputError;
-use crate::secret::Secret;
+use crate::secret::{SHORTEST, Secret};
 
 /// The longest `NAME=value` that Linux gives to a program (`MAX_ARG_STRLEN`, its closing NUL counted).
 const MAX_LENGTH: usize = 128 * 1024 - 1;
@@ -22,6 +22,8 @@ pub struct Variable {
     pub value: Secret,
     /// Whether the value may be shown.
     pub public: bool,
+    /// Somebody called it a secret. One that is only not public need not be: a project's settings often are not.
+    pub secret: bool,
     /// The value goes to a file, and the variable holds its path.
     pub file: bool,
     /// A `$` in the value means nothing.
@@ -35,6 +37,7 @@ impl Variable {
             name: name.into(),
             value: Secret::new(value),
             public: true,
+            secret: false,
             file: false,
             raw: false,
         }
@@ -51,6 +54,7 @@ impl Variable {
     pub fn secret(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             public: false,
+            secret: true,
             ..Self::public(name, value).raw()
         }
     }
@@ -78,6 +82,7 @@ impl Variables {
                 defined: &defined,
                 path: vec![variable.name.as_str()],
                 public: variable.public,
+                secret: variable.secret,
                 references: 0,
             };
             let value = expansion.value_of(variable);
@@ -88,11 +93,12 @@ impl Variables {
                 )));
             }
             check_value(&variable.name, &value)?;
-            let public = expansion.public;
+            let (public, secret) = (expansion.public, expansion.secret);
             let value = Secret::new(value);
             let variable = Variable {
                 value,
                 public,
+                secret,
                 ..variable.clone()
             };
             resolved.insert(variable.name.clone(), variable);
@@ -133,6 +139,20 @@ impl Variables {
             String::new()
         });
         public
+    }
+
+    /// The first variable that a text refers to and that says a secret. Values too short to be one are none.
+    #[must_use]
+    pub fn secret_in(&self, text: &str) -> Option<String> {
+        let mut found = None;
+        substitute(text, &mut |name| {
+            let variable = self.0.get(name).filter(|variable| variable.secret);
+            if variable.is_some_and(|variable| variable.value.expose().len() >= SHORTEST) {
+                found.get_or_insert_with(|| name.to_owned());
+            }
+            String::new()
+        });
+        found
     }
 
     /// The variables that a text refers to and that are empty, or are not there.
@@ -259,6 +279,8 @@ struct Expansion<'a> {
     path: Vec<&'a str>,
     /// Whether no secret took part.
     public: bool,
+    /// Whether one that was called a secret did.
+    secret: bool,
     references: u32,
 }
 
@@ -277,6 +299,7 @@ impl<'a> Expansion<'a> {
                         return String::new();
                     }
                     self.public &= other.public;
+                    self.secret |= other.secret;
                     self.path.push(&other.name);
                     let value = self.value_of(other);
                     self.path.pop();

@@ -34,12 +34,26 @@ impl NamedBy {
         }
     }
 
+    /// Expands a text that everybody on the host and on the engine gets to see.
+    ///
+    /// # Errors
+    /// [`InputError`] that names the variable, where the text refers to a secret.
+    pub fn expand(&self, text: &str, variables: &Variables) -> Result<String, InputError> {
+        match variables.secret_in(text) {
+            None => Ok(variables.expand(text)),
+            Some(name) => Err(self.error(format_args!(
+                "it refers to the secret variable {name}, and everybody sees names of images and services; if it is no \
+                 secret, say so (exec: --env {name}=VALUE, a coordinator: not masked)"
+            ))),
+        }
+    }
+
     /// Reads an image's name, references to variables expanded.
     ///
     /// # Errors
-    /// [`InputError`] that names the variables which are empty, where it is no name.
+    /// As [`NamedBy::expand`], and [`InputError`] that names the variables which are empty, where it is no name.
     pub fn image(&self, text: &str, variables: &Variables) -> Result<Reference, InputError> {
-        let name = variables.expand(text);
+        let name = self.expand(text, variables)?;
         Reference::parse(&name).map_err(|what| {
             let blanks = variables.blanks(text);
             match &blanks[..] {

@@ -117,7 +117,7 @@ impl Builder<'_> {
         let mut aliases = image.aliases();
         let from_image = aliases.len();
         for alias in &spec.alias {
-            let alias = self.variables.expand(alias);
+            let alias = by.key("alias").expand(alias, self.variables)?;
             check_hostname(&alias).map_err(|error| by.key("alias").error(error))?;
             aliases.push(alias);
         }

@@ -7,12 +7,10 @@ use super::helper_image::EXECUTABLE;
 use crate::docker::{DockerCommand, Word};
 use crate::helper::task::{Files, VARIABLE};
 use crate::outcome::InputError;
-use crate::secret::Secret;
+use crate::secret::{SHORTEST, Secret};
 
 /// The longest task that fits into a variable.
 const LONGEST: usize = 128 * 1024 - 64;
-/// Shorter values are no secrets: half of all texts have them in them.
-const SHORTEST: usize = 4;
 
 impl Builder<'_> {
     /// A command in the running helper, and its standard input: the task. One that holds a secret goes through the

@@ -11,10 +11,7 @@ use crate::job::remote::passwords_in;
 use crate::job::variables::{Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
-use crate::secret::Secret;
-
-/// Shorter ones are in too many other words.
-const MIN_SECRET: usize = 4;
+use crate::secret::{SHORTEST, Secret};
 
 /// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
 /// (configuration, "Directories and volumes").
@@ -35,7 +32,7 @@ pub(super) fn resolve(
     all.extend(job.variables.iter().cloned());
     let secrets = secrets(job, host);
     let tells = |value: &str| {
-        let of = |secret: &&Secret| secret.expose().len() >= MIN_SECRET;
+        let of = |secret: &&Secret| secret.expose().len() >= SHORTEST;
         secrets
             .iter()
             .filter(of)
@@ -43,7 +40,9 @@ pub(super) fn resolve(
     };
     for variable in &mut all {
         // Whoever refers to it refers to passwords.
-        variable.public &= variable.name != DOCKER_AUTH_CONFIG && !tells(variable.value.expose());
+        let secret = variable.name == DOCKER_AUTH_CONFIG || tells(variable.value.expose());
+        variable.public &= !secret;
+        variable.secret |= secret;
     }
     Variables::resolve(all)
 }

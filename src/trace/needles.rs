@@ -5,7 +5,7 @@
 //! [`LONGEST`], and of a stream less than that has to be held back.
 
 /// The shortest needle.
-pub(super) const SHORTEST: usize = 4;
+pub(super) const SHORTEST: usize = crate::secret::SHORTEST;
 /// The longest needle.
 pub(super) const LONGEST: usize = 255;
 /// What longer texts are cut into.

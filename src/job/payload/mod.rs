@@ -322,6 +322,7 @@ fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
             predefined = None;
             continue;
         }
+        let secret = variable.masked.unwrap_or_default();
         let value = variable.value.ok_or_else(|| {
             InputError::new(format!(
                 "the variable {} is neither a string nor a number nor a boolean",
@@ -330,6 +331,7 @@ fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
         })?;
         variables.push(Variable {
             public,
+            secret,
             file: variable.file.unwrap_or_default(),
             raw: variable.raw.unwrap_or_default(),
             ..Variable::public(variable.key, value)
