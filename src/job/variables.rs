@@ -15,6 +15,10 @@ const MAX_REFERENCES: u32 = 10_000;
 
 /// A variable as somebody defined it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the payload"
+)]
 pub struct Variable {
     /// Its name.
     pub name: String,
