@@ -143,14 +143,17 @@ pub fn on_one_line(text: &str) -> String {
     format!("{begin} … {end}")
 }
 
-/// A text with what would lead a terminal or a log astray written as an escape: control characters but tabs, and those
-/// that turn the direction of what follows.
+/// Whether a character would lead a terminal or a log astray: control characters but tabs, and those that turn the
+/// direction of what follows.
+#[must_use]
+pub fn misleads(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text with what would lead a terminal or a log astray written as an escape.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let misleads = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut whole = String::new();
     for c in text.chars() {
         if misleads(c) {

@@ -63,42 +63,6 @@ fn what_the_user_wrote_is_named_with_its_place() {
         ),
         (
             &good,
-            &["--env", "A-B=1", "test"],
-            &["--env: `A-B` is no name for a variable", "write `A_B`"],
-        ),
-        (
-            &good,
-            &["--env", "1", "test"],
-            &["--env: `1` is no name for a variable"],
-        ),
-        (
-            &good,
-            &["--env-file", "name.env", "test"],
-            &[
-                "name.env:3:3: `MY KEY` is no name for a variable",
-                "write `MY_KEY`",
-            ],
-        ),
-        (
-            &good,
-            &["--env-file", "colon.env", "test"],
-            &["colon.env:1:1: expected KEY=value, and there is no `=`; write `KEY=…`"],
-        ),
-        (
-            r#"{"test": {"script": "x", "image": "r.example/x:$KEY"}}"#,
-            &["--env-file", "good.env", "test"],
-            &[
-                "test.image: it refers to the secret variable KEY",
-                "--env KEY=VALUE",
-            ],
-        ),
-        (
-            r#"{"test": {"script": "x", "image": "a", "services": [{"name": "b", "alias": "x$KEY"}]}}"#,
-            &["--env-file", "good.env", "test"],
-            &["test.services[0].alias: it refers to the secret variable KEY"],
-        ),
-        (
-            &good,
             &["--env-file", "no-such-file", "test"],
             &["cannot read the env file no-such-file"],
         ),
@@ -156,9 +120,6 @@ fn what_the_user_wrote_is_named_with_its_place() {
     ] {
         let project = Project::empty();
         project.write(".alloy-ci.json", file);
-        project.write("name.env", "# a comment\n\n  MY KEY=secret\n");
-        project.write("good.env", "KEY=hunter2-hunter2\n");
-        project.write("colon.env", "KEY: secret\n");
         project.commit();
         assert_one_line(&project.exec(arguments), 2, parts);
         // Nothing was made that would have to be removed.
@@ -171,6 +132,59 @@ fn what_the_user_wrote_is_named_with_its_place() {
                     .next()
                     .is_none()
         );
+        // Without a job file, nothing is looked for on the engine at the end.
+        std::fs::remove_file(project.directory.join(".alloy-ci.json")).expect("removed");
+    }
+}
+
+#[test]
+fn names_of_variables_and_secrets_in_the_wrong_place_are_named() {
+    let good = r#"{"test": {"script": "true", "image": "a"}}"#;
+    for (file, arguments, parts) in [
+        (
+            good,
+            &["--env", "A-B=1", "test"][..],
+            &["--env: `A-B` is no name for a variable", "write `A_B`"][..],
+        ),
+        (
+            good,
+            &["--env", "1", "test"],
+            &["--env: `1` is no name for a variable"],
+        ),
+        (
+            good,
+            &["--env-file", "name.env", "test"],
+            &[
+                "name.env:3:3: `MY KEY` is no name for a variable",
+                "write `MY_KEY`",
+            ],
+        ),
+        (
+            good,
+            &["--env-file", "colon.env", "test"],
+            &["colon.env:1:1: expected KEY=value, and there is no `=`; write `KEY=…`"],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "r.example/x:$KEY"}}"#,
+            &["--env-file", "good.env", "test"],
+            &[
+                "test.image: it refers to the secret variable KEY",
+                "--env KEY=VALUE",
+            ],
+        ),
+        (
+            r#"{"test": {"script": "x", "image": "a", "services": [{"name": "b", "alias": "x$KEY"}]}}"#,
+            &["--env-file", "good.env", "test"],
+            &["test.services[0].alias: it refers to the secret variable KEY"],
+        ),
+    ] {
+        let project = Project::empty();
+        project.write(".alloy-ci.json", file);
+        project.write("name.env", "# a comment\n\n  MY KEY=secret\n");
+        project.write("good.env", "KEY=hunter2-hunter2\n");
+        project.write("colon.env", "KEY: secret\n");
+        project.commit();
+        assert_one_line(&project.exec(arguments), 2, parts);
         // Without a job file, nothing is looked for on the engine at the end.
         std::fs::remove_file(project.directory.join(".alloy-ci.json")).expect("removed");
     }

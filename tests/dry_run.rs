@@ -192,3 +192,42 @@ fn what_is_pasted_on_a_terminal_reads_nothing_that_follows_it_and_stays_until_a_
     assert_eq!(ran.status, Some(0), "{ran}");
     assert_eq!(project.leftovers(), "");
 }
+
+/// Control characters but line breaks and tabs, and what turns the direction of a line.
+fn leads_a_terminal(text: &str) -> bool {
+    let leads = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().any(|c| leads(c) || c == '\u{202e}')
+}
+
+#[test]
+fn what_is_printed_leads_no_terminal_and_can_be_pasted_all_the_same() {
+    let odd = "a\u{1b}[2J\u{9b}31m\u{202e}\rb\u{7f} it's 5 % \\n\n";
+    let jobs = json!({"image": BUSYBOX, "odd\u{9b}": {
+        "variables": {"ODD": odd},
+        "script": ["printf %s \"$ODD\" | od -An -tx1", "echo 'in the script: \u{1b}[1m\u{85}' | od -An -tx1"]}});
+    let project = Project::new(&jobs.to_string());
+    let printed = project.exec(&["--dry-run", "odd\u{9b}"]);
+    assert_eq!(printed.status, Some(0), "{printed}");
+    assert!(!leads_a_terminal(&printed.stdout), "{:?}", printed.stdout);
+    let run_it = project.run(&["-x", "exec", "odd\u{9b}"]);
+    run_it.assert_success();
+    assert!(!leads_a_terminal(&run_it.stderr), "{:?}", run_it.stderr);
+    let pasted = run(shell("sh", &printed.stdout).current_dir(&project.directory));
+    pasted.assert_success();
+    let dumps = |ran: &Ran| -> Vec<String> {
+        let dump = |line: &&str| line.starts_with(' ') && !line.starts_with("  ");
+        ran.stdout.lines().filter(dump).map(str::to_owned).collect()
+    };
+    let want: Vec<String> = odd.bytes().map(|byte| format!(" {byte:02x}")).collect();
+    assert!(
+        dumps(&run_it).concat().starts_with(&want.concat()),
+        "{run_it}"
+    );
+    assert_eq!(dumps(&pasted), dumps(&run_it));
+
+    let list = project.exec(&["--list", "--json"]);
+    assert_eq!(list.status, Some(0), "{list}");
+    assert!(!leads_a_terminal(&list.stdout), "{:?}", list.stdout);
+    let list: serde_json::Value = serde_json::from_str(&list.stdout).expect("JSON");
+    assert!(list.to_string().contains("odd\u{9b}"), "{list}");
+}

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::word::{Bindings, Piece, Slot, Word};
+use super::word::{Bindings, Piece, Slot, Word, is_hidden};
 use crate::secret::Secret;
 
 /// A docker command line, without the program's name and without the options that say which engine.
@@ -450,7 +450,12 @@ impl DockerCommand {
                 delimiter.push('_');
             }
             let document = format!("{last}{delimiter}\n");
-            if heads.is_empty() {
+            let hidden =
+                |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(is_hidden));
+            if pieces.iter().any(hidden) {
+                // A document shows everything as it is.
+                before = format!("printf %s {} | ", Word(pieces.clone()));
+            } else if heads.is_empty() {
                 let _ = write!(redirections, " <<'{delimiter}'");
                 documents.push_str(&document);
             } else {

@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::outcome::misleads;
 
 /// A hole in a [`Word`]; its name can stand as a shell variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +122,34 @@ fn quoted(text: &str) -> Cow<'_, str> {
     if !text.is_empty() && text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    if !text.contains(is_hidden) {
+        return Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")));
+    }
+    let mut word = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let shown = &rest[..rest.find(is_hidden).unwrap_or(rest.len())];
+        if !shown.is_empty() {
+            let _ = write!(word, "'{}'", shown.replace('\'', r"'\''"));
+        }
+        rest = &rest[shown.len()..];
+        let hidden = &rest[..rest.find(|c| !is_hidden(c)).unwrap_or(rest.len())];
+        if !hidden.is_empty() {
+            // Octal numbers are what every shell's printf has.
+            word.push_str("\"$(printf '");
+            for byte in hidden.bytes() {
+                let _ = write!(word, "\\{byte:03o}");
+            }
+            word.push_str("')\"");
+        }
+        rest = &rest[hidden.len()..];
+    }
+    Cow::Owned(word)
+}
+
+/// Whether a character is not shown as it is, for it would lead a terminal astray. Line breaks are.
+pub(super) fn is_hidden(c: char) -> bool {
+    c != '\n' && misleads(c)
 }
 
 impl From<&str> for Word {
@@ -163,6 +192,10 @@ mod tests {
         assert_eq!(word.to_string(), r#""${prefix}"'-it'\''s $HOME'"#);
         assert_eq!(Word::from("").to_string(), "''");
         assert_eq!(Word::from("--name=a:b").to_string(), "--name=a:b");
+        assert_eq!(
+            Word::from("\u{1b}[2J'\n\u{85}").to_string(),
+            "\"$(printf '\\033')\"'[2J'\\''\n'\"$(printf '\\302\\205')\""
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{Image, ImageSource, Plan};
 use crate::config::PullPolicy;
 use crate::docker::command::Words;
 use crate::docker::{DockerCommand, Slot, Word};
+use crate::outcome::misleads;
 
 /// Sends away what a command says that has nothing to say in the log.
 pub(super) const QUIET: &str = " >/dev/null";
@@ -60,7 +61,10 @@ impl Script<'_> {
     }
 
     fn head(&mut self, job: &str, prefix: &str) {
-        let job: String = job.chars().filter(|c| !c.is_control()).collect();
+        let job: String = job
+            .chars()
+            .filter(|c| !misleads(*c) && *c != '\t')
+            .collect();
         self.line("#!/bin/sh");
         let _ = writeln!(
             self.text,

@@ -1,5 +1,7 @@
 //! What there is to run: the jobs of a job file as a table, and for programs.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::screen::tame;
@@ -9,7 +11,7 @@ use crate::config::DockerConfig;
 use crate::job::files::When;
 use crate::job::pipeline::{JobEntry, Pipeline};
 use crate::job::{ImageSpec, OneOrMany, Sources};
-use crate::outcome::InputError;
+use crate::outcome::{InputError, misleads};
 
 /// The jobs of a job file, by stages.
 pub struct List {
@@ -117,7 +119,17 @@ impl List {
                 })
             })
             .collect();
-        format!("{:#}\n", Value::Array(jobs))
+        let text = format!("{:#}\n", Value::Array(jobs));
+        // JSON has escapes for all of them, and must have them for some only.
+        let mut shown = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c != '\n' && misleads(c) {
+                let _ = write!(shown, "\\u{:04x}", u32::from(c));
+            } else {
+                shown.push(c);
+            }
+        }
+        shown
     }
 }
 
