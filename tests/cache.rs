@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Kind};
-use support::{BUSYBOX, Project, Running, docker, leftovers, run, signal};
+use support::{BUSYBOX, Project, Running, docker, leftovers, read_until, run, signal};
 
 /// Waits in a directory of the host, which all jobs see, until so many are there.
 fn meet(count: u32) -> String {
@@ -98,6 +98,29 @@ fn jobs_side_by_side_find_and_write_the_same_cache() {
     assert_eq!(leftovers(&id, true), archives);
     assert_eq!(prune("state", &["prune", "--caches"]), archives);
     assert_eq!(leftovers(&id, true), "");
+}
+
+#[test]
+fn a_cache_that_a_job_uses_stays_and_the_others_go() {
+    let cache = |script: &str| json!({"cache": {"key": "k", "paths": ["f"]}, "script": [script]});
+    let job_file = json!({"image": BUSYBOX, "leave": cache("touch f /cache/f"),
+        "wait": cache("echo begun; until [ -e /tmp/go ]; do sleep 0.1; done")});
+    let project = Project::new(&job_file.to_string());
+    project.exec(&["leave"]).assert_success();
+    let mut running = project.spawn(&["exec", "wait"]);
+    read_until(running.stdout.as_mut().expect("piped"), "\nbegun\n");
+    let id = project.id();
+    let archives = format!("runner-local-project-{id}-cache-archives");
+    let pruned = project.run(&["prune", "--caches"]);
+    assert_eq!(pruned.status, Some(0), "{pruned}");
+    let stays = format!("the volume {archives} stays: a container has it mounted\n");
+    assert!(pruned.stderr.contains(&stays), "{pruned}");
+    assert!(pruned.stdout.contains("-concurrent-0-cache-"), "{pruned}");
+    assert!(leftovers(&id, true).contains(&archives));
+    let build = format!("runner-local-project-{id}-concurrent-0-build");
+    docker(&["exec", &build, "touch", "/tmp/go"]);
+    let ran = support::Ran::from(running.wait_with_output().expect("ended"));
+    ran.assert_success();
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::seal::Seal;
 pub(super) const IMAGE_CONTAINER: &str = "alloy-runner-helper-";
 /// How long docker clients of a dead process may take to end what they have begun.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What its label says that a cache volume is.
+const CACHE: &str = "cache";
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a removal is tried: what goes by itself meanwhile makes it fail, and so does what still goes.
@@ -80,7 +82,7 @@ impl Selection<'_> {
         if !self.prefix.is_empty() && !of_job {
             return false;
         }
-        if thing.kind == "cache" {
+        if thing.kind == CACHE {
             let foreign = |strays: &Strays| strays.scope.is_empty();
             let ours = |prefix| self.seal.is(&thing.seal, &thing.process, prefix);
             let all = self.strays.as_ref().is_some_and(foreign);
@@ -138,9 +140,22 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
             _ => Vec::new(),
         };
         let things = list.lines().filter_map(Thing::read);
-        let wanted: Vec<_> = things
+        let mut wanted: Vec<_> = things
             .filter(|thing| selection.wants(thing, &living))
             .collect();
+        if wanted.iter().any(|thing| thing.kind == CACHE) {
+            let mounted = mounted(docker)?;
+            wanted.retain(|thing| {
+                let stays = thing.kind == CACHE && mounted.contains(&thing.name);
+                if stays {
+                    log::warn!(
+                        "the volume {} stays: a container has it mounted",
+                        thing.name
+                    );
+                }
+                !stays
+            });
+        }
         if !wanted.is_empty() {
             let ids: Vec<_> = wanted.iter().map(|thing| thing.id.clone()).collect();
             docker.capture_patiently(&command(&ids))?;
@@ -148,6 +163,16 @@ pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
         }
     }
     Ok(removed)
+}
+
+/// The volumes of ours that containers have mounted.
+fn mounted(docker: &Docker) -> Result<Vec<String>> {
+    let list = DockerCommand::list("volume", LABEL, "{{json .Name}}");
+    let list = docker.capture_patiently(&list.option("--filter", "dangling=false"))?;
+    let names = list
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    Ok(names.collect())
 }
 
 /// As [`remove`], for processes that were killed: their docker clients, known by the directories of the processes'
