@@ -1,6 +1,7 @@
 //! The HTTP client: whom it trusts, who it is, and how long it waits.
 
 use std::fs;
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,30 @@ pub fn base_url(url: &str) -> Option<&str> {
         .strip_prefix("https://")
         .or_else(|| base.strip_prefix("http://"))?;
     (!rest.is_empty() && !rest.contains(['@', '?', '#', ' '])).then_some(base)
+}
+
+/// Whether what is said to this address goes over a network that others may listen to: plain HTTP, to another host.
+#[must_use]
+pub fn is_in_the_clear(url: &str) -> bool {
+    let url = url.trim().to_ascii_lowercase();
+    let Some(rest) = url.strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let authority = authority.rsplit('@').next().unwrap_or(authority);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    let host = host.trim_end_matches('.');
+    if host == "localhost" || host.ends_with(".localhost") {
+        return false;
+    }
+    match host.parse::<IpAddr>() {
+        // Only an address of this host's own can be bound to.
+        Ok(address) => !address.is_loopback() && UdpSocket::bind((address, 0)).is_err(),
+        Err(_) => true,
+    }
 }
 
 /// A client. It follows no redirect, takes every status for an answer, and goes through the proxies of the
@@ -120,4 +145,34 @@ fn items(file: &Path) -> Result<Vec<PemItem<'static>>, InputError> {
     parse_pem(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| InputError::new(format!("cannot read {}: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_in_the_clear;
+
+    #[test]
+    fn plain_http_to_another_host_is_in_the_clear() {
+        for url in [
+            "http://ci.example.org/",
+            "HTTP://ci.example.org:8080/ci",
+            "http://192.0.2.7",
+            "http://[2001:db8::1]:80/",
+            "http://localhost.example.org",
+            "http://user@ci.example.org",
+        ] {
+            assert!(is_in_the_clear(url), "{url}");
+        }
+        for url in [
+            "https://ci.example.org",
+            "http://localhost:3000",
+            "http://ci.localhost/",
+            "http://127.0.0.1:80/ci",
+            "http://127.8.9.1",
+            "http://[::1]:3000/",
+            "",
+        ] {
+            assert!(!is_in_the_clear(url), "{url}");
+        }
+    }
 }

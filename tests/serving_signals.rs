@@ -371,3 +371,57 @@ fn keys_without_effect_are_named_once_in_one_line() {
         "{ran}"
     );
 }
+
+#[test]
+fn a_coordinator_without_tls_is_warned_of_once() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    // The first is this host's own, and nobody sits between.
+    let elsewhere = |url: &str, name: &str| {
+        format!("[[runners]]\nname = \"{name}\"\nurl = \"{url}\"\ntoken = \"token-of-{name}\"\n")
+    };
+    let [here, one, two, safe] = [
+        (coordinator.url(), "here"),
+        ("http://ci.invalid/".to_owned(), "one"),
+        ("http://ci.invalid/".to_owned(), "two"),
+        ("https://ci.invalid/".to_owned(), "safe"),
+    ]
+    .map(|(url, name)| elsewhere(&url, name));
+    let all = [&here, &one, &two, &safe].map(String::as_str).concat();
+    fs::write(coordinator.beside("config.toml"), &all).expect("written");
+    let runner = serve(&coordinator);
+    coordinator.wait_for_requests("POST /api/v4/jobs/request", 1);
+    fs::write(
+        coordinator.beside("config.toml"),
+        all.replace("token-of-two", "token-of-three"),
+    )
+    .expect("written");
+    signal(&runner, "HUP");
+    coordinator.wait_for_requests("POST /api/v4/jobs/request", 3);
+    signal(&runner, "QUIT");
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    let said = "the coordinator http://ci.invalid/ is talked to without TLS";
+    assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
+    assert_eq!(ran.stderr.matches("without TLS").count(), 1, "{ran}");
+
+    let ran = coordinator.run(&[
+        "register",
+        "--non-interactive",
+        "--url",
+        "http://127.0.0.1:1/",
+        "--registration-token",
+        "x",
+    ]);
+    assert!(!ran.stderr.contains("without TLS"), "{ran}");
+    let ran = coordinator.run(&[
+        "register",
+        "--non-interactive",
+        "--name",
+        "new",
+        "--url",
+        "http://ci.invalid/",
+        "--registration-token",
+        "x",
+    ]);
+    assert_eq!(ran.status, Some(3), "{ran}");
+    assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
+}

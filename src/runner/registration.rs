@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::serving::client;
+use super::serving::{client, warning_of_plain_http};
 use crate::config::{RunnerConfig, edit};
 use crate::coordinator::{Answer, ApiError, Registration};
 use crate::secret::Secret;
@@ -66,6 +66,9 @@ pub fn register(
 ) -> Result<()> {
     let client = client(&config, Arc::new(|_, _| {}))?;
     config.check_executor()?;
+    if let Some(warning) = warning_of_plain_http(&config.url) {
+        log::warn!("{warning}");
+    }
     let mut config = config;
     edit::check(file)?;
     let Some(registration) = registration else {

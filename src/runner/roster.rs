@@ -1,5 +1,6 @@
 //! The runners that are served: where they come from, and the places that their jobs may take on this host.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::config_file::{ConfigFile, Contents, Settings};
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::page::Page;
-use super::serving::Serving;
+use super::serving::{Serving, warning_of_plain_http};
 use crate::config::RunnerConfig;
 use crate::outcome::{InputError, on_one_line};
 use crate::state::{Slot, State};
@@ -37,6 +38,8 @@ pub(super) struct Roster {
     /// Shows the metrics.
     page: Option<Page>,
     given: Given,
+    /// Coordinators that were warned of.
+    warned: HashSet<String>,
 }
 
 /// What the command line says of all runners.
@@ -60,6 +63,7 @@ impl Roster {
             metrics: Arc::default(),
             page: None,
             given,
+            warned: HashSet::new(),
         }
     }
 
@@ -75,6 +79,12 @@ impl Roster {
     /// As [`Serving::new`].
     pub fn add(&mut self, config: RunnerConfig, due: Instant) -> Result<(), InputError> {
         let serving = Serving::new(config, self.metrics.clone(), self.given.print_commands)?;
+        let url = &serving.config.url;
+        if let Some(warning) = warning_of_plain_http(url)
+            && self.warned.insert(url.clone())
+        {
+            log::warn!("{warning}");
+        }
         self.last_number += 1;
         self.runners.push(Runner {
             number: self.last_number,

@@ -18,7 +18,7 @@ use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Asked, Client, Features, Info, Observer};
 use crate::executor::Span;
-use crate::http::Tls;
+use crate::http::{Tls, is_in_the_clear};
 use crate::job::payload::HandOut;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
@@ -73,6 +73,18 @@ pub fn client(config: &RunnerConfig, observer: Observer) -> Result<Client, Input
         features: Features::default(),
     };
     Client::new(&config.url, &tls, info, observer)
+}
+
+/// What an operator hears of a coordinator that is talked to without TLS.
+#[must_use]
+pub fn warning_of_plain_http(url: &str) -> Option<String> {
+    is_in_the_clear(url).then(|| {
+        format!(
+            "the coordinator {} is talked to without TLS: who sits between reads the runner's token and the jobs' secrets; \
+             give it an https address",
+            on_one_line(url)
+        )
+    })
 }
 
 impl Serving {
