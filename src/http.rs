@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Proxy};
 
 use crate::outcome::InputError;
 
@@ -66,6 +66,14 @@ pub fn is_in_the_clear(url: &str) -> bool {
 /// # Errors
 /// [`InputError`] with the file that cannot be read or has nothing of its kind in it.
 pub fn agent(tls: &Tls, user_agent: &str) -> Result<Agent, InputError> {
+    agent_by(tls, user_agent, Proxy::try_from_env())
+}
+
+/// As [`agent`], by way of this proxy.
+///
+/// # Errors
+/// As [`agent`].
+pub fn agent_by(tls: &Tls, user_agent: &str, proxy: Option<Proxy>) -> Result<Agent, InputError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(authorities(tls)?)))
@@ -78,9 +86,42 @@ pub fn agent(tls: &Tls, user_agent: &str) -> Result<Agent, InputError> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT))
+        .proxy(proxy)
         .user_agent(user_agent)
         .build();
     Ok(config.new_agent())
+}
+
+/// The proxy that variables name, as [`agent`] would find it in the environment.
+#[must_use]
+pub fn proxy(variables: &[(String, String)]) -> Option<Proxy> {
+    let value = |name: &str| {
+        let either = |(other, _): &&(String, String)| other.eq_ignore_ascii_case(name);
+        variables
+            .iter()
+            .find(either)
+            .map(|(_, value)| value.as_str())
+    };
+    let names = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"];
+    let given = names
+        .iter()
+        .find_map(|name| Proxy::new(value(name)?).ok())?;
+    let mut proxy = Proxy::builder(given.protocol())
+        .host(given.host())
+        .port(given.port());
+    if let Some(user) = given.username() {
+        proxy = proxy.username(user);
+    }
+    if let Some(password) = given.password() {
+        proxy = proxy.password(password);
+    }
+    for host in value("NO_PROXY")
+        .into_iter()
+        .flat_map(|hosts| hosts.split(','))
+    {
+        proxy = proxy.no_proxy(host.trim());
+    }
+    proxy.build().ok()
 }
 
 /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, if they are set) and ours.

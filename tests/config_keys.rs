@@ -135,6 +135,14 @@ const ROWS: &[Row] = &[
         &[("build", "{{.HostConfig.MemoryReservation}}", "33554432")],
     ),
     (
+        "helper_memory",
+        r#""1g""#,
+        &[
+            ("helper", "{{.HostConfig.Memory}}", "1073741824"),
+            ("build", "{{.HostConfig.Memory}}", "0"),
+        ],
+    ),
+    (
         "pids_limit",
         "200",
         &[

@@ -122,7 +122,7 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
         .collect();
     assert!(arguments.contains("docker run"), "{arguments}");
     assert!(
-        ran.stderr.contains("--env ALLOY_GIT_AUTHORIZATION"),
+        ran.stderr.contains("\"${ALLOY_GIT_AUTHORIZATION}\""),
         "{ran}"
     );
     for secret in secrets {
@@ -140,7 +140,8 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
 /// What others on the host and on the engine can see of a run.
 #[derive(Default)]
 struct Seen {
-    /// Argument lists, and what the engine says of the run's containers, networks and volumes but for their variables.
+    /// Argument lists, and what the engine says of the run's containers, networks and volumes but for the variables of
+    /// builds and services.
     public: String,
     /// Files and environments with a secret in them that others can read.
     readable: Vec<PathBuf>,
@@ -204,12 +205,12 @@ fn look_around(
     seen
 }
 
-/// What the engine says of a project's containers, networks and volumes, the variables of containers aside.
+/// What the engine says of a project's containers, networks and volumes, the variables of builds and services aside.
 fn on_the_engine(project: u64) -> String {
     let docker = |arguments: &[&str]| run(Command::new("docker").args(arguments)).stdout;
     let filter = format!("label=com.alloy-ci.runner.project.id={project}");
     let format = "{{json .Name}} {{json .Config.Labels}} {{json .Config.Cmd}} {{json .Args}} {{json .Mounts}} \
-                  {{json .HostConfig}}";
+                  {{json .HostConfig}} {{if eq (index .Config.Labels \"com.alloy-ci.runner.type\") \"helper\"}}{{json .Config.Env}}{{end}}";
     let mut text = String::new();
     for (kind, list, format) in [
         ("container", &["ls", "--all"][..], format),
@@ -228,6 +229,7 @@ fn on_the_engine(project: u64) -> String {
 #[test]
 fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
     const WRONG: &str = "wrong-git-password-5";
+    const PROXY: &str = "proxy-password-6";
     let coordinator = Coordinator::new(Kind::GitLab);
     let secret = |name: &str, value: &str| json!({"key": name, "value": value, "public": false});
     let with_secrets = |image: &str, script: &[&str]| {
@@ -270,6 +272,7 @@ fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
             .single(&[&["--log-level", "trace"], arguments].concat())
             .arg("-x")
             .env("TMPDIR", &temporary)
+            .env("FTP_PROXY", format!("http://me:{PROXY}@127.0.0.1:1"))
             .stderr(fs::File::create(coordinator.beside("stderr")).expect("created"))
             .spawn()
             .expect("started");
@@ -285,6 +288,7 @@ fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
             &login,
             &token,
             RUNNER_TOKEN,
+            PROXY,
             PASSWORD,
         ];
         let directories = [temporary, coordinator.beside("state")];

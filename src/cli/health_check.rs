@@ -1,5 +1,6 @@
 //! `alloy-runner health-check`, which runs in the helper container.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,6 +20,8 @@ pub(super) struct HealthCheck {
 
 impl HealthCheck {
     pub fn run(self) -> u8 {
+        // It may be there before the services run; they do when its standard input ends.
+        drop(io::copy(&mut io::stdin(), &mut io::sink()));
         let problems = check(&self.targets, Duration::from_secs(self.timeout));
         for (index, problem) in problems.iter().enumerate() {
             if let Some(problem) = problem {

@@ -13,6 +13,7 @@ mod run;
 mod run_single;
 mod runner_flags;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::config::{Config, Loaded, UnknownKey, load};
+use crate::helper::hold;
 use crate::logging::{self, Format};
 use crate::outcome::{InputError, shown};
 use crate::runner::local::{ReaderGone, show};
@@ -70,6 +72,13 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
+    /// Wait for standard input, then become a command, in the build container
+    #[command(hide = true)]
+    Hold {
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// Write caches, in the helper container
     #[command(hide = true)]
     CacheArchiver,
@@ -168,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::HelperImage(image) => image.run(&globals),
         Command::Completions(completions) => completions.run(),
         Command::HealthCheck(check) => Ok(check.run()),
+        Command::Hold { command } => Ok(hold::until_input(&command)),
         Command::CacheArchiver => archives::archive_caches(),
         Command::CacheExtractor => archives::restore_caches(),
         Command::ArtifactsUploader => archives::upload_artifacts(),

@@ -226,6 +226,14 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory_reservation: Option<String>,
+    /// The memory of the helper, 4g if not set; 0: any amount
+    #[arg(
+        long = "docker-helper-memory",
+        env = "DOCKER_HELPER_MEMORY",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub helper_memory: Option<String>,
     /// How many processes and threads each container may have at once; negative: any number
     #[arg(
         long = "docker-pids-limit",

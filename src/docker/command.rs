@@ -220,6 +220,14 @@ impl DockerCommand {
         Self::new(&["exec", "--interactive"])
     }
 
+    /// Whether it runs something in a container that is there.
+    #[must_use]
+    pub fn is_exec(&self) -> bool {
+        self.words
+            .first()
+            .is_some_and(|word| *word == Word::from("exec"))
+    }
+
     /// [`DockerCommand::shell_line`] for pasting: a command that reads its standard input, and gets none, leaves the
     /// lines alone that follow it.
     #[must_use]
@@ -297,6 +305,16 @@ impl DockerCommand {
     /// `docker kill`: a signal to what the container was made to run.
     pub fn kill(container: impl Into<Word>, signal: &str) -> Self {
         Self::new(&["kill", "--signal", signal, "--"]).with([container])
+    }
+
+    /// `docker pause` of containers: nothing in them runs until they are unpaused.
+    pub fn pause(containers: impl IntoIterator<Item = impl Into<Word>>) -> Self {
+        Self::new(&["pause", "--"]).with(containers)
+    }
+
+    /// `docker unpause`.
+    pub fn unpause(containers: impl IntoIterator<Item = impl Into<Word>>) -> Self {
+        Self::new(&["unpause", "--"]).with(containers)
     }
 
     /// `docker rm` of containers, whatever they do, with their anonymous volumes.

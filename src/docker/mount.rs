@@ -29,6 +29,18 @@ pub fn volume<'a>(
         .then(format!(",{}", fields.join(",")))
 }
 
+/// A volume to be read only. `fills`: where it is empty, it gets what the image has at this path. A volume that other
+/// containers rely on must not get it from an image that anybody made.
+pub fn read_only_volume<'a>(
+    name: &Word,
+    target: &str,
+    fills: bool,
+    labels: impl IntoIterator<Item = &'a (String, String)>,
+) -> Word {
+    let how = if fills { "" } else { ",volume-nocopy" };
+    volume(name, target, None, labels).then(format!(",readonly{how}"))
+}
+
 fn field(key: &str, value: &str) -> String {
     if value.contains([',', '"', '\n', '\r']) {
         format!("\"{key}={}\"", value.replace('"', "\"\""))

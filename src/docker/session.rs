@@ -15,7 +15,7 @@ use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
 use super::stream::Stream;
-use super::word::Word;
+use super::word::{Bindings, Word};
 use crate::cancel::Cancel;
 
 /// What takes the output of a command while it runs.
@@ -155,12 +155,18 @@ pub struct Session {
 }
 
 impl Session {
+    /// How the command ended, if it has before its standard input came.
+    #[must_use]
+    pub fn ended(&self) -> Option<Status> {
+        self.process.ended()
+    }
+
     /// Sends `stdin` and its end, and hands what the command prints (both streams, unless one goes to a file) to
     /// `output` until it ends. `cancel` ends the client; what runs behind it in a container is the caller's to end.
     ///
     /// # Errors
     /// [`DockerError`] if `output` fails, the client cannot be waited for, or with [`Kind::Canceled`].
-    pub fn run(self, stdin: &str, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
+    pub fn run(self, stdin: &Word, output: Output, cancel: &Cancel) -> Result<Status, DockerError> {
         let held = Cancel::new();
         held.finish();
         self.run_held(stdin, output, cancel, &held)
@@ -173,16 +179,20 @@ impl Session {
     /// As [`Session::run`].
     pub fn run_held(
         self,
-        stdin: &str,
+        stdin: &Word,
         output: Output,
         cancel: &Cancel,
         held: &Cancel,
     ) -> Result<Status, DockerError> {
         let end = self.output.as_ref().map(|path| redirected(" 2>&1 >", path));
-        let text = Word::from(stdin);
-        self.docker
-            .announce(&self.command, Some(&text), &end.unwrap_or_default());
-        self.feed(io::Cursor::new(stdin.to_owned()), output, cancel, held)
+        let end = end.unwrap_or_default();
+        let text = stdin.expose(&Bindings::new()).map_err(|slot| {
+            let missing = format!("{} is not known", slot.name());
+            self.docker.failed(&self.command, Kind::Other, missing)
+        })?;
+        let shown = Some(stdin).filter(|_| !text.is_empty());
+        self.docker.announce(&self.command, shown, &end);
+        self.feed(io::Cursor::new(text), output, cancel, held)
     }
 
     /// As [`Session::run`], with the contents of a file, which has this path, for standard input.
@@ -254,9 +264,13 @@ impl Docker {
 }
 
 impl Drop for Session {
-    /// A client that is not wanted any more has made what it makes before anybody removes that: it is waited for.
+    /// A client that is not wanted any more has made what it makes before anybody removes that: it is waited for. One
+    /// that makes nothing is ended.
     fn drop(&mut self) {
         if self.feed.take().is_some() {
+            if self.command.is_exec() {
+                self.process.kill();
+            }
             let limit = Cancel::new().child(Some(ENOUGH));
             let ended = self
                 .docker

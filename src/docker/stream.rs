@@ -41,6 +41,12 @@ impl Stream {
         drop(self.process.kill());
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<Status> {
+        let ended = self.process.try_wait().ok().flatten();
+        ended.map(|output| Status(output.status.code()))
+    }
+
     /// Hands what it prints to `output` until it ends.
     pub fn copy(&self, output: Output) -> io::Result<Status> {
         let mut piece = vec![0; PIECE];

@@ -2,13 +2,15 @@
 //!
 //! A plan speaks of things that only the engine knows, the id of an image for example. Where such a thing
 //! belongs, a word has a [`Slot`]: the interpreter binds it to a value, the printed script has a shell
-//! variable of the same name.
+//! variable of the same name. So it has for a secret, which only a standard input gets.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::outcome::misleads;
+
+use crate::secret::Secret;
 
 /// A hole in a [`Word`]; its name can stand as a shell variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +36,8 @@ pub type Bindings = BTreeMap<Slot, String>;
 pub(super) enum Piece {
     Literal(String),
     Slot(Slot),
+    /// What is printed as a variable of this name.
+    Secret(Slot, Secret),
 }
 
 /// A text with slots. `Display` is the word as a POSIX shell reads it: literals quoted, slots as `"$name"`.
@@ -53,11 +57,32 @@ impl Word {
         self
     }
 
-    /// The text with every slot replaced.
+    /// A value that is printed as a variable of this name, whatever is done with the word.
+    pub fn secret(name: impl Into<Cow<'static, str>>, value: &Secret) -> Self {
+        Self(vec![Piece::Secret(Slot::new(name), value.clone())])
+    }
+
+    /// The text with every slot replaced, for an argument.
+    ///
+    /// # Errors
+    /// The first slot that has no value, or is a secret's.
+    pub fn bind(&self, bindings: &Bindings) -> Result<String, Slot> {
+        self.text(bindings, |_| None)
+    }
+
+    /// The text with its secrets, for a standard input.
     ///
     /// # Errors
     /// The first slot that has no value.
-    pub fn bind(&self, bindings: &Bindings) -> Result<String, Slot> {
+    pub fn expose(&self, bindings: &Bindings) -> Result<String, Slot> {
+        self.text(bindings, |secret| Some(secret.expose()))
+    }
+
+    fn text<'t>(
+        &'t self,
+        bindings: &'t Bindings,
+        secret: impl Fn(&'t Secret) -> Option<&'t str>,
+    ) -> Result<String, Slot> {
         self.0
             .iter()
             .map(|piece| match piece {
@@ -66,8 +91,17 @@ impl Word {
                     .get(slot)
                     .map(String::as_str)
                     .ok_or_else(|| slot.clone()),
+                Piece::Secret(slot, value) => secret(value).ok_or_else(|| slot.clone()),
             })
             .collect()
+    }
+
+    /// The names of its secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Secret(slot, _) => Some(slot.name()),
+            _ => None,
+        })
     }
 
     /// The text of a word that has no slots left, as a plan's own names have none where it runs; nothing of another.
@@ -80,7 +114,7 @@ impl Word {
     pub(super) fn length(&self) -> usize {
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Literal(text) => text.len(),
-            Piece::Slot(_) => 0,
+            Piece::Slot(_) | Piece::Secret(..) => 0,
         });
         pieces.sum()
     }
@@ -96,6 +130,7 @@ impl Word {
                     Some(value) => word.then(value.as_str()),
                     None => word.then(slot.clone()),
                 },
+                Piece::Secret(..) => word.then(Word(vec![piece.clone()])),
             })
     }
 }
@@ -109,7 +144,9 @@ impl fmt::Display for Word {
             match piece {
                 // `quoted` fails for NUL alone, which no argument can hold: starting the command says so.
                 Piece::Literal(text) => f.write_str(&quoted(text))?,
-                Piece::Slot(slot) => write!(f, "\"${{{}}}\"", slot.name())?,
+                Piece::Slot(slot) | Piece::Secret(slot, _) => {
+                    write!(f, "\"${{{}}}\"", slot.name())?;
+                }
             }
         }
         Ok(())
@@ -185,6 +222,7 @@ impl From<&Word> for Word {
 #[cfg(test)]
 mod tests {
     use super::{Bindings, Slot, Word};
+    use crate::secret::Secret;
 
     #[test]
     fn prints_literals_quoted_and_slots_as_variables() {
@@ -195,6 +233,20 @@ mod tests {
         assert_eq!(
             Word::from("\u{1b}[2J'\n\u{85}").to_string(),
             "\"$(printf '\\033')\"'[2J'\\''\n'\"$(printf '\\302\\205')\""
+        );
+    }
+
+    #[test]
+    fn a_secret_is_for_standard_input_alone() {
+        let word = Word::from("T=")
+            .then(Word::secret("TOKEN", &Secret::new("hunter2")))
+            .then("\n");
+        assert_eq!(word.expose(&Bindings::new()).as_deref(), Ok("T=hunter2\n"));
+        assert_eq!(word.bind(&Bindings::new()), Err(Slot::new("TOKEN")));
+        assert_eq!(word.filled(&Bindings::new()), word);
+        assert_eq!(word.secrets().collect::<Vec<_>>(), ["TOKEN"]);
+        assert!(
+            word.to_string().contains("T=\"${TOKEN}\"") && !format!("{word:?}").contains("hunter")
         );
     }
 

@@ -29,7 +29,7 @@ impl Run<'_> {
         limited: &Cancel,
         (terminal, enter): (Terminal, &DockerCommand),
     ) -> Result<Status, Stop> {
-        let script = self.script(stage)?;
+        let script = self.script(stage);
         let held = Cancel::new().child(Some(BEGIN));
         let mut marks = Reader::default();
         let mut entered = false;

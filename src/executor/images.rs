@@ -12,10 +12,11 @@ use super::{Run, Stop, helper_image, joined, outcome_of_reason};
 use crate::config::PullPolicy;
 use crate::docker::error::Kind;
 use crate::docker::login::Login;
-use crate::docker::{DockerCommand, DockerError};
+use crate::docker::{DockerCommand, DockerError, Slot};
 use crate::logging::carried;
 use crate::outcome::Outcome;
-use crate::plan::{Image, ImageSource};
+use crate::plan::names::hold_volume;
+use crate::plan::{HELPER, HOLD_VOLUME, Image, ImageSource};
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
 const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"ports":{{json .Config.ExposedPorts}}}"#;
@@ -93,6 +94,9 @@ impl Run<'_> {
     pub(super) fn bind_image(&self, image: &Image, id: &str) {
         for slot in &image.slots {
             self.bind(slot, id.to_owned());
+            if slot.name() == HELPER {
+                self.bind(&Slot::new(HOLD_VOLUME), hold_volume(id));
+            }
         }
     }
 

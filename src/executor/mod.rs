@@ -299,6 +299,7 @@ impl Run<'_> {
     ) -> Result<Outcome, Stop> {
         let mut waiting = waiting;
         let mut outcome = Outcome::Success;
+        let mut quiet = false;
         let stages = self
             .plan
             .stages
@@ -342,7 +343,10 @@ impl Run<'_> {
                     self.after_script(stage)?;
                     continue;
                 }
-                (Place::Helper, _) => self.late_helper_stage(stage).map(|_| Outcome::Success),
+                (Place::Helper, _) => self
+                    .alone(&mut quiet, &outcome)
+                    .and_then(|()| self.late_helper_stage(stage))
+                    .map(|_| Outcome::Success),
             };
             let ended = match result {
                 Err(Stop::Docker(error)) if error.kind == Kind::Conflict => {
@@ -357,10 +361,20 @@ impl Run<'_> {
         Ok(self.canceled.reason().map_or(outcome, outcome_of_reason))
     }
 
-    /// Makes the build container and starts it. Its shell waits for a script.
-    fn start_build(&self) -> Result<Session, Stop> {
+    /// Sees to it, once, that the helper has the job's volumes for itself.
+    fn alone(&self, quiet: &mut bool, outcome: &Outcome) -> Result<(), Stop> {
+        if !*quiet {
+            let ended = matches!(outcome, Outcome::Success | Outcome::ScriptFailure { .. });
+            self.quiet(!ended)?;
+            *quiet = true;
+        }
+        Ok(())
+    }
+
+    /// Makes the build container and starts it, by one of the plan's commands for that.
+    fn start_build(&self, run: &DockerCommand) -> Result<Session, Stop> {
         self.made().containers.push(self.plan.build.name.clone());
-        Ok(self.docker.start(&self.bound(&self.plan.build.run))?)
+        Ok(self.docker.start(&self.bound(run))?)
     }
 }
 

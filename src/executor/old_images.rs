@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::docker::{Docker, DockerCommand, DockerError};
 use crate::plan::helper_image::{BY_HAND, HelperImage, SCOPE, TOOLS};
-use crate::plan::names::LABEL;
+use crate::plan::names::{LABEL, hold_volume, is_of_hold};
 
 /// Which images stay.
 pub struct Keep<'a> {
@@ -57,6 +57,8 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
             || in_use.contains(&image.name)
             || (!image.is_nameless() && by_hand.contains(&image));
         if !kept && remove_unless_in_use(docker, &image)? {
+            // Its executable is in a volume for build containers, too, if a job has run with it.
+            remove_hold(docker, &hold_volume(&image.id))?;
             removed.push(image);
         }
     }
@@ -70,6 +72,37 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         .iter()
         .map(|image| format!("image {}", image.word()))
         .collect())
+}
+
+/// Removes the volumes with executables for build containers, as far as no container has them, and returns which. The
+/// next job with a helper image makes its own again.
+///
+/// # Errors
+/// [`DockerError`] of the list, or of the first removal that failed.
+pub fn remove_holds(docker: &Docker) -> Result<Vec<String>, DockerError> {
+    let list = DockerCommand::list("volume", &format!("{LABEL}.type=hold"), "{{json .Name}}");
+    let names = docker.capture(&list)?;
+    let names = names
+        .lines()
+        .filter_map(|line| serde_json::from_str::<String>(line).ok());
+    let mut removed = Vec::new();
+    for name in names.filter(|name| is_of_hold(name)) {
+        if remove_hold(docker, &name)? {
+            removed.push(format!("volume {name}"));
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_hold(docker: &Docker, name: &str) -> Result<bool, DockerError> {
+    match docker.capture(&DockerCommand::volume_remove([name])) {
+        Ok(_) => Ok(true),
+        Err(error) if error.message.contains("volume is in use") => {
+            log::info!("{name} stays: {}", error.reason());
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// An image as `docker image ls` has it.

@@ -1,10 +1,8 @@
 //! The steps before the build: what it needs is made, and the sources are fetched.
 
-use std::sync::mpsc::{self, Sender};
 use std::thread::{self, Scope};
 
 use super::{Run, Stop, images, joined, system_failure};
-use crate::cancel::Reason;
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::logging::carried;
@@ -57,87 +55,65 @@ impl Run<'_> {
         }
     }
 
-    /// Services and helper are started, the sources fetched, the services waited for. Where that is safe,
-    /// the build container is started too: its shell waits for the script.
+    /// Services and helper are started, the sources fetched, the services waited for. Where that is safe, the build
+    /// container is started too: its shell waits for the script.
+    ///
+    /// While the helper works on the job's volumes, nothing of the job's runs that has them too: the services are
+    /// paused, and the build container is held.
     pub(super) fn pre_build<'scope>(
         &'scope self,
         images: &[images::Resolved],
         followers: &'scope Scope<'scope, '_>,
     ) -> Result<Option<Session>, Stop> {
-        // A job that ends before its services answer need not wait for them.
-        let asking = self.cancel.child(None);
         thread::scope(|scope| {
-            let services: Vec<_> = self
-                .plan
-                .services
-                .iter()
-                .map(|service| {
-                    let said = self
-                        .trace
-                        .line(&format!("Starting service {} ...", service.image));
-                    said.map(|()| {
-                        scope.spawn(carried(|| {
-                            self.timed("service", &service.title, || {
-                                self.start_service(service, followers)
-                            })
-                        }))
-                    })
-                })
-                .collect::<Result<_, _>>()?;
-            let mut services = Some(services);
-            let mut started: Option<Vec<bool>> = None;
+            let mut services = None;
+            if !self.plan.services.is_empty() {
+                for service in &self.plan.services {
+                    self.trace
+                        .line(&format!("Starting service {} ...", service.image))?;
+                }
+                let start = || -> Result<_, Stop> {
+                    let started = self.start_services(followers)?;
+                    self.pause_services(started)
+                };
+                services = Some(scope.spawn(carried(start)));
+            }
+            let mut paused = None;
+            let mut pause = || -> Result<(), Stop> {
+                if let Some(services) = services.take() {
+                    paused = Some(joined(services)?);
+                }
+                Ok(())
+            };
             if self.plan.services_first {
-                let threads = services.take().unwrap_or_default();
-                started = Some(threads.into_iter().map(joined).collect::<Result<_, _>>()?);
+                pause()?;
             }
             self.trace.line(&self.plan.running_on.plain())?;
 
-            let waits =
-                self.plan.build.may_wait && images.first().is_some_and(|image| !image.runs_at_once);
-            let waiting = if waits {
-                self.check_canceled()?;
-                Some(self.start_build()?)
-            } else {
-                None
-            };
-            let (helper_runs, helpers) = mpsc::channel();
-            let asking = &asking;
-            let health = scope.spawn(move || {
-                let started = match started {
-                    Some(started) => started,
-                    None => services
-                        .into_iter()
-                        .flatten()
-                        .map(joined)
-                        .collect::<Result<_, _>>()?,
-                };
-                self.timed("wait_for_services", "", || {
-                    self.ask_services(&started, &helpers, asking)
-                })
-            });
-            let fetched = self.start_helper_and_fetch(&helper_runs, waiting.is_some());
-            drop(helper_runs);
-            if fetched.is_err() {
-                asking.trigger(Reason::Canceled);
-            }
-            fetched?;
-            if self.plan.health_check.is_some() {
-                self.trace
-                    .line("Waiting for services to be up and running...")?;
-            }
-            for silent in joined(health)? {
-                self.trace.warning(&silent.problem)?;
-                for line in silent.log.lines() {
-                    self.trace.line(&format!("  {line}"))?;
+            let shell_runs = images.first().is_none_or(|image| image.runs_at_once);
+            let waiting = match &self.plan.build.held {
+                Some(held) if !shell_runs => {
+                    self.check_canceled()?;
+                    Some(self.start_build(held)?)
                 }
+                _ => None,
+            };
+            let check = self.start_helper_and_fetch(waiting.is_some(), &mut pause)?;
+            if let Some(paused) = paused {
+                let started = self.resume_services(paused, followers)?;
+                self.wait_for_services(&started, check)?;
             }
             Ok(waiting)
         })
     }
 
-    /// Starts the helper the first way that shows it the sources, and runs the stages that come before the
-    /// build in it. Each time a helper runs, and takes the place of one that saw no sources, `running` is told.
-    fn start_helper_and_fetch(&self, running: &Sender<()>, build_waits: bool) -> Result<(), Stop> {
+    /// Starts the helper the first way that shows it the sources, and runs the stages that come before the build in
+    /// it, when `pause` has returned. Returns who asks the services, for when they run.
+    fn start_helper_and_fetch(
+        &self,
+        build_waits: bool,
+        pause: &mut dyn FnMut() -> Result<(), Stop>,
+    ) -> Result<Option<Session>, Stop> {
         let last = self.plan.helper_ways.len().saturating_sub(1);
         for (index, way) in self.plan.helper_ways.iter().enumerate() {
             if index > 0 {
@@ -145,11 +121,11 @@ impl Run<'_> {
             } else {
                 self.made().containers.push(self.plan.helper.clone());
             }
-            match self.fetch_by(way, running, build_waits) {
+            match self.fetch_by(way, build_waits, pause) {
                 Err(Stop::Docker(error)) if error.kind == Kind::NoBindSource && index < last => {}
-                Ok(NO_REPOSITORY) if index < last => {}
-                Ok(NO_REPOSITORY) => return Err(system_failure("the helper sees no sources")),
-                result => return result.map(drop),
+                Ok((NO_REPOSITORY, _)) if index < last => {}
+                Ok((NO_REPOSITORY, _)) => return Err(system_failure("the helper sees no sources")),
+                result => return result.map(|(_, check)| check),
             }
         }
         Err(system_failure(
@@ -161,12 +137,14 @@ impl Run<'_> {
     fn fetch_by(
         &self,
         way: &HelperWay,
-        running: &Sender<()>,
         build_waits: bool,
-    ) -> Result<i32, Stop> {
+        pause: &mut dyn FnMut() -> Result<(), Stop>,
+    ) -> Result<(i32, Option<Session>), Stop> {
         if let (Some(only), true) = (&way.once, build_waits) {
+            pause()?;
             self.trouble.helper_ends();
-            return self.restoring(&self.plan.helper, || self.lone_helper_stage(only));
+            let status = self.restoring(&self.plan.helper, || self.lone_helper_stage(only))?;
+            return Ok((status, None));
         }
         self.timed("helper", "", || {
             self.restoring(&self.plan.helper, || {
@@ -175,15 +153,18 @@ impl Run<'_> {
                     .try_for_each(|command| self.capture(command).map(drop))
             })
         })?;
-        // Whoever listened may have learned already what it wanted to know.
-        let _ = running.send(());
+        // It waits for its standard input until the services run.
+        let check = self.plan.health_check.as_ref();
+        let check = check.map(|check| self.docker.start_apart(&self.bound(check)));
+        let check = check.transpose()?;
+        pause()?;
         let stages = self.plan.stages.iter();
         for stage in stages.take_while(|stage| stage.place == Place::Helper) {
             match self.helper_stage(stage, self.cancel)? {
                 0 => {}
-                status => return Ok(status),
+                status => return Ok((status, None)),
             }
         }
-        Ok(0)
+        Ok((0, check))
     }
 }

@@ -1,13 +1,11 @@
 //! Services: started beside everything else, and waited for.
 
-use std::sync::mpsc::Receiver;
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
-use super::{Run, Stop};
-
-use crate::cancel::Cancel;
+use super::{Run, Stop, joined, system_failure};
 use crate::docker::error::Kind;
-use crate::docker::{DockerCommand, DockerError};
+use crate::docker::session::Session;
+use crate::docker::{DockerCommand, DockerError, Word};
 use crate::logging::carried;
 use crate::plan::{Service, key_hint};
 
@@ -22,6 +20,24 @@ pub(super) struct Silent {
     pub problem: String,
     /// The end of its log.
     pub log: String,
+}
+
+/// Services that do not run.
+pub(super) enum Paused {
+    /// They are paused, those of them that had started.
+    Services(Vec<bool>),
+    /// There are none.
+    Removed,
+}
+
+/// Whether containers can neither be paused nor unpaused since nothing runs in them any more.
+fn have_ended(error: &DockerError) -> bool {
+    let ended = ["is not running", "is not paused", "No such container"];
+    let mut lines = error.message.lines();
+    // A client of 20.10 adds its own status.
+    lines.all(|line| {
+        line.starts_with("exit status ") || ended.iter().any(|words| line.contains(words))
+    })
 }
 
 impl Run<'_> {
@@ -90,24 +106,111 @@ impl Run<'_> {
         }
     }
 
-    /// Waits until the services answer. Each that does not costs a warning, with the end of its log. They are
-    /// asked by the helper; `helpers` says when one runs.
-    pub(super) fn ask_services(
+    /// Starts all services side by side, and says which of them did.
+    pub(super) fn start_services<'scope>(
+        &'scope self,
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<Vec<bool>, Stop> {
+        thread::scope(|scope| {
+            let services = self.plan.services.iter();
+            let threads: Vec<_> = services
+                .map(|service| {
+                    scope.spawn(carried(|| {
+                        self.timed("service", &service.title, || {
+                            self.start_service(service, followers)
+                        })
+                    }))
+                })
+                .collect();
+            threads.into_iter().map(joined).collect()
+        })
+    }
+
+    /// Keeps everything in the services from running. Where the engine cannot do that, they go, and come again later.
+    pub(super) fn pause_services(&self, started: Vec<bool>) -> Result<Paused, Stop> {
+        if self.pause(self.plan.services.iter().map(|service| &service.name))? {
+            return Ok(Paused::Services(started));
+        }
+        if self.plan.services_first {
+            return Err(system_failure(
+                "the engine cannot pause the services while the sources are fetched, and with links they cannot be \
+                 started later; use a network of the job's own (network_mode unset)",
+            ));
+        }
+        self.trace.warning(
+            "the engine cannot pause the services while the sources are fetched: they are started afterwards",
+        )?;
+        self.remove_services()?;
+        Ok(Paused::Removed)
+    }
+
+    /// Lets the services run, and says which of them do.
+    pub(super) fn resume_services<'scope>(
+        &'scope self,
+        paused: Paused,
+        followers: &'scope Scope<'scope, '_>,
+    ) -> Result<Vec<bool>, Stop> {
+        let started = match paused {
+            Paused::Services(started) => started,
+            Paused::Removed => return self.start_services(followers),
+        };
+        let names = self.plan.services.iter().map(|service| &service.name);
+        match self.capture(&DockerCommand::unpause(names)) {
+            Err(Stop::Docker(error)) if have_ended(&error) => {}
+            result => drop(result?),
+        }
+        Ok(started)
+    }
+
+    /// Keeps everything from running that shares volumes with the helper: it is to work on them alone. `build_may_run`:
+    /// nothing is known of the build container's end.
+    pub(super) fn quiet(&self, build_may_run: bool) -> Result<(), Stop> {
+        let services = self.plan.services.iter().map(|service| &service.name);
+        if !self.plan.services.is_empty() && !self.pause(services)? {
+            self.remove_services()?;
+        }
+        if build_may_run && !self.pause([&self.plan.build.name])? {
+            self.remove_container(&self.plan.build.name)?;
+        }
+        Ok(())
+    }
+
+    /// Pauses containers, as far as they run. Returns whether the engine can.
+    fn pause<'n>(&self, names: impl IntoIterator<Item = &'n Word>) -> Result<bool, Stop> {
+        match self.ask(&DockerCommand::pause(names)) {
+            Ok(_) => Ok(true),
+            Err(error) if have_ended(&error) => Ok(true),
+            Err(error) if error.is_final() || error.is_loss() => Err(error.into()),
+            Err(error) => {
+                log::warn!("{error}");
+                Ok(false)
+            }
+        }
+    }
+
+    fn remove_services(&self) -> Result<(), Stop> {
+        for service in &self.plan.services {
+            self.remove_container(&service.name)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the services answer. Each that does not costs a warning, with the end of its log. They are asked
+    /// from the helper; `asking` waits there already.
+    pub(super) fn wait_for_services(
         &self,
         started: &[bool],
-        helpers: &Receiver<()>,
-        cancel: &Cancel,
-    ) -> Result<Vec<Silent>, Stop> {
+        asking: Option<Session>,
+    ) -> Result<(), Stop> {
         let Some(check) = &self.plan.health_check else {
-            return Ok(Vec::new());
+            return Ok(());
         };
+        self.trace
+            .line("Waiting for services to be up and running...")?;
         if started.iter().all(|started| !started) {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let Some(report) = self.ask_by_helper(check, helpers, cancel)? else {
-            return Ok(Vec::new());
-        };
-        let mut silent = Vec::new();
+        let report = self.timed("wait_for_services", "", || self.report(check, asking))?;
         for line in report.lines() {
             let (index, problem) = line.split_once(' ').unwrap_or((line, "no answer"));
             let index: Option<usize> = index.parse().ok();
@@ -116,28 +219,37 @@ impl Run<'_> {
             else {
                 continue;
             };
-            silent.push(self.describe(service, problem));
-        }
-        Ok(silent)
-    }
-
-    /// What a helper says about the services; nothing where none ever runs. One that sees no sources is replaced,
-    /// maybe while it asks, and the next one asks again.
-    fn ask_by_helper(
-        &self,
-        check: &DockerCommand,
-        helpers: &Receiver<()>,
-        cancel: &Cancel,
-    ) -> Result<Option<String>, DockerError> {
-        let mut failure = None;
-        // Ends when the sources are there or cannot be had: then no other helper follows.
-        for () in helpers {
-            match self.docker.capture_with(&self.bound(check), None, cancel) {
-                Ok(report) => return Ok(Some(report)),
-                Err(error) => failure = Some(error),
+            let silent = self.describe(service, problem);
+            self.trace.warning(&silent.problem)?;
+            for line in silent.log.lines() {
+                self.trace.line(&format!("  {line}"))?;
             }
         }
-        failure.map_or(Ok(None), Err)
+        Ok(())
+    }
+
+    /// What the helper says about the services. Should it have been replaced, the other one is asked.
+    fn report(&self, check: &DockerCommand, asking: Option<Session>) -> Result<String, Stop> {
+        let ask = |session: Session| {
+            let mut report = Vec::new();
+            let mut output = |bytes: &[u8]| {
+                report.extend_from_slice(bytes);
+                Ok(())
+            };
+            let status = session.run(&Word::default(), &mut output, self.cancel)?;
+            let text = String::from_utf8_lossy(&report).into_owned();
+            Ok::<_, DockerError>((status.0 == Some(0)).then_some(text))
+        };
+        if let Some(session) = asking
+            && let Ok(Some(report)) = ask(session)
+        {
+            return Ok(report);
+        }
+        self.check_canceled()?;
+        let report = ask(self.docker.start_apart(&self.bound(check))?)?;
+        report.ok_or_else(|| {
+            system_failure("the helper container ended while it asked for the services")
+        })
     }
 
     /// Why a service does not answer, and the end of its log.

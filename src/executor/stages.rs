@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::marks::{Part, Reader};
 use super::trouble::RESTORATIONS;
+use super::verdict::NOT_RUN;
 use super::{Run, Stop, hints, outcome_of_reason, system_failure};
 use crate::cancel::{Cancel, Reason};
 use crate::docker::error::Kind;
 use crate::docker::session::{Session, Status};
-use crate::docker::{DockerCommand, DockerError};
+use crate::docker::{DockerCommand, DockerError, Word};
 use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::Stage;
@@ -57,7 +58,10 @@ impl Run<'_> {
         let mut waiting = waiting;
         for _ in 0..RESTORATIONS {
             self.check_canceled()?;
-            let session = waiting.take().map_or_else(|| self.start_build(), Ok)?;
+            let session = match waiting.take() {
+                Some(held) => self.released(held)?,
+                None => self.start_build(&self.plan.build.run)?,
+            };
             self.begin_script();
             match self.build_stage(stage, session, self.cancel, true) {
                 Err(Stop::Docker(error))
@@ -76,6 +80,20 @@ impl Run<'_> {
         Err(system_failure(
             "somebody removes the build container or its image again and again",
         ))
+    }
+
+    /// A build container that was held, or another one: on an engine that is new to this executable the volume with it
+    /// was empty, and where the image has no shell docker says so best.
+    fn released(&self, held: Session) -> Result<Session, Stop> {
+        match held.ended() {
+            None | Some(Status(None | Some(NOT_RUN))) => Ok(held),
+            Some(Status(Some(status))) => {
+                log::debug!("the build container was not held: status {status}");
+                drop(held);
+                self.remove_container(&self.plan.build.name)?;
+                self.start_build(&self.plan.build.run)
+            }
+        }
     }
 
     /// Runs a script in the build container; `first` says that the container was made for it.
@@ -161,7 +179,7 @@ impl Run<'_> {
                     self.restore(&self.plan.build.name, &error)?;
                     self.trace
                         .warning("after_script runs in a new build container")?;
-                    result = run(self.start_build()?, true);
+                    result = run(self.start_build(&self.plan.build.run)?, true);
                 }
                 _ => break,
             }
@@ -189,7 +207,7 @@ impl Run<'_> {
         session: Session,
         cancel: &Cancel,
     ) -> Result<Sent, Stop> {
-        let script = self.script(stage)?;
+        let script = self.script(stage);
         let mut tail = Vec::new();
         let mut log = |bytes: &[u8]| {
             tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
@@ -218,9 +236,11 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn script(&self, stage: &Stage) -> Result<String, Stop> {
-        let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
-        let bound = stage.script.bind(&bindings);
-        bound.map_err(|slot| system_failure(format!("{} is not known", slot.name())))
+    /// A stage's script, in which nothing is unknown any more.
+    pub(super) fn script(&self, stage: &Stage) -> Word {
+        let bindings = self.bindings.lock();
+        stage
+            .script
+            .filled(&bindings.unwrap_or_else(PoisonError::into_inner))
     }
 }

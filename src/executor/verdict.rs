@@ -12,7 +12,7 @@ use crate::plan::names::LABEL;
 /// The status of what SIGKILL ended.
 const KILLED: i32 = 137;
 /// What `docker run` ends with that could start nothing; `docker start` says 1, as a script may.
-const NOT_RUN: i32 = 125;
+pub(super) const NOT_RUN: i32 = 125;
 /// How long after the end an engine may hear why, as docker has times in the future: half a second at least, since its
 /// client cuts times to whole seconds, and of an end in a second that has begun it would hear nothing.
 const NOTICE: &str = "-1500ms";

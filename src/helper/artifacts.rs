@@ -38,7 +38,7 @@ pub fn upload(task: &Upload) -> Result<()> {
     match &task.to {
         None => write(&project, &selected, &mut io::stdout().lock())?,
         Some(receiver) => {
-            let client = Client::new(&task.certificates)?;
+            let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(UPLOADS, || {
                 send(task, &project, &selected, receiver, &client)
             })?;
@@ -125,7 +125,7 @@ pub fn download(task: &Download) -> Result<()> {
         io::copy(&mut io::stdin().lock(), &mut archive).context("cannot read the archive")?;
         return unpack(task, archive);
     }
-    let client = Client::new(&task.certificates)?;
+    let client = Client::new(&task.certificates, &task.proxies)?;
     for source in &task.from {
         eprintln!("Downloading artifacts of {}...", source.job);
         let archive = attempts(task.attempts, || fetch(source, &client))

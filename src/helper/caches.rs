@@ -78,7 +78,7 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
             let partial =
                 NamedTempFile::new().context("cannot write to the temporary directory")?;
             let length = write(&project, &selected, partial.as_file())?;
-            let client = Client::new(&task.certificates)?;
+            let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(UPLOADS, || client.put(url, partial.reopen()?, length))?;
         }
     }
@@ -186,7 +186,7 @@ fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
             }
         }
         Place::Url(url) => {
-            let client = Client::new(&task.certificates)?;
+            let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(task.attempts, || match client.get(url, None)? {
                 Some(download) => {
                     unpack(task, download.body, download.length.unwrap_or_default()).map(Some)
@@ -241,6 +241,7 @@ mod tests {
                 attempts: 1,
                 limit: None,
                 certificates: String::new(),
+                proxies: Vec::new(),
             };
             let error = restore_one(&task, &cache).expect_err("refused");
             assert!(error.to_string().ends_with("is no plain file"), "{error}");

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod caches;
 pub mod health_check;
+pub mod hold;
 mod multipart;
 mod progress;
 pub mod task;

@@ -1,7 +1,7 @@
 //! What a command in the helper is asked to do: JSON, written by a plan and read by the command.
 //!
-//! It comes over standard input; or, where it holds what nobody is to see, or standard input is something else, in
-//! the environment. None of it stands in an argument list.
+//! It comes over standard input; or, where standard input is something else, in the environment, and holds no secret
+//! then. None of it stands in an argument list.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub const VARIABLE: &str = "ALLOY_RUNNER_TASK";
 /// The exit status of a command whose job asked for something that is refused.
 pub const REFUSED: u8 = 65;
 
+/// Variables that name proxies, `HTTPS_PROXY` and its family, and their values.
+pub type Proxies = Vec<(String, String)>;
+
 /// Keep caches, or bring them back.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Caches {
@@ -31,6 +34,8 @@ pub struct Caches {
     pub limit: Option<u64>,
     /// Certificates that servers may be signed by beside the system's, PEM.
     pub certificates: String,
+    /// The proxies to go through, empty where nothing is sent.
+    pub proxies: Proxies,
 }
 
 /// A cache.
@@ -113,6 +118,8 @@ pub struct Upload {
     pub to: Option<Receiver>,
     /// As [`Caches::certificates`].
     pub certificates: String,
+    /// As [`Caches::proxies`].
+    pub proxies: Proxies,
 }
 
 /// Who gets artifacts.
@@ -139,6 +146,8 @@ pub struct Download {
     pub limit: Option<u64>,
     /// As [`Caches::certificates`].
     pub certificates: String,
+    /// As [`Caches::proxies`].
+    pub proxies: Proxies,
 }
 
 /// Artifacts of a job, at the coordinator.

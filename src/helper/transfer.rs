@@ -10,6 +10,7 @@ use ureq::http::{Response, Uri};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use super::progress::Progress;
+use crate::helper::task::Proxies;
 use crate::http::{self, Tls};
 
 /// The longest time without a byte.
@@ -37,7 +38,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Speaks HTTP, by way of the proxies of the environment.
+/// Speaks HTTP, by way of the proxies that it is told.
 pub struct Client(Agent);
 
 impl Client {
@@ -45,15 +46,15 @@ impl Client {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn new(certificates: &str) -> Result<Self> {
+    pub fn new(certificates: &str, proxies: &Proxies) -> Result<Self> {
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(certificates.as_bytes())?;
         let tls = Tls {
             authorities: Some(file.path()).filter(|_| !certificates.is_empty()),
             ..Tls::default()
         };
-        let agent = http::agent(&tls, concat!("alloy-runner/", env!("CARGO_PKG_VERSION")))?;
-        Ok(Self(agent))
+        let name = concat!("alloy-runner/", env!("CARGO_PKG_VERSION"));
+        Ok(Self(http::agent_by(&tls, name, http::proxy(proxies))?))
     }
 
     /// Sends a body of known length to a signed address.

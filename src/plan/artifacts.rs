@@ -23,12 +23,14 @@ impl Builder<'_> {
                 token: dependency.token.expose().to_owned(),
             })
         });
+        let from: Vec<_> = from.collect();
         let task = task::Download {
             project: self.layout.project(),
-            from: from.collect(),
             attempts: self.settings.download_attempts,
             limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
+            proxies: self.proxies(!from.is_empty()),
+            from,
         };
         let stage = |(command, script), exchange| Stage {
             exchange,
@@ -94,8 +96,9 @@ impl Builder<'_> {
             project: self.layout.project(),
             files: self.files(&artifacts.paths, artifacts.untracked),
             name,
-            to,
             certificates: self.host.certificates.clone(),
+            proxies: self.proxies(to.is_some()),
+            to,
         };
         let texts = task
             .files

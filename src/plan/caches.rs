@@ -138,16 +138,19 @@ impl Builder<'_> {
         if caches.is_empty() {
             return Ok(None);
         }
-        let secret = caches.iter().any(|cache| {
+        let is_sent = |cache: &task::Cache| matches!(cache.place, task::Place::Url(_));
+        let sends = caches.iter().any(is_sent);
+        let shows = |cache: &task::Cache| {
             let paths = cache.files.paths.iter().map(String::as_str);
-            let signed = matches!(cache.place, task::Place::Url(_));
-            signed || self.shows_secret(paths.chain([cache.key.as_str()]))
-        });
+            self.shows_secret(paths.chain([cache.key.as_str()]))
+        };
+        let secret = sends || caches.iter().any(shows);
         let task = task::Caches {
             project: self.layout.project(),
             attempts: self.settings.restore_cache_attempts,
             limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
+            proxies: self.proxies(sends),
             caches,
         };
         let (command, script) = self.tool(command, &task, secret)?;

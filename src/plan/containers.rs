@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::names::{Names, labels, travel_name};
+use super::helper_image::EXECUTABLE_DIR;
+use super::names::{LABEL, Names, labels, travel_name};
 use super::network::Network;
 use super::settings::Settings;
 use super::volumes::{Layout, Made, Mount};
@@ -13,10 +14,17 @@ use crate::docker::{DockerCommand, Slot, Word, mount};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, SHELL};
-use crate::secret::Secret;
 
 /// Its first process only keeps the helper there; it ends by itself should nobody remove it.
 const HELPER_COMMAND: [&str; 2] = ["sleep", "1000000"];
+
+/// Stands for the id of the helper image.
+pub const HELPER: &str = "image_helper";
+/// Stands for the name of the volume with this executable, [`hold_volume`](super::names::hold_volume).
+pub const HOLD_VOLUME: &str = "hold_volume";
+/// Where build containers have it.
+const HOLD_DIR: &str = "/alloy/hold";
+const HOLD_EXECUTABLE: &str = "/alloy/hold/alloy-runner";
 
 /// What git takes for yes and no.
 const SWITCHES: [&str; 8] = ["true", "1", "yes", "on", "false", "0", "no", "off"];
@@ -109,12 +117,17 @@ impl Builder<'_> {
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
         let run = self.variables.iter().fold(run, set);
-        let run = overriding_entrypoint(
-            run,
-            self.entrypoint(spec),
-            Slot::new("image_build"),
-            shell(self.config),
-        );
+        // It would run beside the helper, and nobody asks for what it finds out.
+        let run = run.flag("--no-healthcheck");
+        let image = || Slot::new("image_build");
+        let held = self.hold().map(|volume| {
+            let mount = mount::read_only_volume(&volume, HOLD_DIR, false, &hold_labels(self.host));
+            let command = [HOLD_EXECUTABLE, "hold", "--"].into_iter();
+            run.clone()
+                .option("--mount", mount)
+                .operands(image(), command.chain(shell(self.config)))
+        });
+        let run = overriding_entrypoint(run, self.entrypoint(spec), image(), shell(self.config));
         // An entrypoint of the job's own is one too; `[""]` clears the image's.
         let own = self
             .entrypoint(spec)
@@ -129,8 +142,15 @@ impl Builder<'_> {
                 self.config.docker.pid_mode.as_deref(),
                 None | Some("" | "private")
             ),
-            may_wait: !own && !read_at_once,
+            held: held.filter(|_| !own && !read_at_once),
         }
+    }
+
+    /// The volume with the executable that keeps the place of the build's shell. None where a person runs the plan, who
+    /// starts one container after the other.
+    fn hold(&self) -> Option<Word> {
+        let is_script = self.host.process.is_empty();
+        (!is_script).then(|| Slot::new(HOLD_VOLUME).into())
     }
 
     /// Whether git has a password for where the sources come from.
@@ -138,14 +158,9 @@ impl Builder<'_> {
         matches!(&self.job.sources.origin, Origin::Remote { remote, .. } if remote.login.is_some())
     }
 
-    /// A shell in the running helper, with these secrets as variables.
-    pub fn helper_shell(&self, secrets: &[(&str, Secret)]) -> DockerCommand {
-        let exec = secrets
-            .iter()
-            .fold(DockerCommand::exec(), |exec, (name, value)| {
-                exec.secret_env(name, value)
-            });
-        exec.operands(self.names.container("helper"), ["sh"])
+    /// A shell in the running helper.
+    pub fn helper_shell(&self) -> DockerCommand {
+        DockerCommand::exec().operands(self.names.container("helper"), ["sh"])
     }
 
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
@@ -165,6 +180,14 @@ impl Builder<'_> {
         let run = archives
             .into_iter()
             .fold(run, |run, mount| self.mount(run, mount));
+        // What is in the image there goes into the volume where that is new.
+        let run = self.hold().into_iter().fold(run, |run, volume| {
+            let labels = hold_labels(self.host);
+            run.option(
+                "--mount",
+                mount::read_only_volume(&volume, EXECUTABLE_DIR, true, &labels),
+            )
+        });
         let hosts = services
             .iter()
             .map(|service| (service.name.clone(), vec![service.probe_alias.clone()]));
@@ -175,11 +198,6 @@ impl Builder<'_> {
         let run = git::helper_settings()
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
-        // A proxy's address may hold a password.
-        let proxies = self.host.proxies.iter();
-        let run = proxies.fold(run, |run, (name, value)| {
-            run.secret_env(name, &Secret::new(value))
-        });
         let shown = self
             .variables
             .iter()
@@ -187,7 +205,7 @@ impl Builder<'_> {
         let run = shown.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
-        let image = Slot::new("image_helper");
+        let image = Slot::new(HELPER);
         let stays = |run: &DockerCommand| {
             run.clone()
                 .flag("--detach")
@@ -195,15 +213,9 @@ impl Builder<'_> {
         };
         let way = |run: DockerCommand| HelperWay {
             start: vec![stays(&run)],
-            once: only.map(|stage| {
-                let secrets = stage.command.secrets().iter();
-                let run = secrets.fold(run.flag("--interactive"), |run, (name, value)| {
-                    run.secret_env(name, value)
-                });
-                Stage {
-                    command: run.operands(image.clone(), ["sh"]),
-                    ..stage.clone()
-                }
+            once: only.map(|stage| Stage {
+                command: run.flag("--interactive").operands(image.clone(), ["sh"]),
+                ..stage.clone()
             }),
         };
 
@@ -315,6 +327,14 @@ impl Builder<'_> {
         let kept = self.config.docker.disable_entrypoint_overwrite == Some(true);
         spec.entrypoint.as_deref().filter(|_| !kept)
     }
+}
+
+/// The labels of the volume with the executable, which belongs to no job.
+fn hold_labels(host: &Host) -> Vec<(String, String)> {
+    vec![
+        (LABEL.to_owned(), host.version.clone()),
+        (format!("{LABEL}.type"), "hold".to_owned()),
+    ]
 }
 
 /// The command of a build container, by the configuration's `shell`.

@@ -110,6 +110,8 @@ impl Builder<'_> {
             remote,
             refspecs,
             site,
+            authorization: authorization(self.job),
+            proxies: &self.host.proxies,
             changes,
             sha: &self.job.sources.sha,
             ref_name: &self.job.sources.ref_name,

@@ -11,6 +11,8 @@ use crate::seal::Seal;
 
 /// Where the executable is in the image.
 pub const EXECUTABLE: &str = "/usr/local/bin/alloy-runner";
+/// The directory that it is in.
+pub const EXECUTABLE_DIR: &str = "/usr/local/bin";
 /// The base image unless another is named.
 pub const DEFAULT_BASE: &str = "alpine";
 

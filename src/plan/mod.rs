@@ -40,6 +40,7 @@ pub use crate::script::Marks;
 use crate::seal::Seal;
 use crate::secret::Secret;
 use containers::{Builder, renamed};
+pub use containers::{HELPER, HOLD_VOLUME};
 use helper_image::HelperImage;
 use images::Images;
 pub use images::{Image, ImageSource};
@@ -150,7 +151,7 @@ pub struct HelperWay {
     pub start: Vec<DockerCommand>,
     /// Where it is for one stage only: that stage, with a command that starts the helper as its shell. It ends with
     /// that, and something else has to hold the volumes by then, or a `docker system prune` may take them: the build
-    /// container, if that [may wait](Build::may_wait).
+    /// container, if that [waits](Build::held).
     pub once: Option<Stage>,
 }
 
@@ -163,9 +164,9 @@ pub struct Build {
     pub run: DockerCommand,
     /// All processes that it sees are its own (`pid_mode`).
     pub has_own_processes: bool,
-    /// Its shell may be started before the sources are there, unless the image has an entrypoint or a
-    /// variable that a shell reads at once.
-    pub may_wait: bool,
+    /// The same before the sources are there, unless the image has an entrypoint or a variable that a shell reads at
+    /// once: nothing of the image runs until its standard input comes.
+    pub held: Option<DockerCommand>,
 }
 
 impl Plan {
@@ -289,7 +290,7 @@ fn images(
     for service in services {
         images.pull(&service.image, service.image_slot.clone());
     }
-    let helper = Slot::new("image_helper");
+    let helper = Slot::new(HELPER);
     match &builder.config.docker.helper_image {
         Some(name) => {
             let by = NamedBy::Runner("docker.helper_image".into());

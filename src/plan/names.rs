@@ -113,6 +113,26 @@ pub fn prefix_of(name: &str) -> Option<&str> {
     ours.then(|| &name[..name.len() - behind.len()])
 }
 
+/// What the names of volumes begin with that hold the executable for build containers; the rest is a helper image's id.
+const HOLD: &str = "alloy-runner-hold-";
+
+/// How much of an id is in such a name: as much as docker shows of it in lists.
+const SHORT_ID: usize = 12;
+
+/// The name of the volume with the executable of a helper image, by that image's id.
+#[must_use]
+pub fn hold_volume(image_id: &str) -> String {
+    let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
+    format!("{HOLD}{}", id.get(..SHORT_ID).unwrap_or(id))
+}
+
+/// Whether a name is that of such a volume.
+#[must_use]
+pub fn is_of_hold(name: &str) -> bool {
+    name.strip_prefix(HOLD)
+        .is_some_and(|id| id.len() == SHORT_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// What the name of a volume that keeps caches begins with, where a name is one of those: what is sealed.
 #[must_use]
 pub fn prefix_of_cache(name: &str) -> Option<&str> {
@@ -163,7 +183,9 @@ pub(super) fn labels(
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, own_name, prefix_of, prefix_of_cache, travel_name};
+    use super::{
+        Names, hold_volume, is_of_hold, own_name, prefix_of, prefix_of_cache, travel_name,
+    };
     use crate::docker::command::client_reads;
 
     #[test]
@@ -171,6 +193,22 @@ mod tests {
         for name in ["HTTP_PROXY", "DOCKER_HOST", "ALLOY_VARIABLE_X_PROXY"] {
             assert!(!client_reads(&travel_name(name)), "{name}");
             assert_eq!(own_name(&travel_name(name)), name);
+        }
+    }
+
+    #[test]
+    fn the_volume_of_an_image_is_known_by_its_name() {
+        let id = "0a061e3f9a380a061e3f9a38";
+        for id in [format!("sha256:{id}"), id[..12].to_owned()] {
+            assert_eq!(hold_volume(&id), "alloy-runner-hold-0a061e3f9a38");
+        }
+        assert!(is_of_hold("alloy-runner-hold-0a061e3f9a38"));
+        for name in [
+            "alloy-runner-hold-",
+            "alloy-runner-hold-database1234",
+            "hold",
+        ] {
+            assert!(!is_of_hold(name), "{name}");
         }
     }
 

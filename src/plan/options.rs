@@ -184,10 +184,26 @@ pub(super) fn build(docker: &DockerConfig, image: &str, run: DockerCommand) -> D
     )
 }
 
-/// The options of the helper container.
+/// What the helper may do as root, which no other container's root may not: it writes and removes files of every user.
+const HELPER_CAPABILITIES: [&str; 4] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"];
+
+/// How much memory the helper gets. git takes a gigabyte and more for the largest repositories; what a repository says
+/// of itself takes no more than this.
+const HELPER_MEMORY: &str = "4g";
+
+/// The options of the helper container. It works on what a job's code may have written: what it does not need it does
+/// not have.
 pub(super) fn helper(docker: &DockerConfig, run: DockerCommand) -> DockerCommand {
-    let run = values(common(docker, run), &[("--runtime", &docker.runtime)]);
-    lists(run, &[("--volumes-from", &docker.volumes_from)])
+    let run = values(common(docker, run), &[("--runtime", &docker.runtime)])
+        .option(
+            "--memory",
+            docker.helper_memory.as_deref().unwrap_or(HELPER_MEMORY),
+        )
+        .option("--security-opt", "no-new-privileges")
+        .option("--cap-drop", "ALL");
+    HELPER_CAPABILITIES
+        .iter()
+        .fold(run, |run, capability| run.option("--cap-add", *capability))
 }
 
 /// The options of a service container of this image. What runs in it is chosen by the job, as what runs in the build is: the

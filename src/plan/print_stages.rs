@@ -8,6 +8,9 @@ use super::{Exchange, Failure, JOB_STATUS, Place, Stage, When};
 use crate::docker::{DockerCommand, Word};
 use crate::script::NO_REPOSITORY;
 
+/// What the names of secrets begin with that only the runner knows. Proxies are in the environment of a person, too.
+const OWN: &str = "ALLOY_";
+
 impl Script<'_> {
     /// The helper, and the stages in it that come before the build.
     pub fn sources(&mut self) {
@@ -103,7 +106,7 @@ impl Script<'_> {
 
     /// A stage; `end` is what is to be made of its status where that counts.
     fn stage(&mut self, stage: &Stage, end: &str) {
-        if stage.place == Place::Helper && !stage.command.secrets().is_empty() {
+        if stage.script.secrets().any(|name| name.starts_with(OWN)) {
             self.say(format!(
                 "WARNING: {} is left out: it needs secrets that are not printed",
                 words(stage)

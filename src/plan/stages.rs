@@ -6,12 +6,11 @@ use std::time::Duration;
 use super::Build;
 use super::caches::Caches;
 use super::containers::Builder;
-use super::git;
 use crate::docker::{DockerCommand, Slot, Word};
 pub use crate::helper::task::REFUSED;
 use crate::job::kept::Kept;
 use crate::outcome::InputError;
-use crate::script::{AUTHORIZATION, BuildScript, GetSources, Marks};
+use crate::script::{BuildScript, GetSources, Marks};
 
 /// The word that stands for the job's status, `success` or `failed`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
@@ -155,12 +154,7 @@ pub(super) fn stages(
         certificates: &host.certificates,
         ..builder.sources(&open, &kept)
     };
-    // Git learns from its environment who it is.
-    let login: Vec<_> = git::authorization(job)
-        .map(|authorization| (AUTHORIZATION, authorization))
-        .into_iter()
-        .collect();
-    let shell = builder.helper_shell(&login);
+    let shell = builder.helper_shell();
     let get_sources = Stage {
         attempts: settings.get_sources_attempts,
         one_stream: true,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::containers::Builder;
 use super::helper_image::EXECUTABLE;
 use crate::docker::{DockerCommand, Word};
-use crate::helper::task::{Files, VARIABLE};
+use crate::helper::task::{Files, Proxies, VARIABLE};
 use crate::outcome::InputError;
 use crate::secret::{SHORTEST, Secret};
 
@@ -13,11 +13,10 @@ use crate::secret::{SHORTEST, Secret};
 const LONGEST: usize = 128 * 1024 - 64;
 
 impl Builder<'_> {
-    /// A command in the running helper, and its standard input: the task. One that holds a secret goes through the
-    /// client's environment, as other secrets do.
+    /// A command in the running helper, and its standard input: the task.
     ///
     /// # Errors
-    /// [`InputError`] where it is too long for that.
+    /// [`InputError`] where it cannot be written as JSON.
     pub fn tool(
         &self,
         command: &'static str,
@@ -25,19 +24,21 @@ impl Builder<'_> {
         secret: bool,
     ) -> Result<(DockerCommand, Word), InputError> {
         let text = json(task)?;
-        let (exec, stdin) = if secret {
-            let exec = DockerCommand::exec().secret_env(VARIABLE, &Secret::new(short(text)?));
-            (exec, Word::from(""))
+        let task = if secret {
+            Word::secret(VARIABLE, &Secret::new(text))
         } else {
-            (DockerCommand::exec(), Word::from(text + "\n"))
+            Word::from(text)
         };
-        Ok((self.tool_in(exec, command), stdin))
+        Ok((
+            self.tool_in(DockerCommand::exec(), command),
+            task.then("\n"),
+        ))
     }
 
     /// A command in the running helper whose standard input is something else than its task.
     ///
     /// # Errors
-    /// As [`Builder::tool`].
+    /// As [`Builder::tool`], and where it is too long for a variable.
     pub fn tool_with_input(
         &self,
         command: &'static str,
@@ -45,6 +46,12 @@ impl Builder<'_> {
     ) -> Result<DockerCommand, InputError> {
         let exec = DockerCommand::exec().env(VARIABLE, &short(json(task)?)?);
         Ok(self.tool_in(exec, command))
+    }
+
+    /// The proxies that a task has to know, if it sends anything.
+    pub fn proxies(&self, sends: bool) -> Proxies {
+        let proxies = self.host.proxies.iter().filter(|_| sends);
+        proxies.cloned().collect()
     }
 
     fn tool_in(&self, exec: DockerCommand, command: &'static str) -> DockerCommand {

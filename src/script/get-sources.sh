@@ -120,7 +120,7 @@ fetch_refspecs() {
   has_commit
 }
 
-# Who git is stands in its environment, which no list of processes shows. Where the server says that the repository is
+# Who git is stands in its environment, and nowhere else in this container. Where the server says that the repository is
 # on another one, git would tell that who it is, too.
 if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
   next=$((GIT_CONFIG_COUNT + 1))

@@ -7,9 +7,8 @@ mod sources;
 use std::fmt::Write as _;
 
 use crate::docker::{Slot, Word};
-pub use sources::{
-    AUTHORIZATION, CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY,
-};
+use crate::secret::Secret;
+pub use sources::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY};
 
 /// The command of a build container: the better shell of those the image has, reading its standard input.
 pub const SHELL: [&str; 3] = [
@@ -39,7 +38,20 @@ pub enum Marks {
 
 /// A text in single quotes.
 fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    format!("'{}'", unquotable(text))
+}
+
+/// A text as it can stand between single quotes.
+fn unquotable(text: &str) -> String {
+    text.replace('\'', r"'\''")
+}
+
+/// A secret in single quotes, printed as a variable of this name.
+fn quote_secret(name: &str, value: &Secret) -> Word {
+    let value = Secret::new(unquotable(value.expose()));
+    Word::from("'")
+        .then(Word::secret(name.to_owned(), &value))
+        .then("'")
 }
 
 /// How a job's commands are run.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::quote;
+use super::{quote, quote_secret};
+use crate::docker::Word;
+use crate::secret::Secret;
 
 /// The status with which [`GetSources`] says that it sees no repository where one should be mounted.
 pub const NO_REPOSITORY: i32 = 66;
@@ -10,8 +12,8 @@ pub const NO_REPOSITORY: i32 = 66;
 /// Where the helper finds a checkout's git directory.
 pub const CHECKOUT_DIR: &str = "/alloy/source";
 
-/// The variable of the helper that says who git is: the base64 of `user:password`.
-pub const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
+/// The variable of the script that says who git is: the base64 of `user:password`.
+const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
 
 /// Where the helper finds a copy of what is not committed ([`crate::job::changes`] has its form).
 pub const CHANGES_DIR: &str = "/alloy/changes";
@@ -39,8 +41,12 @@ pub struct GetSources<'a> {
     pub local: bool,
     /// [`CHANGES_DIR`], or nothing.
     pub changes: &'a str,
-    /// The scheme and host that [`AUTHORIZATION`] is for.
+    /// Who git is where the sources come from, the base64 of `user:password`.
+    pub authorization: Option<Secret>,
+    /// The scheme and host that this is for.
     pub site: &'a str,
+    /// The proxies that git is to go through, as variables; an address may hold a password.
+    pub proxies: &'a [(String, String)],
     /// What to fetch where neither branches nor tags lead to the commit.
     pub refspecs: &'a [String],
     /// What the remote `origin` is called afterwards.
@@ -62,7 +68,23 @@ pub struct GetSources<'a> {
 impl GetSources<'_> {
     /// The text for the helper's shell.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Word {
+        // What is secret comes first, beside the here-document where the script is printed.
+        let mut secrets = Word::default();
+        for (name, value) in self.proxies {
+            let value = quote_secret(name, &Secret::new(value));
+            secrets = secrets
+                .then(format!("export {name}="))
+                .then(value)
+                .then("\n");
+        }
+        if let Some(authorization) = &self.authorization {
+            let value = quote_secret(AUTHORIZATION, authorization);
+            secrets = secrets
+                .then(format!("{AUTHORIZATION}="))
+                .then(value)
+                .then("\n");
+        }
         let mut head = String::new();
         for (name, value) in [
             ("strategy", self.strategy),
@@ -98,9 +120,9 @@ impl GetSources<'_> {
         let open: Vec<String> = self.open.iter().map(|path| quote(path)).collect();
         let _ = writeln!(head, "set -- {}", open.join(" "));
         // As with a job's script: read whole before it runs, nothing left on standard input.
-        format!(
+        secrets.then(format!(
             "{{\nexec </dev/null 2>&1\n{head}{}exit 0\n}}\n",
             include_str!("get-sources.sh")
-        )
+        ))
     }
 }

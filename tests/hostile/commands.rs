@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::docker_line::{Line, Mounted, mount, volume};
-use super::settings::{SETTINGS, Setting, bindings, plan};
+use super::settings::{HOLD, SETTINGS, Setting, bindings, plan};
 use super::tries::tried;
 use super::words::{good, payload as hostile_payload};
 
@@ -61,7 +61,7 @@ fn is_hostname(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
-fn is_variable(name: &str) -> bool {
+pub fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -148,6 +148,16 @@ impl Checked<'_> {
                 kind, "volume",
                 "a job of a coordinator has no other: {value}"
             );
+            if mounted.source == HOLD {
+                let how = (mounted.target.as_str(), mounted.mode.as_str());
+                let expected = match role {
+                    "helper" => ("/usr/local/bin", "ro"),
+                    _ => ("/alloy/hold", "ro,nocopy"),
+                };
+                assert_eq!(how, expected, "{value}");
+                assert!(["helper", "held"].contains(&role), "{value}");
+                continue;
+            }
             let archives = is_archives(&mounted.source);
             assert!(archives || mounted.source.starts_with(PREFIX), "{value}");
             let labels: Vec<String> = labels
@@ -234,23 +244,10 @@ impl Checked<'_> {
         self.labels(&line.take("--label"));
         self.mounts(&mut line, role);
         self.network(&mut line, role);
-        match role {
-            "build" => {
-                assert_eq!(line.take("--interactive").len(), 1);
-                assert_eq!(line.take("--log-driver"), ["none"]);
-                let directory = line.take("--workdir").concat();
-                assert!(self.is_project(&directory), "{directory:?}");
-            }
-            "helper" => {
-                let ways = line.take("--detach").len() + line.take("--interactive").len();
-                assert_eq!(ways, 1);
-                assert_eq!(line.take("--log-driver"), ["none"]);
-            }
-            _ => assert_eq!(line.take("--detach").len(), 1),
-        }
+        self.usual(&mut line, role);
         let entrypoint = line.take("--entrypoint");
         let given: &[(&str, &str)] = match role {
-            "build" => self.setting.build,
+            "build" | "held" => self.setting.build,
             "helper" => self.setting.helper,
             _ => self.setting.service,
         };
@@ -267,6 +264,29 @@ impl Checked<'_> {
         );
         line.options = BTreeMap::from([("--entrypoint".to_owned(), entrypoint)]);
         line
+    }
+
+    /// Takes out what every container of its kind has.
+    fn usual(&self, line: &mut Line, role: &str) {
+        match role {
+            "build" | "held" => {
+                assert_eq!(line.take("--interactive").len(), 1);
+                assert_eq!(line.take("--no-healthcheck").len(), 1);
+                assert_eq!(line.take("--log-driver"), ["none"]);
+                let directory = line.take("--workdir").concat();
+                assert!(self.is_project(&directory), "{directory:?}");
+            }
+            "helper" => {
+                let ways = line.take("--detach").len() + line.take("--interactive").len();
+                assert_eq!(ways, 1);
+                assert_eq!(line.take("--memory"), ["4g"]);
+                assert_eq!(line.take("--security-opt"), ["no-new-privileges"]);
+                assert_eq!(line.take("--cap-drop"), ["ALL"]);
+                assert_eq!(line.take("--cap-add").len(), 4);
+                assert_eq!(line.take("--log-driver"), ["none"]);
+            }
+            _ => assert_eq!(line.take("--detach").len(), 1),
+        }
     }
 
     /// Takes the network out.
@@ -287,7 +307,7 @@ impl Checked<'_> {
             assert!(mode.is_empty() || mode == "shared-net");
         }
         if mode == "bridge" && role != "service" {
-            let of_config = usize::from(role == "build");
+            let of_config = usize::from(["build", "held"].contains(&role));
             let links = line.take("--link");
             assert!(services || links.len() == of_config, "{links:?}");
             for link in &links {
@@ -297,7 +317,7 @@ impl Checked<'_> {
                     "{link:?}"
                 );
             }
-            if role == "build" {
+            if of_config == 1 {
                 line.options
                     .insert("--link".to_owned(), vec!["db:db".to_owned()]);
             }
@@ -319,6 +339,21 @@ impl Checked<'_> {
         directory.starts_with(builds)
             && !directory.contains([':', ',', '|', '\'', '"', '$', '`', '\\', '\n', '\0'])
             && !directory.split('/').any(|part| [".", ".."].contains(&part))
+    }
+
+    /// The build container that waits: it runs our executable, which becomes the shell.
+    fn held(&self, shell: &[String]) {
+        let Some(held) = &self.plan.build.held else {
+            return;
+        };
+        let held = self.container(held, "held", &self.plan.build.name);
+        assert!(held.options["--entrypoint"].is_empty());
+        let (before, rest) = held.operands.split_at(4);
+        assert_eq!(
+            before,
+            ["sha256:0", "/alloy/hold/alloy-runner", "hold", "--"]
+        );
+        assert_eq!(rest, shell);
     }
 
     /// What a container's line runs: the image that was resolved, and what its job may say behind it.
@@ -444,6 +479,7 @@ impl Checked<'_> {
             table => table.clone(),
         };
         self.runs(&build, 0, &spec, &shell);
+        self.held(&shell);
         let image = format!("sha256:{}", plan.services.len() + 1);
         for way in &plan.helper_ways {
             let [run] = &way.start[..] else {

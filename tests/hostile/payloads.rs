@@ -38,6 +38,7 @@ fn a_damaged_payload_is_reported_or_run() {
                     &[
                         "what the coordinator sent of the job",
                         "the repository's address",
+                        "the job's token holds characters",
                         "the variable ",
                         "commit id",
                         "the ref ",

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::commands::is_variable;
 use super::docker_line::{Line, mount, volume};
 use super::support::coordinator::{Coordinator, Kind};
 use super::support::{Project, Ran, fake_docker, path_with, program, run};
@@ -16,6 +17,8 @@ use super::words::{MARKS, payload as hostile_payload, word};
 
 /// Options that a job's containers have where the configuration gives none.
 const USUAL: &[&str] = &[
+    "--cap-add",
+    "--cap-drop",
     "--detach",
     "--entrypoint",
     "--env",
@@ -23,11 +26,14 @@ const USUAL: &[&str] = &[
     "--interactive",
     "--label",
     "--log-driver",
+    "--memory",
     "--mount",
     "--name",
     "--network",
     "--network-alias",
+    "--no-healthcheck",
     "--pull",
+    "--security-opt",
     "--volume",
     "--workdir",
 ];
@@ -123,7 +129,12 @@ fn check(start: &Start, checkout: Option<&Path>) {
             for value in line.take("--mount") {
                 let (kind, mounted, _) = mount(&value).expect("a mount");
                 match kind.as_str() {
-                    "volume" => assert!(ours(&mounted.source), "{value}"),
+                    "volume" => assert!(
+                        ours(&mounted.source)
+                            || mounted.source.starts_with("alloy-runner-hold-")
+                                && mounted.mode.starts_with("ro"),
+                        "{value}"
+                    ),
                     // `exec` shows its helper the checkout.
                     _ => assert!(
                         checkout.is_some_and(
@@ -136,8 +147,8 @@ fn check(start: &Start, checkout: Option<&Path>) {
             }
             assert_eq!(line.operands.first().map(String::as_str), Some("sha256:0"));
         }
-        "exec" | "start" | "rm" | "logs" | "stop" | "container inspect" | "volume create"
-        | "volume rm" | "network create" | "network rm" => {
+        "exec" | "start" | "rm" | "logs" | "stop" | "pause" | "unpause" | "container inspect"
+        | "volume create" | "volume rm" | "network create" | "network rm" => {
             let names = if line.subcommand == "exec" {
                 &line.operands[..1]
             } else {
@@ -171,8 +182,14 @@ fn check_process(start: &Start) {
     let is_script = start.argv.first().is_some_and(|word| word == "run")
         || start.argv.last().is_some_and(|word| word == "sh");
     if is_script && !start.stdin.is_empty() {
+        let begin = start.stdin.find("{\nexec ").expect("a script");
+        let (secrets, script) = start.stdin.split_at(begin);
+        let is_assigned = |line: &str| {
+            let name = line.split_once("='").map_or("", |(name, _)| name);
+            is_variable(name.trim_start_matches("export ")) && line.ends_with('\'')
+        };
         assert!(
-            start.stdin.starts_with("{\nexec ") && start.stdin.ends_with("}\n"),
+            secrets.lines().all(is_assigned) && script.ends_with("}\n"),
             "{}",
             start.stdin
         );

@@ -5,7 +5,7 @@ use alloy_runner::docker::{Bindings, Slot};
 use alloy_runner::job::payload;
 use alloy_runner::plan::helper_image::HelperImage;
 use alloy_runner::plan::names::Names;
-use alloy_runner::plan::{Host, JOB_STATUS, Plan};
+use alloy_runner::plan::{HOLD_VOLUME, Host, JOB_STATUS, Plan};
 use serde_json::Value;
 
 /// The coordinator that payloads come from.
@@ -164,6 +164,9 @@ pub fn plan(payload: &Value, setting: &Setting) -> Result<Plan, String> {
 }
 
 /// Every slot of a plan, filled.
+/// The volume with the executable.
+pub const HOLD: &str = "alloy-runner-hold-0123456789ab";
+
 pub fn bindings(plan: &Plan) -> Bindings {
     let of_services = plan
         .services
@@ -178,6 +181,9 @@ pub fn bindings(plan: &Plan) -> Bindings {
     let ports = ports.map(|service| (service.ports_slot.clone(), "5432/tcp".to_owned()));
     images
         .chain(ports)
-        .chain([(Slot::new(JOB_STATUS), "failed".to_owned())])
+        .chain([
+            (Slot::new(JOB_STATUS), "failed".to_owned()),
+            (Slot::new(HOLD_VOLUME), HOLD.to_owned()),
+        ])
         .collect()
 }

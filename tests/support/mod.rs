@@ -341,7 +341,7 @@ fn require_helper_image() {
 }
 
 /// For [`fake_docker`]: an engine that sees no files of ours.
-pub const NO_BIND_SOURCE: &str = "run*readonly=fail docker: Error response from daemon: invalid mount config for type \
+pub const NO_BIND_SOURCE: &str = "run*type=bind=fail docker: Error response from daemon: invalid mount config for type \
     \"bind\": bind source path does not exist: /x.";
 
 /// A directory whose `docker` plays faults; see there.

@@ -124,7 +124,7 @@ impl SecondEngine {
             .args(arguments))
     }
 
-    /// What is on it of jobs, cache volumes aside.
+    /// What is on it of jobs, aside from cache volumes and those with the executable.
     pub fn leftovers(&self) -> String {
         let lists = [
             &["ps", "--all", "--format", "{{.Names}}"][..],
@@ -136,7 +136,11 @@ impl SecondEngine {
             .concat();
         let mut left = names
             .lines()
-            .filter(|name| !["bridge", "host", "none"].contains(name) && !name.contains("-cache-"))
+            .filter(|name| {
+                !["bridge", "host", "none"].contains(name)
+                    && !name.contains("-cache-")
+                    && !name.starts_with("alloy-runner-hold-")
+            })
             .collect::<Vec<_>>();
         left.sort_unstable();
         left.join("\n")

@@ -1,0 +1,103 @@
+//! While the helper works on a job's volumes, nothing runs that the job has chosen and that has them too: neither its
+//! services nor the waiting shell of its image.
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+use support::{BUSYBOX, Project, docker};
+
+/// Writes settings into each repository that it finds, by which git runs a command as it checks out.
+const PLANT: &str = r#"while :; do for g in /builds/*/*/.git; do [ -d "$g" ] || continue; mkdir -p "$g/info"
+printf '[filter "x"]\n\tsmudge = touch /builds/owned; cat\n' >>"$g/config"; echo '* filter=x' >"$g/info/attributes"; done; done"#;
+
+/// A checkout whose fetching takes a while.
+fn project(job_file: &serde_json::Value) -> Project {
+    let project = Project::empty();
+    project.write(".alloy-ci.json", &job_file.to_string());
+    for index in 0..2000 {
+        project.write(&format!("files/{index}"), "text\n");
+    }
+    project.commit();
+    project
+}
+
+#[test]
+fn a_service_changes_nothing_while_the_sources_are_fetched() {
+    for strategy in ["clone", "fetch"] {
+        let project = project(
+            &json!({"image": BUSYBOX, "variables": {"GIT_STRATEGY": strategy},
+            "services": [{"name": BUSYBOX, "alias": "evil", "command": ["sh", "-c", PLANT]}],
+            "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}),
+        );
+        for _ in 0..2 {
+            let ran = project.exec(&["test"]);
+            ran.assert_success();
+            assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+        }
+    }
+}
+
+/// An image of this name, by a Dockerfile, for as long as this lives.
+struct Image(&'static str);
+
+impl Image {
+    fn new(name: &'static str, dockerfile: &str) -> Self {
+        let mut build = Command::new("docker")
+            .args(["build", "--quiet", "--tag", name, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("docker");
+        let stdin = build.stdin.as_mut().expect("piped");
+        std::io::Write::write_all(stdin, dockerfile.as_bytes()).expect("written");
+        assert!(build.wait().expect("ended").success());
+        Self(name)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        docker(&["image", "rm", "--force", self.0]);
+    }
+}
+
+#[test]
+fn the_shell_of_an_image_does_not_run_before_its_script_is_there() {
+    let shell = format!("#!/bin/busybox sh\n({PLANT}) &\nexec /bin/busybox sh \"$@\"\n");
+    let lines: Vec<String> = shell
+        .lines()
+        .map(|line| format!("'{}'", line.replace('\'', r"'\''")))
+        .collect();
+    let image = Image::new(
+        "alloy-runner-test/evil-shell",
+        &format!(
+            "FROM {BUSYBOX}\nHEALTHCHECK --interval=1ms CMD {PLANT}\nRUN printf '%s\\n' {} >/bin/sh.new; chmod 755 /bin/sh.new; mv /bin/sh.new /bin/sh\n",
+            lines.join(" "),
+            PLANT = "touch /builds/owned",
+        ),
+    );
+    let project = project(&json!({"image": image.0,
+        "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}));
+    for _ in 0..2 {
+        let ran = project.exec(&["--docker-pull-policy", "never", "test"]);
+        ran.assert_success();
+        assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+    }
+}
+
+#[test]
+fn a_service_changes_nothing_while_caches_and_artifacts_are_archived() {
+    // Each of the files is whole at any time.
+    let count = "cd /builds/*/site; i=0; while :; do i=$((i+1)); for d in a b; do echo $i >$d/new; mv $d/new $d/beat; done; done";
+    let project = project(&json!({"image": BUSYBOX, "stages": ["build", "test"],
+        "make": {"stage": "build", "cache": {"key": "k", "paths": ["a/"]}, "artifacts": {"paths": ["b/"]},
+            "services": [{"name": BUSYBOX, "alias": "busy", "command": ["sh", "-c",
+                format!("while [ ! -e /builds/go ]; do sleep 0.01; done; {count}")]}],
+            "script": ["mkdir a b; touch /builds/go; while [ ! -s b/beat ]; do sleep 0.01; done"]},
+        "compare": {"stage": "test", "cache": {"key": "k", "paths": ["a/"]}, "dependencies": ["make"],
+            "script": ["a=$(cat a/beat) b=$(cat b/beat); echo $a $b; [ $b -ge $((a - 1)) ] && [ $b -le $((a + 1)) ]"]}}));
+    let ran = project.exec(&["--docker-volumes", "/cache"]);
+    assert_eq!(ran.status, Some(0), "{ran}");
+}
