@@ -8,6 +8,12 @@ use std::io::Read;
 use serde_json::json;
 use support::{BUSYBOX, Project, REDIS, Running, docker, signal};
 
+// Of a container's mounts, the volume with the executable aside.
+const OURS_ASIDE_DESTINATION: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Destination}} {{end}}{{end}}";
+const OURS_ASIDE_RW: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.RW}} {{end}}{{end}}";
+const OURS_ASIDE_TYPE: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Type}} {{end}}{{end}}";
+const OURS_ASIDE_DRIVER: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Driver}} {{end}}{{end}}";
+
 /// A key, its value in TOML, and what it makes of a container: part of its name, template, result.
 type Row = (
     &'static str,
@@ -45,27 +51,24 @@ const ROWS: &[Row] = &[
         &[
             (
                 "build",
-                "{{range .Mounts}}{{.Destination}} {{end}}",
+                OURS_ASIDE_DESTINATION,
                 "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir ",
             ),
             (
                 "helper",
-                "{{range .Mounts}}{{.Destination}} {{end}}",
-                "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir /alloy/source ",
+                OURS_ASIDE_DESTINATION,
+                // What it works on, and no other.
+                "/builds /cache /builds/local/site/relative/dir /alloy/source ",
             ),
             (
                 "redis-0",
-                "{{range .Mounts}}{{.Destination}} {{end}}",
+                OURS_ASIDE_DESTINATION,
                 "/builds /cache /alloy-test-read /builds/local/site/relative/dir /named /host dir ",
             ),
+            ("build", OURS_ASIDE_RW, "true true false true false true "),
             (
                 "build",
-                "{{range .Mounts}}{{.RW}} {{end}}",
-                "true true false true false true ",
-            ),
-            (
-                "build",
-                "{{range .Mounts}}{{.Type}} {{end}}",
+                OURS_ASIDE_TYPE,
                 "volume volume volume volume volume bind ",
             ),
         ],
@@ -75,7 +78,7 @@ const ROWS: &[Row] = &[
         r#""local""#,
         &[(
             "build",
-            "{{range .Mounts}}{{.Driver}} {{end}}",
+            OURS_ASIDE_DRIVER,
             "local local local local local  ",
         )],
     ),
@@ -752,6 +755,35 @@ fn volumes_of_another_container_are_seen() {
     let ran = configured.exec(&[]);
     docker(&["rm", "--force", "--volumes", &name]);
     assert!(ran.assert_success().stdout.contains("\nstored\n"), "{ran}");
+}
+
+#[test]
+fn the_helper_has_no_volume_and_no_right_that_it_does_not_need() {
+    let host = tempfile::TempDir::with_prefix("alloy-test-").expect("a directory");
+    std::fs::write(host.path().join("secret"), "of the operator\n").expect("written");
+    let settings = format!(
+        "volumes = [\"{}:/host:ro\", \"/root\", \"/cache\"]",
+        host.path().display()
+    );
+    let configured = Configured::with_runner(
+        &json!({"image": BUSYBOX, "script": ["cat /host/secret", "[ -w /root ] && [ ! -e /root/of-the-helper ] && echo writable"]}),
+        "pre_clone_script = \"ls -d /host 2>&1 || :; touch /root/of-the-helper; grep -E 'NoNewPrivs|CapBnd' /proc/self/status\"",
+        &settings,
+    );
+    for _ in 0..2 {
+        let ran = configured.exec(&[]);
+        let out = &ran.assert_success().stdout;
+        for line in [
+            "/host: No such file or directory",
+            // CHOWN, DAC_OVERRIDE, FOWNER, FSETID
+            "CapBnd:\t000000000000001b",
+            "NoNewPrivs:\t1",
+            "of the operator",
+            "writable",
+        ] {
+            assert!(out.contains(line), "{line}: {ran}");
+        }
+    }
 }
 
 /// A job that talks to Redis under the names that it has in every kind of network.

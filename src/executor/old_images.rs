@@ -3,9 +3,10 @@
 
 use anyhow::Result;
 
+use crate::docker::error::Kind;
 use crate::docker::{Docker, DockerCommand, DockerError};
 use crate::plan::helper_image::{BY_HAND, HelperImage, SCOPE, TOOLS};
-use crate::plan::names::{LABEL, hold_volume, is_of_hold};
+use crate::plan::names::{LABEL, hold_volume, image_of_hold};
 
 /// Which images stay.
 pub struct Keep<'a> {
@@ -74,20 +75,30 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Removes the volumes with executables for build containers, as far as no container has them, and returns which. The
-/// next job with a helper image makes its own again.
+/// Removes volumes with the executable for build containers whose helper image is gone, as far as no container has
+/// them, and returns which, as `volume NAME`. `scope`: as [`Keep::scope`].
 ///
 /// # Errors
 /// [`DockerError`] of the list, or of the first removal that failed.
-pub fn remove_holds(docker: &Docker) -> Result<Vec<String>, DockerError> {
-    let list = DockerCommand::list("volume", &format!("{LABEL}.type=hold"), "{{json .Name}}");
+pub fn remove_holds(docker: &Docker, scope: Option<&str>) -> Result<Vec<String>, DockerError> {
+    let label = match scope {
+        Some(scope) => format!("{SCOPE}={scope}"),
+        None => format!("{LABEL}.type=hold"),
+    };
+    let list = DockerCommand::list("volume", &label, "{{json .Name}}");
     let names = docker.capture(&list)?;
     let names = names
         .lines()
-        .filter_map(|line| serde_json::from_str::<String>(line).ok());
+        .filter_map(|line| serde_json::from_str(line).ok());
     let mut removed = Vec::new();
-    for name in names.filter(|name| is_of_hold(name)) {
-        if remove_hold(docker, &name)? {
+    for name in names {
+        let name: String = name;
+        let Some(image) = image_of_hold(&name) else {
+            continue;
+        };
+        let there = docker.capture(&DockerCommand::image_inspect([image], "{{.Id}}"));
+        let gone = there.is_err_and(|error| error.kind == Kind::NotFound);
+        if gone && remove_hold(docker, &name)? {
             removed.push(format!("volume {name}"));
         }
     }

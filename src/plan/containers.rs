@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::helper_image::EXECUTABLE_DIR;
-use super::names::{LABEL, Names, labels, travel_name};
+use super::names::{Names, labels, travel_name};
 use super::network::Network;
 use super::settings::Settings;
 use super::volumes::{Layout, Made, Mount};
@@ -20,11 +19,6 @@ const HELPER_COMMAND: [&str; 2] = ["sleep", "1000000"];
 
 /// Stands for the id of the helper image.
 pub const HELPER: &str = "image_helper";
-/// Stands for the name of the volume with this executable, [`hold_volume`](super::names::hold_volume).
-pub const HOLD_VOLUME: &str = "hold_volume";
-/// Where build containers have it.
-const HOLD_DIR: &str = "/alloy/hold";
-const HOLD_EXECUTABLE: &str = "/alloy/hold/alloy-runner";
 
 /// What git takes for yes and no.
 const SWITCHES: [&str; 8] = ["true", "1", "yes", "on", "false", "0", "no", "off"];
@@ -120,13 +114,7 @@ impl Builder<'_> {
         // It would run beside the helper, and nobody asks for what it finds out.
         let run = run.flag("--no-healthcheck");
         let image = || Slot::new("image_build");
-        let held = self.hold().map(|volume| {
-            let mount = mount::read_only_volume(&volume, HOLD_DIR, false, &hold_labels(self.host));
-            let command = [HOLD_EXECUTABLE, "hold", "--"].into_iter();
-            run.clone()
-                .option("--mount", mount)
-                .operands(image(), command.chain(shell(self.config)))
-        });
+        let held = self.held(&run, image(), shell(self.config));
         let run = overriding_entrypoint(run, self.entrypoint(spec), image(), shell(self.config));
         // An entrypoint of the job's own is one too; `[""]` clears the image's.
         let own = self
@@ -144,13 +132,6 @@ impl Builder<'_> {
             ),
             held: held.filter(|_| !own && !read_at_once),
         }
-    }
-
-    /// The volume with the executable that keeps the place of the build's shell. None where a person runs the plan, who
-    /// starts one container after the other.
-    fn hold(&self) -> Option<Word> {
-        let is_script = self.host.process.is_empty();
-        (!is_script).then(|| Slot::new(HOLD_VOLUME).into())
     }
 
     /// Whether git has a password for where the sources come from.
@@ -176,18 +157,11 @@ impl Builder<'_> {
         let run = DockerCommand::run(&name)
             .option("--log-driver", "none")
             .option("--entrypoint", "");
-        let run = self.mounted(self.labelled(run, "helper"));
+        let run = self.mounted_in_helper(self.labelled(run, "helper"));
         let run = archives
             .into_iter()
             .fold(run, |run, mount| self.mount(run, mount));
-        // What is in the image there goes into the volume where that is new.
-        let run = self.hold().into_iter().fold(run, |run, volume| {
-            let labels = hold_labels(self.host);
-            run.option(
-                "--mount",
-                mount::read_only_volume(&volume, EXECUTABLE_DIR, true, &labels),
-            )
-        });
+        let run = self.holding(run);
         let hosts = services
             .iter()
             .map(|service| (service.name.clone(), vec![service.probe_alias.clone()]));
@@ -288,6 +262,19 @@ impl Builder<'_> {
         mounts.fold(run, |run, mount| self.mount(run, mount))
     }
 
+    /// As [`Builder::mounted`], for the helper: what it works on, where it has it.
+    fn mounted_in_helper(&self, run: DockerCommand) -> DockerCommand {
+        let mounts = self.mounts.iter().enumerate();
+        let mounts = mounts.filter_map(|(index, mount)| {
+            let target = self.layout.in_helper(index, mount)?;
+            Some(Mount {
+                target,
+                ..mount.clone()
+            })
+        });
+        mounts.fold(run, |run, mount| self.mount(run, &mount))
+    }
+
     fn mount(&self, run: DockerCommand, mount: &Mount) -> DockerCommand {
         match (mount.made, &mount.mode) {
             (Some(made), None) => {
@@ -327,14 +314,6 @@ impl Builder<'_> {
         let kept = self.config.docker.disable_entrypoint_overwrite == Some(true);
         spec.entrypoint.as_deref().filter(|_| !kept)
     }
-}
-
-/// The labels of the volume with the executable, which belongs to no job.
-fn hold_labels(host: &Host) -> Vec<(String, String)> {
-    vec![
-        (LABEL.to_owned(), host.version.clone()),
-        (format!("{LABEL}.type"), "hold".to_owned()),
-    ]
 }
 
 /// The command of a build container, by the configuration's `shell`.

@@ -126,11 +126,12 @@ pub fn hold_volume(image_id: &str) -> String {
     format!("{HOLD}{}", id.get(..SHORT_ID).unwrap_or(id))
 }
 
-/// Whether a name is that of such a volume.
+/// The begin of the id of the helper image whose executable a volume of this name has.
 #[must_use]
-pub fn is_of_hold(name: &str) -> bool {
-    name.strip_prefix(HOLD)
-        .is_some_and(|id| id.len() == SHORT_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+pub fn image_of_hold(name: &str) -> Option<&str> {
+    let id = name.strip_prefix(HOLD)?;
+    let is_id = id.len() == SHORT_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then_some(id)
 }
 
 /// What the name of a volume that keeps caches begins with, where a name is one of those: what is sealed.
@@ -184,7 +185,7 @@ pub(super) fn labels(
 #[cfg(test)]
 mod tests {
     use super::{
-        Names, hold_volume, is_of_hold, own_name, prefix_of, prefix_of_cache, travel_name,
+        Names, hold_volume, image_of_hold, own_name, prefix_of, prefix_of_cache, travel_name,
     };
     use crate::docker::command::client_reads;
 
@@ -202,13 +203,16 @@ mod tests {
         for id in [format!("sha256:{id}"), id[..12].to_owned()] {
             assert_eq!(hold_volume(&id), "alloy-runner-hold-0a061e3f9a38");
         }
-        assert!(is_of_hold("alloy-runner-hold-0a061e3f9a38"));
+        assert_eq!(
+            image_of_hold("alloy-runner-hold-0a061e3f9a38"),
+            Some(&id[..12])
+        );
         for name in [
             "alloy-runner-hold-",
             "alloy-runner-hold-database1234",
             "hold",
         ] {
-            assert!(!is_of_hold(name), "{name}");
+            assert_eq!(image_of_hold(name), None, "{name}");
         }
     }
 

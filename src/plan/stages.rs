@@ -137,12 +137,10 @@ pub(super) fn stages(
         settings,
         ..
     } = builder;
-    let made = builder.mounts.iter();
-    let made = made.filter(|mount| mount.made.is_some() && !mount.is_read_only());
-    let open: Vec<String> = layout
-        .parents()
-        .chain(made.map(|mount| mount.target.clone()))
-        .collect();
+    let made = builder.mounts.iter().enumerate();
+    let made = made.filter(|(_, mount)| mount.made.is_some() && !mount.is_read_only());
+    let made = made.filter_map(|(index, mount)| layout.in_helper(index, mount));
+    let open: Vec<String> = layout.parents().chain(made).collect();
     let below = format!("{}/", layout.directory);
     let kept = builder
         .mounts

@@ -24,6 +24,8 @@ pub(super) struct Layout {
     pub directory: String,
     /// What the project's directory is below.
     pub builds: String,
+    /// What caches are below where they are files.
+    caches: String,
     /// As configured, before [`Layout::place`].
     volumes: Vec<Volume>,
     /// The job's ref is protected.
@@ -31,6 +33,7 @@ pub(super) struct Layout {
 }
 
 /// Something to mount.
+#[derive(Clone)]
 pub(super) struct Mount {
     /// A docker volume's name, or a path of the engine's host.
     pub source: Word,
@@ -87,6 +90,7 @@ impl Layout {
         Ok(Self {
             directory,
             builds,
+            caches: normal(Path::new(config.cache_dir.as_deref().unwrap_or("/cache"))),
             volumes: parsed,
             protected: job.protected,
         })
@@ -96,13 +100,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`InputError`] where a destination is not what the operator can have meant, or two are the same.
-    pub fn place(
-        &mut self,
-        config: &RunnerConfig,
-        variables: &Variables,
-    ) -> Result<(), InputError> {
-        let cache = config.cache_dir.as_deref().unwrap_or("/cache");
-        let open = [self.builds.clone(), normal(Path::new(cache))];
+    pub fn place(&mut self, variables: &Variables) -> Result<(), InputError> {
+        let open = [self.builds.clone(), self.caches.clone()];
         let mut placed: Vec<Volume> = Vec::new();
         for volume in std::mem::take(&mut self.volumes) {
             let wrong = |what: &str| {
@@ -208,6 +207,19 @@ impl Layout {
             made,
             bound: false,
         }
+    }
+
+    /// Where the helper has what is mounted elsewhere, if it has. Of the configuration's own directories and volumes it
+    /// sees those alone that hold sources or caches. Others of ours, which it has to make writable for every user, are
+    /// not where programs look: jobs write to them.
+    pub fn in_helper(&self, index: usize, mount: &Mount) -> Option<String> {
+        let target = Path::new(&mount.target);
+        let is_for = |directory: &str| Path::new(directory).starts_with(target);
+        if target.starts_with(&self.builds) || is_for(&self.builds) || is_for(&self.caches) {
+            return Some(mount.target.clone());
+        }
+        let ours = mount.made.is_some() && !mount.is_read_only();
+        ours.then(|| format!("{OWN_DIR}/volumes/{index}"))
     }
 
     /// Where the values of file variables go, beside the sources unless those stay.

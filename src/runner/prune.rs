@@ -19,7 +19,6 @@ pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Res
     let docker = Docker::new(config.engine(), print_commands);
     let state = State::open(state::directory()?)?;
     let engine = config.host.as_deref().unwrap_or_default();
-    let caches = wanted.caches;
     let mut removed = remains::remove_wanted(&state, &docker, engine, wanted)?;
     let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
     let keep = old_images::Keep {
@@ -29,8 +28,6 @@ pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Res
         in_use: &|| state.helper_images(),
     };
     removed.extend(old_images::remove(&docker, &keep)?);
-    if caches {
-        removed.extend(old_images::remove_holds(&docker)?);
-    }
+    removed.extend(old_images::remove_holds(&docker, keep.scope.as_deref())?);
     Ok(removed)
 }
