@@ -140,10 +140,7 @@ const ROWS: &[Row] = &[
     (
         "helper_memory",
         r#""1g""#,
-        &[
-            ("helper", "{{.HostConfig.Memory}}", "1073741824"),
-            ("build", "{{.HostConfig.Memory}}", "0"),
-        ],
+        &[("helper", "{{.HostConfig.Memory}}", "1073741824")],
     ),
     (
         "pids_limit",
@@ -774,7 +771,7 @@ fn the_helper_has_no_volume_and_no_right_that_it_does_not_need() {
         let ran = configured.exec(&[]);
         let out = &ran.assert_success().stdout;
         for line in [
-            "/host: No such file or directory",
+            "'/host': No such file or directory",
             // CHOWN, DAC_OVERRIDE, FOWNER, FSETID
             "CapBnd:\t000000000000001b",
             "NoNewPrivs:\t1",
