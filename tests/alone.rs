@@ -6,7 +6,7 @@ mod support;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::{BUSYBOX, Project, docker};
+use support::{BUSYBOX, Project, REDIS, docker, fake_docker, path_with, run};
 
 /// Writes settings into each repository that it finds, by which git runs a command as it checks out.
 const PLANT: &str = r#"while :; do for g in /builds/*/*/.git; do [ -d "$g" ] || continue; mkdir -p "$g/info"
@@ -100,4 +100,33 @@ fn a_service_changes_nothing_while_caches_and_artifacts_are_archived() {
             "script": ["a=$(cat a/beat) b=$(cat b/beat); echo $a $b; [ $b -ge $((a - 1)) ] && [ $b -le $((a + 1)) ]"]}}));
     let ran = project.exec(&["--docker-volumes", "/cache"]);
     assert_eq!(ran.status, Some(0), "{ran}");
+}
+
+#[test]
+fn where_the_engine_cannot_pause_services_start_after_the_sources() {
+    let project = project(
+        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        "test": {"script": ["echo PING | nc redis 6379 -w 1; echo made >made"], "artifacts": {"paths": ["made"]}}}),
+    );
+    let mut command = project.command(&["exec", "test"]);
+    command.env("PATH", path_with(&fake_docker())).env(
+        "DOCKER_FAKE",
+        "pause=fail Error response from daemon: runtime does not support pausing",
+    );
+    let ran = run(&mut command);
+    ran.assert_success();
+    let order: Vec<_> = [
+        "WARNING: the engine cannot pause the services",
+        "Cloning repository...",
+        "+PONG",
+        "Uploading artifacts",
+    ]
+    .iter()
+    .map(|line| {
+        ran.stdout
+            .find(line)
+            .unwrap_or_else(|| panic!("{line}: {ran}"))
+    })
+    .collect();
+    assert!(order.is_sorted(), "{ran}");
 }
