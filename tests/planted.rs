@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Kind, gateway};
@@ -315,4 +316,35 @@ fn pipes_of_an_earlier_job_keep_nobody_waiting() {
             .git/FETCH_HEAD .git/logs/HEAD .gitattributes .gitignore .gitmodules script new/.gitattributes sub/.git \
             sub/.gitattributes; do pipe $path; done";
     stage.assert_harmless(plant);
+}
+
+/// What an earlier job says of refs costs the next one no time, and cannot keep it from its commit.
+#[test]
+fn refs_of_an_earlier_job_are_few_and_readable() {
+    let stage = Stage::new();
+    let unreadable = "echo abc refs/tags/evil
+        echo $sha refs/tags/../../evil
+        echo $sha refs/remotes/origin/
+        echo $sha refs/tags/evil.lock";
+    let many = "awk -v sha=$sha 'BEGIN { for (n = 0; n < 100000; n++) {
+            printf \"%040x refs/remotes/origin/evil%d\\n\", n + 1, n
+            print sha, \"refs/tags/evil\" n
+            if (n % 50000 == 0) print sha, \"refs/tags/evil\" n
+        } }'
+        mkdir -p .git/refs/tags/evil
+        n=0
+        while [ $n -lt 10000 ]; do echo $sha >.git/refs/tags/evil/$n; n=$((n + 1)); done";
+    for (lines, more) in [
+        (unreadable, "truncate -s 1T .git/packed-refs"),
+        (many, "true"),
+    ] {
+        let began = Instant::now();
+        let log = stage.assert_harmless(&format!(
+            "sha=$(git rev-parse HEAD); {{ {lines}
+            }} >.git/packed-refs; {more}"
+        ));
+        assert!(!log.contains("cannot be brought up to date"), "{log}");
+        let took = began.elapsed();
+        assert!(took < Duration::from_mins(1), "{took:?}: {lines}");
+    }
 }

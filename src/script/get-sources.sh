@@ -75,8 +75,12 @@ take_over() {
 drop_refs() {
   [ -f .git/packed-refs ] || : >.git/packed-refs
   if [ "$depth" = 0 ]; then
-    sed -n -e '/^[0-9a-f]* refs\/remotes\/origin\//p' -e '/^[0-9a-f]* refs\/tags\//p' .git/packed-refs >.git/packed-refs.new
+    # Enough of them to know what there is by; an earlier job may have left any number, of which each costs time.
+    head -c 4000000 .git/packed-refs |
+      sed -n -E '/^[0-9a-f]{40,64} refs\/(remotes\/origin|tags)\/[^ ]+$/p' |
+      sort -u -k 2,2 | head -n 2000 >.git/packed-refs.new
     mv .git/packed-refs.new .git/packed-refs
+    git for-each-ref --format='' >/dev/null 2>&1 || : >.git/packed-refs
   else
     rm -f .git/packed-refs
   fi
