@@ -100,8 +100,7 @@ impl Run<'_> {
             };
             let check = self.start_helper_and_fetch(waiting.is_some(), &mut pause)?;
             if let Some(paused) = paused {
-                let started = self.resume_services(paused, followers)?;
-                self.wait_for_services(&started, check)?;
+                self.resume_services(paused, check, followers)?;
             }
             Ok(waiting)
         })

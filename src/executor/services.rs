@@ -144,22 +144,29 @@ impl Run<'_> {
         Ok(Paused::Removed)
     }
 
-    /// Lets the services run, and says which of them do.
+    /// Lets the services run, and waits until they answer. `asking` waits in the helper already.
     pub(super) fn resume_services<'scope>(
         &'scope self,
         paused: Paused,
+        asking: Option<Session>,
         followers: &'scope Scope<'scope, '_>,
-    ) -> Result<Vec<bool>, Stop> {
-        let started = match paused {
-            Paused::Services(started) => started,
-            Paused::Removed => return self.start_services(followers),
+    ) -> Result<(), Stop> {
+        let Paused::Services(started) = paused else {
+            let started = self.start_services(followers)?;
+            return self.wait_for_services(&started, asking);
         };
         let names = self.plan.services.iter().map(|service| &service.name);
-        match self.capture(&DockerCommand::unpause(names)) {
-            Err(Stop::Docker(error)) if have_ended(&error) => {}
-            result => drop(result?),
-        }
-        Ok(started)
+        let unpause = DockerCommand::unpause(names);
+        thread::scope(|scope| {
+            // They are asked again and again until they answer.
+            let running = scope.spawn(carried(|| match self.capture(&unpause) {
+                Err(Stop::Docker(error)) if !have_ended(&error) => Err(Stop::Docker(error)),
+                _ => self.check_canceled(),
+            }));
+            let answered = self.wait_for_services(&started, asking);
+            joined(running)?;
+            answered
+        })
     }
 
     /// Keeps everything from running that shares volumes with the helper: it is to work on them alone. `build_may_run`:
@@ -195,13 +202,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until the services answer. Each that does not costs a warning, with the end of its log. They are asked
-    /// from the helper; `asking` waits there already.
-    pub(super) fn wait_for_services(
-        &self,
-        started: &[bool],
-        asking: Option<Session>,
-    ) -> Result<(), Stop> {
+    /// Waits until the services answer. Each that does not costs a warning, with the end of its log.
+    fn wait_for_services(&self, started: &[bool], asking: Option<Session>) -> Result<(), Stop> {
         let Some(check) = &self.plan.health_check else {
             return Ok(());
         };
