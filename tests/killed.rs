@@ -5,10 +5,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Heard, Kind, gateway};
@@ -379,6 +379,39 @@ fn a_copy_of_the_working_tree_goes_too_and_so_do_files_of_processes_with_another
     assert_eq!(
         names(&state.join("processes")),
         [elsewhere.to_owned()].into()
+    );
+    assert_eq!(project.leftovers(), "");
+}
+
+#[test]
+fn a_client_that_never_ends_holds_up_the_next_start_for_a_while_only() {
+    let project = Project::new(
+        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep $PAUSE"]}}).to_string(),
+    );
+    let mut victim = project.spawn(&["exec", "--env", "PAUSE=600", "test"]);
+    read_until(victim.stdout.as_mut().expect("piped"), "\nbegun\n");
+    // As far as can be seen, a `docker run` of the one that is killed then.
+    let files = project.beside("state/files");
+    let of_victim = names(&files).into_iter().next().expect("a directory");
+    let run = project.beside("run");
+    fs::write(&run, "trap '' INT TERM HUP; while :; do sleep 1; done").expect("written");
+    let mut client = Running::start(
+        Command::new("sh")
+            .arg("run")
+            .current_dir(run.parent().expect("one"))
+            .env("TMPDIR", files.join(of_victim)),
+    );
+    victim.kill_and_wait();
+    let begin = Instant::now();
+    let ran = project.exec(&["--env", "PAUSE=0", "test"]);
+    ran.assert_success();
+    // Twenty seconds for the client, and the job's own.
+    let took = begin.elapsed();
+    let bounds = Duration::from_secs(19)..Duration::from_secs(60);
+    assert!(bounds.contains(&took), "{took:?}");
+    assert!(
+        client.wait().expect("ended").code().is_none(),
+        "it was killed"
     );
     assert_eq!(project.leftovers(), "");
 }
