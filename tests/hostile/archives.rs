@@ -478,3 +478,30 @@ fn patterns_select_nothing_outside() {
         },
     );
 }
+
+/// What a job left for git's index: none leads elsewhere, ends the process or takes much memory.
+#[test]
+fn a_damaged_index_of_git_is_read_or_said_to_be_wrong() {
+    let place = Place::new();
+    let git = |words: &[&str]| super::support::git(&place.project(), words);
+    for number in 0..20 {
+        fs::write(place.project().join(format!("f{number}")), "x").expect("written");
+    }
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["update-index", "--index-version", "4"]);
+    let index = place.project().join(".git/index");
+    let sound = fs::read(&index).expect("there");
+    tried(500, &strokes(), |strokes| {
+        let bytes = damaged(&sound, &strokes, TOKENS);
+        fs::write(&index, &bytes).expect("written");
+        let tree = open(&place.project());
+        let (selected, taken) = taken(|| select(&tree, &[], true));
+        prop_assert!(taken < MEMORY, "{taken} bytes of memory");
+        if let Err(error) = selected {
+            let error = format!("{error:#}");
+            prop_assert!(error.contains("git's index"), "{error}");
+        }
+        Ok(())
+    });
+}

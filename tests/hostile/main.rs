@@ -1,8 +1,9 @@
 //! What others wrote, meant badly or broken on the way: jobs against the host, and payloads, files, archives and
 //! answers that are not what they should be.
 //!
-//! `HOSTILE_TIMES=50 scripts/test --test hostile` tries fifty times as many. What fails says its seed, and with
-//! `HOSTILE_SEED` it fails again. What was found is a test by its own name, here or beside the code.
+//! `HOSTILE_TIMES=50 scripts/test --test hostile` tries fifty times as many, `scripts/soak hostile --minutes 60` others for
+//! an hour. What fails says its seed, and with `HOSTILE_SEED` it fails again; in `seeds` it is tried in every run. What was
+//! found is a test by its own name too, here or beside the code.
 
 mod answers;
 mod archives;
