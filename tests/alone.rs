@@ -70,20 +70,29 @@ fn the_shell_of_an_image_does_not_run_before_its_script_is_there() {
         .lines()
         .map(|line| format!("'{}'", line.replace('\'', r"'\''")))
         .collect();
-    let image = Image::new(
-        "alloy-runner-test/evil-shell",
-        &format!(
-            "FROM {BUSYBOX}\nHEALTHCHECK --interval=1ms CMD {PLANT}\nRUN printf '%s\\n' {} >/bin/sh.new; chmod 755 /bin/sh.new; mv /bin/sh.new /bin/sh\n",
-            lines.join(" "),
-            PLANT = "touch /builds/owned",
-        ),
-    );
-    let project = project(&json!({"image": image.0,
-        "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}));
-    for _ in 0..2 {
-        let ran = project.exec(&["--docker-pull-policy", "never", "test"]);
-        ran.assert_success();
-        assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+    // Its shell in place of our executable, by a volume of its own that is mounted through a link.
+    let over = "RUN for d in /alloy/hold /dev/alloy-runner/hold; do mkdir -p $d; cp /bin/sh $d/alloy-runner; done; \
+                mkdir -p /x/y; ln -s /alloy/hold /x/y/a; ln -s /dev/alloy-runner/hold /x/y/b\n\
+                VOLUME /x/y/a\nVOLUME /x/y/b\n";
+    for (name, more) in [
+        ("alloy-runner-test/evil-shell", ""),
+        ("alloy-runner-test/evil-volume", over),
+    ] {
+        let image = Image::new(
+            name,
+            &format!(
+                "FROM {BUSYBOX}\nHEALTHCHECK --interval=1ms CMD touch /builds/owned\n\
+                 RUN printf '%s\\n' {} >/bin/sh.new; chmod 755 /bin/sh.new; mv /bin/sh.new /bin/sh\n{more}",
+                lines.join(" "),
+            ),
+        );
+        let project = project(&json!({"image": image.0,
+            "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}));
+        for _ in 0..2 {
+            let ran = project.exec(&["--docker-pull-policy", "never", "test"]);
+            ran.assert_success();
+            assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+        }
     }
 }
 

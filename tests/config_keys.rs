@@ -8,11 +8,13 @@ use std::io::Read;
 use serde_json::json;
 use support::{BUSYBOX, Project, REDIS, Running, docker, signal};
 
-// Of a container's mounts, the volume with the executable aside.
-const OURS_ASIDE_DESTINATION: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Destination}} {{end}}{{end}}";
-const OURS_ASIDE_RW: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.RW}} {{end}}{{end}}";
-const OURS_ASIDE_TYPE: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Type}} {{end}}{{end}}";
-const OURS_ASIDE_DRIVER: &str = "{{range .Mounts}}{{if not (or (eq .Destination \"/alloy/hold\") (eq .Destination \"/usr/local/bin\"))}}{{.Driver}} {{end}}{{end}}";
+// Of a container's mounts, the volume with the executable aside, which is known by the length of its name.
+const OURS_ASIDE_DESTINATION: &str =
+    "{{range .Mounts}}{{if ne (len .Name) 30}}{{.Destination}} {{end}}{{end}}";
+const OURS_ASIDE_RW: &str = "{{range .Mounts}}{{if ne (len .Name) 30}}{{.RW}} {{end}}{{end}}";
+const OURS_ASIDE_TYPE: &str = "{{range .Mounts}}{{if ne (len .Name) 30}}{{.Type}} {{end}}{{end}}";
+const OURS_ASIDE_DRIVER: &str =
+    "{{range .Mounts}}{{if ne (len .Name) 30}}{{.Driver}} {{end}}{{end}}";
 
 /// A key, its value in TOML, and what it makes of a container: part of its name, template, result.
 type Row = (

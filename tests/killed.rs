@@ -407,7 +407,7 @@ fn a_client_that_never_ends_holds_up_the_next_start_for_a_while_only() {
     ran.assert_success();
     // Twenty seconds for the client, and the job's own.
     let took = begin.elapsed();
-    let bounds = Duration::from_secs(19)..Duration::from_secs(60);
+    let bounds = Duration::from_secs(19)..Duration::from_mins(1);
     assert!(bounds.contains(&took), "{took:?}");
     assert!(
         client.wait().expect("ended").code().is_none(),

@@ -301,12 +301,15 @@ fn no_service_has_the_name_of_a_host_that_gets_tokens() {
     let url = coordinator.url();
     let address = url.rsplit('/').next().expect("an address");
     let host = address.split(':').next().expect("a host").to_owned();
-    let mut job = coordinator.job(BUSYBOX, &["true"]);
-    job["services"] = json!([{"name": REDIS, "alias": host}]);
-    let id = coordinator.queue(job);
-    let ran = run(&mut coordinator.single(&[]));
-    let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
-    let want = format!("no service can be called {host}: the runner talks to that host");
-    assert!(heard.log.contains(&want), "{}\n{ran}", heard.log);
+    // A resolver looks for a host in its search domains, too.
+    for alias in [host.clone(), format!("{host}.corp.invalid")] {
+        let mut job = coordinator.job(BUSYBOX, &["true"]);
+        job["services"] = json!([{"name": REDIS, "alias": alias}]);
+        let id = coordinator.queue(job);
+        let ran = run(&mut coordinator.single(&[]));
+        let heard = coordinator.heard(id);
+        assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+        let want = format!("no service can be called {alias}: the runner talks to that host");
+        assert!(heard.log.contains(&want), "{}\n{ran}", heard.log);
+    }
 }

@@ -331,3 +331,41 @@ fn what_a_job_file_says_makes_no_line_of_its_own_and_leads_no_terminal() {
     assert!(!ran.stderr.contains(control), "{:?}", ran.stderr);
     assert!(!ran.stderr.contains("\n[2026-01-01"), "{ran}");
 }
+
+/// An index that no git makes.
+#[test]
+fn dirty_copies_and_empties_nothing_that_an_index_names_outside() {
+    for (place, leads) in [("xx/victim", "../victim"), ("xxxx/config", ".git/config")] {
+        let project =
+            Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+        let victim = project.beside("victim");
+        fs::write(&victim, "of the user\n").expect("written");
+        project.write(place, "text\n");
+        project.git(&["add", place]);
+        project.git(&["update-index", "--skip-worktree", place]);
+        let index = project.directory.join(".git/index");
+        let mut bytes = fs::read(&index).expect("there");
+        let name = place.as_bytes();
+        let at = bytes
+            .windows(name.len())
+            .position(|window| window == name)
+            .expect("named");
+        bytes[at..at + name.len()].copy_from_slice(leads.as_bytes());
+        let length = bytes.len() - 20;
+        fs::write(&index, &bytes[..length]).expect("written");
+        let sum = run(Command::new("sha1sum").arg(&index)).stdout;
+        bytes.truncate(length);
+        bytes.extend((0..20).map(|n| u8::from_str_radix(&sum[2 * n..2 * n + 2], 16).expect("hex")));
+        fs::write(&index, &bytes).expect("written");
+        let config = project.directory.join(".git/config");
+        let before = fs::read(&config).expect("there");
+        let ran = project.exec(&["--dirty", "test"]);
+        assert_eq!(ran.status, Some(2), "{ran}");
+        assert!(
+            ran.stderr.contains("is no path in it") || ran.stderr.contains("index"),
+            "{ran}"
+        );
+        assert_eq!(fs::read(&victim).expect("there"), b"of the user\n");
+        assert_eq!(fs::read(&config).expect("there"), before);
+    }
+}

@@ -19,7 +19,7 @@ use crate::plan::names::hold_volume;
 use crate::plan::{HELPER, HOLD_VOLUME, Image, ImageSource};
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
-const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"ports":{{json .Config.ExposedPorts}}}"#;
+const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"volumes":{{json .Config.Volumes}},"ports":{{json .Config.ExposedPorts}}}"#;
 
 /// How many characters an error shows of what nobody understands.
 const SHOWN: usize = 300;
@@ -29,8 +29,8 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// An image that is there.
 pub(super) struct Resolved {
-    /// It has an entrypoint, or a variable that its shell reads before anything else: no container of it
-    /// may be started before the sources are in place.
+    /// It has an entrypoint, a variable that its shell reads before anything else, or volumes of its own, which could lie
+    /// over the executable that waits: no container of it may be started before the sources are in place.
     pub runs_at_once: bool,
 }
 
@@ -40,6 +40,7 @@ pub(super) struct Inspected {
     pub id: String,
     entrypoint: Option<Vec<String>>,
     env: Option<Vec<String>>,
+    volumes: Option<BTreeMap<String, Value>>,
     /// `6379/tcp` and what else is written down there.
     ports: Option<BTreeMap<String, Value>>,
 }
@@ -84,7 +85,8 @@ impl Run<'_> {
                 runs_at_once: inspected.entrypoint.is_some_and(|words| !words.is_empty())
                     || inspected
                         .env
-                        .is_some_and(|entries| entries.iter().any(read_at_once)),
+                        .is_some_and(|entries| entries.iter().any(read_at_once))
+                    || inspected.volumes.is_some_and(|volumes| !volumes.is_empty()),
             });
         }
         Ok(resolved)

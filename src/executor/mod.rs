@@ -299,7 +299,7 @@ impl Run<'_> {
     ) -> Result<Outcome, Stop> {
         let mut waiting = waiting;
         let mut outcome = Outcome::Success;
-        let mut quiet = false;
+        let (mut quiet, mut build_ended) = (false, true);
         let stages = self
             .plan
             .stages
@@ -340,11 +340,11 @@ impl Run<'_> {
                     ended
                 }
                 (Place::Build, _) => {
-                    self.after_script(stage)?;
+                    build_ended &= self.after_script(stage)?;
                     continue;
                 }
                 (Place::Helper, _) => self
-                    .alone(&mut quiet, &outcome)
+                    .alone(&mut quiet, build_ended, &outcome)
                     .and_then(|()| self.late_helper_stage(stage))
                     .map(|_| Outcome::Success),
             };
@@ -362,10 +362,10 @@ impl Run<'_> {
     }
 
     /// Sees to it, once, that the helper has the job's volumes for itself.
-    fn alone(&self, quiet: &mut bool, outcome: &Outcome) -> Result<(), Stop> {
+    fn alone(&self, quiet: &mut bool, build_ended: bool, outcome: &Outcome) -> Result<(), Stop> {
         if !*quiet {
             let ended = matches!(outcome, Outcome::Success | Outcome::ScriptFailure { .. });
-            self.quiet(!ended)?;
+            self.quiet(!(ended && build_ended))?;
             *quiet = true;
         }
         Ok(())

@@ -168,8 +168,9 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's.
-    pub(super) fn after_script(&self, stage: &Stage) -> Result<(), Stop> {
+    /// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's. Returns
+    /// whether it has ended by itself.
+    pub(super) fn after_script(&self, stage: &Stage) -> Result<bool, Stop> {
         let run = |session, first| self.build_stage(stage, session, self.cancel, first);
         let session = self.docker.start(&self.bound(&stage.command))?;
         let mut result = run(session, false);
@@ -184,20 +185,23 @@ impl Run<'_> {
                 _ => break,
             }
         }
-        match result {
-            Ok(Outcome::Success) | Err(Stop::Outcome(Outcome::Canceled)) => Ok(()),
-            Ok(Outcome::ScriptFailure { exit_code, .. }) => Ok(self
-                .trace
-                .warning(&format!("after_script failed: exit code {exit_code}"))?),
+        let said = match result {
+            Ok(Outcome::Success) => return Ok(true),
+            Err(Stop::Outcome(Outcome::Canceled)) => return Ok(false),
+            Ok(Outcome::ScriptFailure { exit_code, .. }) => {
+                self.trace
+                    .warning(&format!("after_script failed: exit code {exit_code}"))?;
+                return Ok(true);
+            }
             Ok(outcome) | Err(Stop::Outcome(outcome)) => {
                 let text = outcome.to_string();
                 let text = text.strip_prefix("ERROR: Build failed").unwrap_or(&text);
-                Ok(self.trace.warning(&format!("after_script failed{text}"))?)
+                format!("after_script failed{text}")
             }
-            Err(Stop::Docker(error)) => Ok(self
-                .trace
-                .warning(&format!("after_script failed: {error}"))?),
-        }
+            Err(Stop::Docker(error)) => format!("after_script failed: {error}"),
+        };
+        self.trace.warning(&said)?;
+        Ok(false)
     }
 
     /// Sends a stage's script, and its output to the log.

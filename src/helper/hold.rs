@@ -17,8 +17,8 @@ use rustix::fs::{Access, access};
 /// What a shell ends with that finds no such command.
 pub const NOT_FOUND: u8 = 127;
 
-/// Waits for standard input, of which nothing is read, and becomes a command then. Returns if it cannot; where there is
-/// no such command, at once.
+/// Waits for standard input, of which nothing is read, and becomes a command then. Returns if it cannot, or if there is
+/// no input any more; where there is no such command, at once.
 #[must_use]
 pub fn until_input(command: &[OsString]) -> u8 {
     let [program, arguments @ ..] = command else {
@@ -31,6 +31,9 @@ pub fn until_input(command: &[OsString]) -> u8 {
     let stdin = io::stdin();
     let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
     while poll(&mut waiting, None).is_err() {}
+    if !waiting[0].revents().contains(PollFlags::IN) {
+        return 0;
+    }
     let error = Command::new(program).args(arguments).exec();
     eprintln!("{}: {error}", program.display());
     NOT_FOUND

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -23,7 +23,7 @@ use gix::status::plumbing::index_as_worktree::{Change, EntryStatus};
 use gix::status::{Item, UntrackedFiles};
 use tempfile::TempDir;
 
-use super::own::{self, is_inside};
+use super::own::{self, check_path, is_inside, open_file};
 use super::uncommitted;
 
 /// The last layer: submodules in submodules, however deep.
@@ -148,6 +148,7 @@ impl Changes {
     ) -> Result<()> {
         let path = Path::new(OsStr::from_bytes(path));
         let top = workdir(repository)?;
+        check_path(top, path)?;
         let inside = is_inside(top, path);
         let (source, path) = (top.join(path), below.join(path));
         let files = self.directory.path().join(depth.to_string()).join("files");
@@ -270,10 +271,12 @@ fn copy(source: &Path, files: &Path, path: &Path) -> io::Result<()> {
     if kind.is_symlink() {
         return symlink(fs::read_link(source)?, target);
     }
-    fs::copy(source, &target)?;
-    let mode = fs::metadata(&target)?.permissions().mode();
+    let mut from = open_file(source)?;
+    let mut to = File::create_new(&target)?;
+    io::copy(&mut from, &mut to)?;
+    let mode = from.metadata()?.permissions().mode();
     let mode = if mode & 0o100 == 0 { 0o666 } else { 0o777 };
-    fs::set_permissions(&target, Permissions::from_mode(mode))
+    to.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Makes a directory below `top` that everybody may read, whatever the umask.

@@ -6,7 +6,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use gix::config::Source;
@@ -52,6 +52,7 @@ pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
 /// # Errors
 /// If it cannot be read, and [`InputError`] where what is there is no repository of this working tree's.
 pub(super) fn submodule(top: &Path, path: &Path) -> anyhow::Result<Option<gix::Repository>> {
+    check_path(top, path)?;
     let directory = top.join(path);
     let link = path.join(".git");
     if !is_inside(top, &link) || fs::symlink_metadata(top.join(link)).is_err() {
@@ -123,6 +124,27 @@ fn names_worktree(repository: &gix::Repository, top: &Path) -> bool {
         let named = named.map(|path| repository.git_dir().join(OsStr::from_bytes(&path)));
         named.and_then(|path| path.canonicalize().ok()) == top.canonicalize().ok()
     })
+}
+
+/// Checks a path that an index names. git lets none into one that leads out of the working tree or into `.git`, but an
+/// index may be from others, and not all that reads it looks at each.
+///
+/// # Errors
+/// [`InputError`] with the path, if it is no such path.
+pub(super) fn check_path(top: &Path, path: &Path) -> Result<(), InputError> {
+    let is_plain = |part: Component| match part {
+        Component::Normal(name) => !name.eq_ignore_ascii_case(".git"),
+        _ => false,
+    };
+    let text = path.as_os_str().as_bytes();
+    if !text.is_empty() && !text.contains(&0) && path.components().all(is_plain) {
+        return Ok(());
+    }
+    Err(InputError::new(format!(
+        "the index of {} names `{}`, which is no path in it: the checkout may be of others, and was not made by git; clone it again",
+        top.display(),
+        path.display().to_string().escape_debug()
+    )))
 }
 
 /// Whether a path below `top` leads through no link up to its last part, which may be one.
@@ -248,4 +270,27 @@ fn is_object_directory(directory: &Path) -> bool {
 
 pub(super) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_path_of_an_index_stays_in_the_working_tree() {
+        let check = |path: &str| super::check_path("/top".as_ref(), path.as_ref());
+        for path in ["a", "a/b", ".gitignore", "a/.github/x", "..a"] {
+            check(path).expect(path);
+        }
+        for path in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            ".git/config",
+            "sub/.GIT/hooks/x",
+            "a\0b",
+        ] {
+            let error = check(path).expect_err(path).to_string();
+            assert!(error.contains("is no path in it"), "{error}");
+        }
+    }
 }

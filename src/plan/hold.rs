@@ -11,9 +11,9 @@ use crate::docker::{DockerCommand, Slot, Word, mount};
 
 /// Stands for the volume's name, [`hold_volume`](super::names::hold_volume).
 pub const HOLD_VOLUME: &str = "hold_volume";
-/// Where build containers have it.
-const DIRECTORY: &str = "/alloy/hold";
-const EXECUTABLE: &str = "/alloy/hold/alloy-runner";
+/// Where build containers have it, as far as it can be said without the job's other mounts. What an image has below
+/// `/dev` is hidden by a file system of the container's own, so that no link of the image is on the way.
+const DIRECTORY: &str = "/dev/alloy-runner";
 
 impl Builder<'_> {
     /// The volume. None where a person runs the plan, who starts one container after the other.
@@ -38,11 +38,21 @@ impl Builder<'_> {
         shell: Vec<&'static str>,
     ) -> Option<DockerCommand> {
         let volume = self.hold()?;
-        let command = [EXECUTABLE, "hold", "--"].into_iter();
+        // docker mounts in the order of depth: nothing is mounted after this, maybe through a link to it.
+        let depth = |path: &str| path.matches('/').count();
+        let deepest = self.mounts.iter().map(|mount| depth(&mount.target)).max();
+        let below = deepest.unwrap_or_default().saturating_sub(depth(DIRECTORY)) + 1;
+        let directory = format!("{DIRECTORY}{}", "/hold".repeat(below));
+        let command = [
+            format!("{directory}/alloy-runner"),
+            "hold".to_owned(),
+            "--".to_owned(),
+        ];
+        let shell = shell.into_iter().map(str::to_owned);
         Some(
             run.clone()
-                .option("--mount", self.mount_of(&volume, DIRECTORY, false))
-                .operands(image, command.chain(shell)),
+                .option("--mount", self.mount_of(&volume, &directory, false))
+                .operands(image, command.into_iter().chain(shell)),
         )
     }
 

@@ -125,7 +125,16 @@ impl Builder<'_> {
         // What the configuration runs is the operator's own doing.
         if let NamedBy::Job(_) = by {
             let taken = self.hosts_of_secrets();
-            let alias = aliases.iter().find(|alias| taken.contains(&host_of(alias)));
+            // A resolver that finds no host of a name may look for it in its search domains.
+            let is_taken = |alias: &&String| {
+                let alias = host_of(alias);
+                let mut taken = taken.iter();
+                taken.any(|host| {
+                    let rest = alias.strip_prefix(host.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            };
+            let alias = aliases.iter().find(is_taken);
             if let Some(alias) = alias {
                 return Err(by.error(format_args!(
                     "no service can be called {alias}: the runner talks to that host, and the service would get \

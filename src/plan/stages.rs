@@ -140,7 +140,10 @@ pub(super) fn stages(
     let made = builder.mounts.iter().enumerate();
     let made = made.filter(|(_, mount)| mount.made.is_some() && !mount.is_read_only());
     let made = made.filter_map(|(index, mount)| layout.in_helper(index, mount));
-    let open: Vec<String> = layout.parents().chain(made).collect();
+    // The outermost first: whether a path is a link is asked when nothing on the way to it is one.
+    let mut open: Vec<String> = layout.parents().collect();
+    open.reverse();
+    open.extend(made);
     let below = format!("{}/", layout.directory);
     let kept = builder
         .mounts
