@@ -12,6 +12,7 @@ pub mod http;
 pub mod job;
 pub mod keypath;
 pub mod logging;
+pub mod manual;
 pub mod nearest;
 pub mod outcome;
 pub mod partial;
