@@ -179,7 +179,12 @@ mod tests {
         let (mut quote, mut open) = (None, false);
         for c in line.chars() {
             match (c, quote) {
-                ('\'' | '"', None) => quote = Some(c),
+                ('\'' | '"', None) => {
+                    quote = Some(c);
+                    if !open {
+                        words.push(String::new());
+                    }
+                }
                 (c, Some(end)) if c == end => quote = None,
                 ('#' | '|' | '>' | ')' | ';' | '&', None) if c != '#' || !open => break,
                 (' ', None) => {
@@ -214,6 +219,10 @@ mod tests {
                     continue;
                 }
                 let words = words(&line[at..]);
+                // It is looked for before all else is parsed.
+                if words.iter().any(|word| word == "--help-docker") {
+                    continue;
+                }
                 let parsed = with_docker_apart(Arguments::command()).try_get_matches_from(&words);
                 let shown = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
                 if let Err(error) = parsed.map(drop)

@@ -112,6 +112,7 @@ pub fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::TOPICS;
+    use crate::config::{Config, DockerConfig, RunnerConfig};
 
     /// The lines of a page that are text, with their numbers.
     fn text(page: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -138,6 +139,28 @@ mod tests {
             }
             let fences = topic.text.lines().filter(|line| line.starts_with("```"));
             assert_eq!(fences.count() % 2, 0, "{}: a fence is open", topic.name);
+        }
+    }
+
+    #[test]
+    fn the_page_of_the_configuration_has_every_key() {
+        let page = super::topic("configuration").expect("there").text;
+        let tables = [
+            serde_json::to_value(Config::default()),
+            serde_json::to_value(RunnerConfig::default()),
+            serde_json::to_value(DockerConfig::default()),
+        ];
+        for table in tables {
+            let table = table.expect("JSON");
+            for key in table.as_object().expect("a table").keys() {
+                // Tables have a line of their own.
+                let there = [
+                    format!("\n{key} = "),
+                    format!("\n#{key} = "),
+                    format!("{key}]"),
+                ];
+                assert!(there.iter().any(|line| page.contains(line)), "{key}");
+            }
         }
     }
 
