@@ -35,12 +35,11 @@ pub(super) struct Help {
 
 impl Help {
     pub fn run(&self) -> Result<u8> {
-        match self.words.split_first() {
-            Some((name, rest)) if topic(name).is_some() && !rest.is_empty() => {
-                let what = format!("a topic stands alone: `alloy-runner help {name}`");
-                return Err(InputError::new(what).into());
-            }
-            _ => {}
+        if let [name, _, ..] = &self.words[..]
+            && topic(name).is_some()
+        {
+            let what = format!("a topic stands alone: `alloy-runner help {name}`");
+            return Err(InputError::new(what).into());
         }
         match self.words.first().and_then(|name| topic(name)) {
             Some(page) => show_page(page)?,
