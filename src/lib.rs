@@ -1,4 +1,4 @@
-//! A CI runner that does its work with the docker command line. The README has a map of the code.
+//! A CI runner that does its work with the docker command line. `src/README.md` has a map of the code.
 
 pub mod cancel;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod http;
 pub mod job;
 pub mod keypath;
 pub mod logging;
+pub mod manual;
 pub mod nearest;
 pub mod outcome;
 pub mod partial;

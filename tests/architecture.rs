@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan",
             "state",
             "logging",
+            "manual",
         ],
     ),
     (
@@ -59,6 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("glob", &[]),
     ("http", &[]),
     ("logging", &[]),
+    ("manual", &[]),
     ("secret", &[]),
     ("outcome", &[]),
     ("cancel", &[]),

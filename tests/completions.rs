@@ -59,6 +59,8 @@ fn assert_completes_all(terminal: &Terminal) {
             "alloy-runner exec --stage deploy",
         ),
         ("alloy-runner exec a", "alloy-runner exec a\\ job"),
+        ("alloy-runner help debu", "alloy-runner help debugging"),
+        ("alloy-runner help unreg", "alloy-runner help unregister"),
     ] {
         assert_completes(terminal, typed, want);
     }

@@ -12,6 +12,7 @@ use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Zsh};
 
 use super::Arguments;
+use crate::manual::TOPICS;
 use crate::runner::local::{List, Local, show};
 
 /// Set by the scripts, to the shell's name.
@@ -132,6 +133,25 @@ pub(super) fn stages(word: &OsStr) -> Vec<CompletionCandidate> {
         stages.dedup();
         stages
     })
+}
+
+/// The commands and the topics of the manual that a word may become.
+pub(super) fn pages(word: &OsStr) -> Vec<CompletionCandidate> {
+    let word = word.to_string_lossy();
+    let commands = Arguments::command();
+    let commands = commands.get_subcommands();
+    let commands = commands.filter(|command| !command.is_hide_set());
+    let commands = commands.map(|command| {
+        let about = command.get_about().map(ToString::to_string);
+        (command.get_name().to_owned(), about.unwrap_or_default())
+    });
+    let topics = TOPICS.iter();
+    let topics = topics.map(|topic| (topic.name.to_owned(), topic.summary.to_owned()));
+    topics
+        .chain(commands)
+        .filter(|(name, _)| name.starts_with(&*word))
+        .map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into())))
+        .collect()
 }
 
 /// Those of a job file's names that begin with a word. Where there is no job file that can be read, none: it is

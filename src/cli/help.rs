@@ -1,17 +1,101 @@
-//! `--help`, without the settings of docker, which are many, and `--help-docker`, which has nothing else.
+//! `alloy-runner help`, which shows pages of the manual and the help of commands; `--help`, without the settings of
+//! docker, which are many, and `--help-docker`, which has nothing else.
 
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::process::exit;
 
+use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
+use clap_complete::ArgValueCompleter;
 
-use super::Arguments;
+use super::{Arguments, completions};
 use crate::config::DockerConfig;
-use crate::runner::local::show;
+use crate::manual::{TOPICS, Topic, pager, topic};
+use crate::nearest::nearest_hint;
+use crate::outcome::InputError;
+use crate::runner::local::{ReaderGone, show};
 
 const HELP_DOCKER: &str = "help-docker";
 /// What everybody needs first.
 const SHOWN: &[&str] = &["docker-image", "docker-pull-policy", "docker-host"];
 const HEADING: &str = "Docker settings (all of them: --help-docker)";
+
+/// Show a page of the manual, or the help of a command
+#[derive(Args)]
+#[command(after_help = "Examples:
+  alloy-runner help             the commands, and the topics of the manual
+  alloy-runner help services    a page of the manual
+  alloy-runner help exec        the help of a command
+On a terminal a page is shown by $PAGER, else by less.")]
+pub(super) struct Help {
+    /// A topic of the manual, or a command
+    #[arg(value_name = "TOPIC", add = ArgValueCompleter::new(completions::pages))]
+    words: Vec<String>,
+}
+
+impl Help {
+    pub fn run(&self) -> Result<u8> {
+        if let [name, _, ..] = &self.words[..]
+            && topic(name).is_some()
+        {
+            let what = format!("a topic stands alone: `alloy-runner help {name}`");
+            return Err(InputError::new(what).into());
+        }
+        match self.words.first().and_then(|name| topic(name)) {
+            Some(page) => show_page(page)?,
+            None => show_command(&self.words)?,
+        }
+        Ok(0)
+    }
+}
+
+fn show_page(page: &Topic) -> Result<()> {
+    if io::stdout().is_terminal() {
+        pager::page(page.text)?;
+    }
+    show(page.text)
+}
+
+/// Shows the help of a command as its `--help` does; without words, of all commands.
+fn show_command(words: &[String]) -> Result<()> {
+    let mut top = with_docker_apart(Arguments::command());
+    // Gives each command its whole name.
+    top.build();
+    let command = below(&mut top, words)?;
+    match command.print_long_help() {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        written => written.context("cannot write to stdout"),
+    }
+}
+
+/// The command that these words lead to.
+fn below<'a>(command: &'a mut Command, words: &[String]) -> Result<&'a mut Command, InputError> {
+    let Some((word, rest)) = words.split_first() else {
+        return Ok(command);
+    };
+    let missing = unknown(word, command);
+    let found = command.find_subcommand_mut(word).ok_or(missing)?;
+    below(found, rest)
+}
+
+/// That there is neither a command nor a page of this name.
+fn unknown(word: &str, command: &Command) -> InputError {
+    let commands = command.get_subcommands();
+    let commands = commands.filter(|command| !command.is_hide_set());
+    let commands: Vec<&str> = commands.map(Command::get_name).collect();
+    if command.get_name() != Arguments::command().get_name() {
+        let name = command.get_name();
+        let hint = nearest_hint(word, &commands);
+        return InputError::new(format!("the command `{name}` has no `{word}`{hint}"));
+    }
+    let topics: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+    let hint = nearest_hint(word, &[&topics[..], &commands[..]].concat());
+    InputError::new(format!(
+        "there is no topic and no command `{word}`{hint}; the topics are: {}; the commands are: {}",
+        topics.join(", "),
+        commands.join(", ")
+    ))
+}
 
 /// The words of the command line. Where they ask for help, or are wrong, the process ends.
 pub(super) fn arguments() -> Arguments {
@@ -69,9 +153,134 @@ pub(super) fn with_docker_apart(command: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::{docker, with_docker_apart};
+    use super::{docker, unknown, with_docker_apart};
     use crate::cli::Arguments;
+    use crate::manual::TOPICS;
+    use clap::error::ErrorKind;
     use clap::{Command, CommandFactory};
+
+    /// What stands in backquotes in a page, and the lines of its code.
+    fn code(page: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for (index, part) in page.split("```").enumerate() {
+            if index % 2 == 1 {
+                found.extend(part.lines());
+            } else {
+                found.extend(part.split('`').skip(1).step_by(2));
+            }
+        }
+        found
+    }
+
+    /// The words of a line for a shell up to the end of its first command, as far as the manual's examples go.
+    fn words(line: &str) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let (mut quote, mut open) = (None, false);
+        for c in line.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => {
+                    quote = Some(c);
+                    if !open {
+                        words.push(String::new());
+                    }
+                }
+                (c, Some(end)) if c == end => quote = None,
+                ('#' | '|' | '>' | ')' | ';' | '&', None) if c != '#' || !open => break,
+                (' ', None) => {
+                    open = false;
+                    continue;
+                }
+                (c, _) => {
+                    if open {
+                        words.last_mut().expect("a word").push(c);
+                    } else {
+                        words.push(c.to_string());
+                    }
+                }
+            }
+            open = true;
+        }
+        words.retain(|word| word != "2");
+        words
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_one() {
+        let mut checked = 0;
+        for topic in TOPICS {
+            // A line that ends with a backslash goes on.
+            let text = topic.text.replace("\\\n", " ");
+            for line in code(&text) {
+                let Some(at) = line.find("alloy-runner ") else {
+                    continue;
+                };
+                if !matches!(line[..at].chars().last(), None | Some(' ' | '(' | '/')) {
+                    continue;
+                }
+                let words = words(&line[at..]);
+                // It is looked for before all else is parsed.
+                if words.iter().any(|word| word == "--help-docker") {
+                    continue;
+                }
+                let parsed = with_docker_apart(Arguments::command()).try_get_matches_from(&words);
+                let shown = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+                if let Err(error) = parsed.map(drop)
+                    && !shown.contains(&error.kind())
+                {
+                    panic!("{}: {line}: {error}", topic.name);
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked > 30, "{checked}");
+    }
+
+    #[test]
+    fn every_option_of_the_manual_is_one() {
+        fn options(command: &Command, found: &mut Vec<String>) {
+            let own = command.get_arguments().filter_map(clap::Arg::get_long);
+            found.extend(own.map(|name| format!("--{name}")));
+            for below in command.get_subcommands() {
+                options(below, found);
+            }
+        }
+        let mut known = Vec::new();
+        let mut command = with_docker_apart(Arguments::command());
+        command.build();
+        options(&command, &mut known);
+        for topic in TOPICS {
+            let inline = topic.text.split("```").step_by(2);
+            let spans = inline.flat_map(|part| part.split('`').skip(1).step_by(2));
+            for span in spans.filter(|span| span.starts_with("--")) {
+                let name = span.split([' ', '=']).next().unwrap_or_default();
+                let there = known.iter().any(|option| option == name);
+                assert!(there, "{}: {span}", topic.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_topic_hides_a_command_and_what_is_unknown_is_told_with_all_there_is() {
+        let mut command = with_docker_apart(Arguments::command());
+        command.build();
+        for topic in TOPICS {
+            assert!(
+                command.find_subcommand(topic.name).is_none(),
+                "{}",
+                topic.name
+            );
+        }
+        let error = unknown("servces", &command).to_string();
+        let begin = "there is no topic and no command `servces` (did you mean `services`?); the topics are: job-file, ";
+        assert!(error.starts_with(begin), "{error}");
+        assert!(error.contains("the commands are: exec, "), "{error}");
+        let below = command.find_subcommand("helper-image").expect("there");
+        let error = unknown("biuld", below).to_string();
+        assert_eq!(
+            error,
+            "the command `helper-image` has no `biuld` (did you mean `build`?)"
+        );
+    }
 
     #[test]
     fn examples_fit_a_terminal_of_80_columns() {

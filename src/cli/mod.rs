@@ -25,6 +25,7 @@ use log::LevelFilter;
 use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::helper::hold;
 use crate::logging::{self, Format};
+use crate::manual;
 use crate::outcome::{InputError, shown};
 use crate::runner::local::{ReaderGone, show};
 use crate::runner::scheduler::Given;
@@ -41,7 +42,9 @@ const SYSTEM_FAILURE: u8 = 3;
     name = "alloy-runner",
     version,
     arg_required_else_help = true,
-    subcommand_required = true
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = manual::list()
 )]
 struct Arguments {
     /// The configuration; by default /etc/alloy-runner/config.toml for root, else ~/.alloy-runner/config.toml
@@ -70,6 +73,7 @@ enum Command {
     Prune(prune::Prune),
     HelperImage(helper_image::HelperImage),
     Completions(completions::Completions),
+    Help(help::Help),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
     /// Wait for standard input, then become a command, in the build container
@@ -176,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Prune(prune) => prune.run(&globals),
         Command::HelperImage(image) => image.run(&globals),
         Command::Completions(completions) => completions.run(),
+        Command::Help(help) => help.run(),
         Command::HealthCheck(check) => Ok(check.run()),
         Command::Hold { command } => Ok(hold::until_input(&command)),
         Command::CacheArchiver => archives::archive_caches(),

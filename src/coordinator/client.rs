@@ -27,7 +27,7 @@ const SLOWEST: usize = 50_000;
 const MAX_HAND_OUT: u64 = 8 * 1024 * 1024;
 /// The longest other answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;
-/// Longer bodies than this are refused (coordinator-api, "What surprises").
+/// Longer bodies than this are refused by AlloyCI.
 const MAX_BODY: usize = 99_000_000;
 
 /// Hears of every request: which endpoint, and the status or `error`.

@@ -100,7 +100,7 @@ impl Reference {
     }
 
     /// The name by which a service of this image goes in hostnames, slashes kept: without tag, digest and
-    /// the registry's port (docker-executor, "the aliases are taken from the image name").
+    /// the registry's port (manual, "services").
     #[must_use]
     pub fn service_name(&self) -> String {
         let (registry, path) = split_registry(&self.name);

@@ -141,7 +141,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::deserialize(input).map(Option::unwrap_or_default)
 }
 
-/// A switch; AlloyCI also sends the strings `"true"` and `"false"` (coordinator-api, "What surprises").
+/// A switch; AlloyCI also sends the strings `"true"` and `"false"`.
 fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected true or false")]

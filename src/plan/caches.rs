@@ -1,4 +1,4 @@
-//! Caches: what is restored before a build and kept after it, and where (README, "Caches").
+//! Caches: what is restored before a build and kept after it, and where (manual, "volumes").
 //!
 //! Nothing that is wrong with a cache is worth a job: it costs a warning, and the cache.
 

@@ -1,4 +1,4 @@
-//! What a job's containers, network and volumes are called and labelled (configuration, "Names and labels").
+//! What a job's containers, network and volumes are called and labelled (manual, "debugging").
 
 use md5::{Digest, Md5};
 

@@ -1,4 +1,4 @@
-//! How a job's containers see each other (configuration, `network_mode`).
+//! How a job's containers see each other (manual, "services").
 
 use super::Resource;
 use super::names::Names;

@@ -1,5 +1,5 @@
 //! The settings of `[runners.docker]` that are options of docker by another name, and the containers that
-//! they count for (configuration, the table of keys).
+//! they count for (manual, "configuration").
 
 use super::allowed::allows;
 use crate::config::{DockerConfig, Table};

@@ -14,7 +14,7 @@ use crate::outcome::InputError;
 use crate::secret::{SHORTEST, Secret};
 
 /// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
-/// (configuration, "Directories and volumes").
+/// (manual, "variables").
 pub(super) fn resolve(
     job: &Job,
     config: &RunnerConfig,

@@ -1,5 +1,4 @@
-//! What is mounted in a job's containers, and where its sources live (configuration, "Directories and
-//! volumes").
+//! What is mounted in a job's containers, and where its sources live (manual, "volumes").
 
 use std::path::{Path, PathBuf};
 

@@ -168,8 +168,8 @@ impl Write for Writer {
     }
 }
 
-/// Adds bytes to a text, with replacement characters for what is no UTF-8, and for NUL, which PostgreSQL
-/// refuses (coordinator-api, "What surprises").
+/// Adds bytes to a text, with replacement characters for what is no UTF-8, and for NUL, which
+/// the PostgreSQL of AlloyCI refuses.
 fn push(text: &mut String, torn: &mut Vec<u8>, bytes: &[u8]) {
     let mut rest = bytes;
     loop {

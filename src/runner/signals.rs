@@ -54,7 +54,7 @@ pub fn stop_on_signals(cancel: Cancel) -> io::Result<Ended> {
     Ok(ended)
 }
 
-/// What a signal asks of a runner that serves (cli, "Signals").
+/// What a signal asks of a runner that serves (manual, "serving").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP: read the configuration again.

@@ -1,4 +1,4 @@
-//! A job as a coordinator hands it out (coordinator-api, "A job as AlloyCI sends it"; GitLab's is a superset).
+//! A job as a coordinator hands it out: AlloyCI, or GitLab, which sends more.
 
 mod image;
 mod sources;

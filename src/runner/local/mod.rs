@@ -151,7 +151,7 @@ impl Local {
     }
 
     /// The settings, with what is different for local jobs: they come from a person, who has images of
-    /// their own (cli, "exec").
+    /// their own (manual, "images").
     fn config(&self) -> RunnerConfig {
         let mut config = self.config.clone();
         if config.name.is_empty() {
