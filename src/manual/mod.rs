@@ -167,8 +167,10 @@ mod tests {
     #[test]
     fn pages_are_short() {
         for topic in TOPICS.iter().filter(|topic| topic.name != "configuration") {
+            // One is a list of all that others can reach.
+            let most = if topic.name == "security" { 16_000 } else { 8500 };
             let length = topic.text.len();
-            assert!(length < 8500, "{} has {length} bytes", topic.name);
+            assert!(length < most, "{} has {length} bytes", topic.name);
         }
     }
 
