@@ -335,14 +335,21 @@ fn what_a_job_file_says_makes_no_line_of_its_own_and_leads_no_terminal() {
 /// An index that no git makes.
 #[test]
 fn dirty_copies_and_empties_nothing_that_an_index_names_outside() {
-    for (place, leads) in [("xx/victim", "../victim"), ("xxxx/config", ".git/config")] {
+    for case in 0..3 {
         let project =
             Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
         let victim = project.beside("victim");
         fs::write(&victim, "of the user\n").expect("written");
-        project.write(place, "text\n");
-        project.git(&["add", place]);
-        project.git(&["update-index", "--skip-worktree", place]);
+        // Of one length.
+        let absolute = victim.display().to_string();
+        let (place, leads) = match case {
+            0 => ("xx/victim".to_owned(), "../victim".to_owned()),
+            1 => ("xxxx/config".to_owned(), ".git/config".to_owned()),
+            _ => (absolute.replacen('/', "x", 1), absolute),
+        };
+        project.write(&place, "text\n");
+        project.git(&["add", &place]);
+        project.git(&["update-index", "--skip-worktree", &place]);
         let index = project.directory.join(".git/index");
         let mut bytes = fs::read(&index).expect("there");
         let name = place.as_bytes();
