@@ -156,17 +156,12 @@ impl Run<'_> {
             return self.wait_for_services(&started, asking);
         };
         let names = self.plan.services.iter().map(|service| &service.name);
-        let unpause = DockerCommand::unpause(names);
-        thread::scope(|scope| {
-            // They are asked again and again until they answer.
-            let running = scope.spawn(carried(|| match self.capture(&unpause) {
-                Err(Stop::Docker(error)) if !have_ended(&error) => Err(Stop::Docker(error)),
-                _ => self.check_canceled(),
-            }));
-            let answered = self.wait_for_services(&started, asking);
-            joined(running)?;
-            answered
-        })
+        // Before they are asked: what is printed may be pasted, in this order.
+        match self.capture(&DockerCommand::unpause(names)) {
+            Err(Stop::Docker(error)) if !have_ended(&error) => return Err(Stop::Docker(error)),
+            _ => self.check_canceled()?,
+        }
+        self.wait_for_services(&started, asking)
     }
 
     /// Keeps everything from running that shares volumes with the helper: it is to work on them alone. `build_may_run`:
