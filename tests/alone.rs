@@ -124,18 +124,10 @@ fn where_the_engine_cannot_pause_services_start_after_the_sources() {
     );
     let ran = run(&mut command);
     ran.assert_success();
-    let order: Vec<_> = [
+    ran.assert_in_order(&[
         "WARNING: the engine cannot pause the services",
         "Cloning repository...",
         "+PONG",
         "Uploading artifacts",
-    ]
-    .iter()
-    .map(|line| {
-        ran.stdout
-            .find(line)
-            .unwrap_or_else(|| panic!("{line}: {ran}"))
-    })
-    .collect();
-    assert!(order.is_sorted(), "{ran}");
+    ]);
 }

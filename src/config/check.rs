@@ -1,12 +1,12 @@
 //! What a configuration says that no job could run with, though its values are of the right kinds. Runners of executors
 //! that are not there are let be.
 
+use super::typed::no_such_word;
 use super::volume::{Volume, absolute};
 use super::{Config, DockerConfig, RunnerConfig};
 use crate::http::base_url;
 use crate::job::variables::assignment;
 use crate::keypath::KeyPath;
-use crate::nearest::nearest_hint;
 
 /// The first thing that is wrong: where, and what would be right.
 pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
@@ -92,12 +92,7 @@ fn word(text: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&text) {
         return Ok(());
     }
-    let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
-    Err(format!(
-        "there is no `{text}`{}; there are {}",
-        nearest_hint(text, known),
-        words.join(", ")
-    ))
+    Err(no_such_word(text, known))
 }
 
 fn address(url: &str) -> Result<(), String> {

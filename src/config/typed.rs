@@ -69,12 +69,7 @@ impl Error for Wrong {
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
-        let meant = nearest_hint(found, known);
-        Self::custom(format_args!(
-            "there is no `{found}`{meant}; there are {}",
-            words.join(", ")
-        ))
+        Self::custom(no_such_word(found, known))
     }
 
     fn missing_field(key: &'static str) -> Self {
@@ -235,6 +230,16 @@ where
         seed.deserialize(Input(value.get_ref()))
             .map_err(|wrong| wrong.below(Step::Key(key.to_owned())))
     }
+}
+
+/// That a word is none of those that are known.
+pub(super) fn no_such_word(found: &str, known: &[&str]) -> String {
+    let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    format!(
+        "there is no `{found}`{}; there are {}",
+        nearest_hint(found, known),
+        words.join(", ")
+    )
 }
 
 /// The value at the end of a way, or of as much of the way as there is.

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::outcome::misleads;
-
 use crate::secret::Secret;
 
 /// A hole in a [`Word`]; its name can stand as a shell variable.
@@ -159,8 +158,8 @@ fn quoted(text: &str) -> Cow<'_, str> {
     if !text.is_empty() && text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
-    if !text.contains(is_hidden) {
-        return Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")));
+    if text.is_empty() {
+        return Cow::Borrowed("''");
     }
     let mut word = String::new();
     let mut rest = text;

@@ -137,7 +137,7 @@ mod tests {
                 "bash: line 9: ./x.sh: cannot execute: required file not found\n",
                 Some(INTERPRETER),
             ),
-            // Whoever wrote this knows.
+            // Its author knows what that means.
             (127, "sh: nosuch: not found\n", None),
             (1, "sh: ./x.sh: not found\n", None),
             (2, "a test: syntax error: unexpected \"(\"\n", None),

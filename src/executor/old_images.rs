@@ -57,7 +57,7 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         let kept = image.name == keep.current.name
             || in_use.contains(&image.name)
             || (!image.is_nameless() && by_hand.contains(&image));
-        if !kept && remove_unless_in_use(docker, &image)? {
+        if !kept && remove_image(docker, &image)? {
             // Its executable is in a volume for build containers, too, if a job has run with it.
             remove_hold(docker, &hold_volume(&image.id))?;
             removed.push(image);
@@ -65,7 +65,7 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     }
     for (image, users) in of_tools {
         let unused = !users.is_empty() && users.iter().all(|user| removed.contains(user));
-        if unused && image.name != keep.current.tools() && remove_unless_in_use(docker, image)? {
+        if unused && image.name != keep.current.tools() && remove_image(docker, image)? {
             removed.push(image.clone());
         }
     }
@@ -105,17 +105,6 @@ pub fn remove_holds(docker: &Docker, scope: Option<&str>) -> Result<Vec<String>,
     Ok(removed)
 }
 
-fn remove_hold(docker: &Docker, name: &str) -> Result<bool, DockerError> {
-    match docker.capture(&DockerCommand::volume_remove([name])) {
-        Ok(_) => Ok(true),
-        Err(error) if error.message.contains("volume is in use") => {
-            log::info!("{name} stays: {}", error.reason());
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// An image as `docker image ls` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
@@ -147,12 +136,29 @@ impl Listed {
     }
 }
 
-fn remove_unless_in_use(docker: &Docker, image: &Listed) -> Result<bool, DockerError> {
-    match docker.capture(&DockerCommand::image_remove([image.word()])) {
+/// Removes an image. Returns whether it went: one stays that a container has, or that others are made of.
+fn remove_image(docker: &Docker, image: &Listed) -> Result<bool, DockerError> {
+    let remove = DockerCommand::image_remove([image.word()]);
+    remove_unless_in_use(docker, image.word(), &remove, "conflict: unable to")
+}
+
+/// Removes the volume of an executable. Returns whether it went: one stays that a container has.
+fn remove_hold(docker: &Docker, name: &str) -> Result<bool, DockerError> {
+    let remove = DockerCommand::volume_remove([name]);
+    remove_unless_in_use(docker, name, &remove, "volume is in use")
+}
+
+/// `in_use`: what docker says of such a thing that is in use.
+fn remove_unless_in_use(
+    docker: &Docker,
+    name: &str,
+    remove: &DockerCommand,
+    in_use: &str,
+) -> Result<bool, DockerError> {
+    match docker.capture(remove) {
         Ok(_) => Ok(true),
-        // A container has it, or other images are made of it.
-        Err(error) if error.message.contains("conflict: unable to") => {
-            log::info!("{} stays: {}", image.word(), error.reason());
+        Err(error) if error.message.contains(in_use) => {
+            log::info!("{name} stays: {}", error.reason());
             Ok(false)
         }
         Err(error) => Err(error),

@@ -14,14 +14,6 @@ const LOG_LINES: u32 = 30;
 /// The longest line of a service's log that is shown in one, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// A service that does not answer.
-pub(super) struct Silent {
-    /// What is wrong, and what is said of its log.
-    pub problem: String,
-    /// The end of its log.
-    pub log: String,
-}
-
 /// Services that do not run.
 pub(super) enum Paused {
     /// They are paused, those of them that had started.
@@ -157,9 +149,11 @@ impl Run<'_> {
         };
         let names = self.plan.services.iter().map(|service| &service.name);
         // Before they are asked: what is printed may be pasted, in this order.
-        match self.capture(&DockerCommand::unpause(names)) {
-            Err(Stop::Docker(error)) if !have_ended(&error) => return Err(Stop::Docker(error)),
-            _ => self.check_canceled()?,
+        self.check_canceled()?;
+        if let Err(error) = self.ask(&DockerCommand::unpause(names))
+            && !have_ended(&error)
+        {
+            return Err(error.into());
         }
         self.wait_for_services(&started, asking)
     }
@@ -216,11 +210,7 @@ impl Run<'_> {
             else {
                 continue;
             };
-            let silent = self.describe(service, problem);
-            self.trace.warning(&silent.problem)?;
-            for line in silent.log.lines() {
-                self.trace.line(&format!("  {line}"))?;
-            }
+            self.describe(service, problem)?;
         }
         Ok(())
     }
@@ -249,8 +239,8 @@ impl Run<'_> {
         })
     }
 
-    /// Why a service does not answer, and the end of its log.
-    fn describe(&self, service: &Service, problem: &str) -> Silent {
+    /// Says why a service does not answer, with the end of its log.
+    fn describe(&self, service: &Service, problem: &str) -> std::io::Result<()> {
         let state = self.ask(&DockerCommand::inspect(
             &service.name,
             "{{.State.Running}} {{.State.ExitCode}}",
@@ -270,9 +260,9 @@ impl Run<'_> {
                 (said, String::new())
             }
         };
-        Silent {
-            problem: format!("service {}: {problem}; {said}", service.title),
-            log,
-        }
+        self.trace
+            .warning(&format!("service {}: {problem}; {said}", service.title))?;
+        log.lines()
+            .try_for_each(|line| self.trace.line(&format!("  {line}")))
     }
 }

@@ -5,20 +5,22 @@
 //! beside its place, under a name of its own, and changes places with what is there when it is whole. What a killed
 //! process leaves of it, the next one removes.
 
-use std::ffi::CString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{
-    AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat, renameat_with,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat, renameat_with,
     statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::helper::archive::limit::Limit;
+use crate::helper::archive::tree::{DIRECTORY, names};
 use crate::helper::archive::unpack::Target;
 use crate::helper::archive::unzip;
 use crate::plan::Kept;
@@ -29,10 +31,6 @@ const PARTIAL: &str = ".partial-";
 const FILE: Mode = Mode::from_raw_mode(0o666);
 const ANY: Mode = Mode::from_raw_mode(0o777);
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
@@ -137,16 +135,16 @@ impl Shown {
     /// Removes something, with all that is in it, without following a link.
     ///
     /// Directories in it come up beside it first: so the deepest tree takes no more than two open files.
-    fn remove(&self, name: &CString) -> Result<()> {
+    fn remove(&self, name: &OsStr) -> Result<()> {
         let failed = || {
             format!(
                 "cannot remove {}/{}",
                 Kept::SHOWN_IN.join("/"),
-                name.to_string_lossy()
+                name.display()
             )
         };
         let at = &self.directory;
-        let mut open = vec![name.clone()];
+        let mut open = vec![name.to_owned()];
         while let Some(name) = open.pop() {
             match unlinkat(at, &name, AtFlags::empty()) {
                 Err(Errno::ISDIR | Errno::PERM) => {}
@@ -161,9 +159,8 @@ impl Shown {
                 match unlinkat(&directory, &inner, AtFlags::empty()) {
                     Err(Errno::ISDIR | Errno::PERM) => {
                         let up = format!("{PARTIAL}{:016x}", fastrand::u64(..));
-                        let up = CString::new(up).with_context(failed)?;
                         renameat(&directory, &inner, at, &up).with_context(failed)?;
-                        open.push(up);
+                        open.push(OsString::from(up));
                     }
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error).with_context(failed),
@@ -206,10 +203,7 @@ impl Partial<'_> {
 
 impl Drop for Partial<'_> {
     fn drop(&mut self) {
-        let removed = CString::new(self.name.as_str())
-            .map_err(Into::into)
-            .and_then(|name| self.shown.remove(&name));
-        if let Err(error) = removed {
+        if let Err(error) = self.shown.remove(self.name.as_ref()) {
             log::warn!("{error:#}");
         }
     }
@@ -228,18 +222,6 @@ fn reach(at: &OwnedFd, name: &str, path: &mut PathBuf) -> Result<OwnedFd> {
         Err(Errno::NOTDIR | Errno::LOOP) => Err(anyhow!("{} is no directory", path.display())),
         directory => directory.with_context(|| format!("cannot open {}", path.display())),
     }
-}
-
-/// What is in a directory.
-fn names(directory: BorrowedFd) -> rustix::io::Result<Vec<CString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        if ![c".", c".."].contains(&entry.file_name()) {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Whether this very file is what the name leads to.

@@ -1,4 +1,4 @@
-//! Values that may be written in two ways. Which one it is shows at its first letter, so that what is wrong inside is
+//! Values that may be written in two ways. Its first letter tells which one it is, so that what is wrong inside is
 //! said of what is wrong there.
 
 use std::fmt;

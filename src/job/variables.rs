@@ -26,7 +26,7 @@ pub struct Variable {
     pub value: Secret,
     /// Whether the value may be shown.
     pub public: bool,
-    /// Somebody called it a secret. One that is only not public need not be: a project's settings often are not.
+    /// It was called a secret: masked, or given as one. What is only not public need not be one, as settings of projects.
     pub secret: bool,
     /// The value goes to a file, and the variable holds its path.
     pub file: bool,

@@ -111,7 +111,7 @@ impl Builder<'_> {
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
         let run = self.variables.iter().fold(run, set);
-        // It would run beside the helper, and nobody asks for what it finds out.
+        // It would run beside the helper, and its result is not used.
         let run = run.flag("--no-healthcheck");
         let image = || Slot::new("image_build");
         let held = self.held(&run, image(), shell(self.config));

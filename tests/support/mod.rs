@@ -235,6 +235,17 @@ impl Ran {
             .map_or("", |at| &self.stdout[at + 1..])
     }
 
+    /// These stand in its stdout, the first time each in this order.
+    #[track_caller]
+    pub fn assert_in_order(&self, texts: &[&str]) {
+        let find = |text: &&str| {
+            let found = self.stdout.find(text);
+            found.unwrap_or_else(|| panic!("{text}: {self}"))
+        };
+        let order: Vec<usize> = texts.iter().map(find).collect();
+        assert!(order.is_sorted(), "{self}");
+    }
+
     pub fn assert_success(&self) -> &Self {
         assert_eq!(self.status, Some(0), "{self}");
         assert!(self.stdout.ends_with("\nJob succeeded\n"), "{self}");

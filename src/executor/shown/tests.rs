@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// A checkout, with something beside it that nobody may touch.
+/// A checkout, with something beside it that must stay as it is.
 struct Place(TempDir);
 
 impl Place {

@@ -1,4 +1,4 @@
-//! Opens what is in a directory that others change meanwhile, and follows no link on the way, whoever made it.
+//! Opens what is in a directory that others change meanwhile, and follows no link on the way, of whatever origin.
 //!
 //! The kernel does that in one call (`openat2`). Where it does not know that call, or a container's seccomp profile
 //! refuses it, each part of the way is opened by itself.
@@ -199,17 +199,7 @@ impl Way<'_> {
     /// # Errors
     /// If it cannot be read, or a part of the way to it is a link.
     pub fn names(&mut self, path: &Path) -> rustix::io::Result<Vec<OsString>> {
-        let directory = self.directory(path)?;
-        let mut names = Vec::new();
-        // Opened anew: where the reading is, is the same for all who use one.
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+        names(self.directory(path)?)
     }
 
     /// What something is; a link is one.
@@ -307,6 +297,23 @@ impl Way<'_> {
         let last = self.last.as_ref();
         last.map_or(self.tree.top(), |(_, directory)| directory.as_fd())
     }
+}
+
+/// What is in an open directory, by name, in no order.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn names(directory: BorrowedFd) -> rustix::io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    // Opened anew: where the reading is, is the same for all who use one.
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// The directory that something is in, and its name there.

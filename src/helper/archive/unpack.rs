@@ -1,6 +1,6 @@
 //! Puts what comes out of an archive below one directory, and nothing anywhere else.
 //!
-//! No part of a path may be a link, whoever made it, as [`Tree`] sees to. Links are made last, so that nothing in an
+//! No part of a path may be a link, of whatever origin, as [`Tree`] sees to. Links are made last, so that nothing in an
 //! archive is written behind one of its own.
 
 use std::ffi::{OsStr, OsString};

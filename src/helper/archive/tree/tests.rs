@@ -130,7 +130,7 @@ fn a_directory_that_a_link_replaced_is_the_directory_still() {
         // It is open, and no link.
         let size = way.stat(Path::new("a/b/file")).expect("there").st_size;
         assert_eq!(size, 13);
-        // Whoever comes to it now comes to a link.
+        // From now on it is a link.
         way.stat(Path::new("file")).expect("there");
         way.stat(Path::new("a/b/file")).expect_err("behind a link");
         fs::remove_file(at("a/b")).expect("removed");
