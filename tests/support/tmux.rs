@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{Project, RUNNER, Ran, eventually, run};
@@ -21,7 +22,11 @@ impl Terminal {
 
     /// A terminal with a command on it.
     pub fn start(project: &Project, command: &[&str]) -> Self {
-        let socket = project.beside("tmux").display().to_string();
+        // The server of the terminal before may still be about to end.
+        static TERMINALS: AtomicU32 = AtomicU32::new(0);
+        let number = TERMINALS.fetch_add(1, Ordering::Relaxed);
+        let socket = project.beside(&format!("tmux-{number}"));
+        let socket = socket.display().to_string();
         let terminal = Self { socket };
         let state = project.beside("state");
         let environment = [
