@@ -224,6 +224,15 @@ impl Drop for CancelScope {
     }
 }
 
+/// [Finishes](Cancel::finish) handles when it is dropped: threads that wait for them go on, also after a panic.
+pub struct FinishOnDrop<'a>(pub [&'a Cancel; 2]);
+
+impl Drop for FinishOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|cancel| cancel.finish());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Cancel, Reason};

@@ -17,6 +17,7 @@ pub mod nearest;
 pub mod outcome;
 pub mod partial;
 pub mod plan;
+pub mod printer;
 pub mod runner;
 pub mod script;
 pub mod seal;

@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "docker",
             "job",
             "plan",
+            "printer",
             "state",
             "trace",
             "http",
@@ -46,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config", "docker", "plan", "script", "helper", "trace", "logging",
         ],
     ),
+    ("printer", &["config", "docker", "plan", "script"]),
     (
         "plan",
         &["config", "docker", "job", "script", "helper", "glob"],

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::marks::{Part, Reader};
 use super::trouble::RESTORATIONS;
-use super::verdict::NOT_RUN;
 use super::{Run, Stop, hints, outcome_of_reason, system_failure};
-use crate::cancel::{Cancel, Reason};
+use crate::cancel::{Cancel, FinishOnDrop, Reason};
 use crate::docker::error::Kind;
 use crate::docker::session::{Session, Status};
 use crate::docker::{DockerCommand, DockerError, Word};
@@ -18,6 +17,8 @@ use crate::plan::Stage;
 
 /// How much of a script's output is kept, in bytes: at its end a client says why it failed.
 const TAIL: usize = 2048;
+/// What `docker run` ends with that could start nothing; `docker start` says 1, as a script may.
+pub(super) const NOT_RUN: i32 = 125;
 /// How long what is to end may take between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long docker may take to hear of an end.
@@ -35,15 +36,6 @@ impl Sent {
     /// What the client said, if it was the last one that spoke.
     pub fn error(&self, command: &DockerCommand) -> DockerError {
         DockerError::from_stderr(command.to_string(), self.status.0, &self.tail)
-    }
-}
-
-/// Lets those go on who wait for these, however the work between comes to its end.
-pub(super) struct Ended<'a>(pub [&'a Cancel; 2]);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|cancel| cancel.finish());
     }
 }
 
@@ -116,7 +108,7 @@ impl Run<'_> {
                     None => {}
                 }
             }));
-            let _ended = Ended([&client, &limited]);
+            let _finished = FinishOnDrop([&client, &limited]);
             match (self.terminal, &stage.enter) {
                 (Some(terminal), Some(enter)) => self
                     .send_attended(stage, session, &client, &limited, (terminal, enter))

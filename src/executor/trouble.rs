@@ -8,9 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use super::stages::Ended;
 use super::{Run, Stop, outcome_of_reason, system_failure};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, FinishOnDrop};
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::docker::{DockerCommand, DockerError, Word};
@@ -347,7 +346,7 @@ impl Run<'_> {
                     self.docker.watch(limit);
                 }
             }));
-            let _ended = Ended([&over, limit]);
+            let _finished = FinishOnDrop([&over, limit]);
             work()
         })
     }

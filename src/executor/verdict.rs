@@ -1,7 +1,7 @@
 //! What became of a script in the build container: what two of these agree on, the docker client, the script itself and
 //! the engine.
 
-use super::stages::Sent;
+use super::stages::{NOT_RUN, Sent};
 use super::{Run, Stop, system_failure};
 use crate::docker::error::{Kind, start_problem};
 use crate::docker::{DockerCommand, DockerError};
@@ -11,8 +11,6 @@ use crate::plan::names::LABEL;
 
 /// The status of what SIGKILL ended.
 const KILLED: i32 = 137;
-/// What `docker run` ends with that could start nothing; `docker start` says 1, as a script may.
-pub(super) const NOT_RUN: i32 = 125;
 /// How long after the end an engine may hear why, as docker has times in the future: half a second at least, since its
 /// client cuts times to whole seconds, and of an end in a second that has begun it would hear nothing.
 const NOTICE: &str = "-1500ms";

@@ -1,5 +1,7 @@
 //! A repository that a job is fetched from over the network.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gix::url::Scheme;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -101,6 +103,14 @@ impl Remote {
         }
     }
 
+    /// User and password as HTTP has them (basic authentication): the base64 of `user:password`.
+    #[must_use]
+    pub fn authorization(&self) -> Option<Secret> {
+        let (user, password) = self.login.as_ref()?;
+        let text = format!("{user}:{}", password.expose());
+        Some(Secret::new(STANDARD.encode(text)))
+    }
+
     /// The same path and user at another place (configuration, `clone_url`).
     ///
     /// # Errors
@@ -167,6 +177,8 @@ mod tests {
         let moved = remote.moved_to("http://10.0.0.1/git/").expect("good");
         assert_eq!(moved.address, "http://10.0.0.1/git/acme/site.git");
         assert_eq!(moved.login, remote.login);
+        let authorization = remote.authorization().expect("a login");
+        assert_eq!(authorization.expose(), "eC1hY2Nlc3MtdG9rZW46YS9i");
     }
 
     #[test]

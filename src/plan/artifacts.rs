@@ -1,7 +1,7 @@
 //! Artifacts: those of other jobs are fetched before a build, the job's own handed on after it.
 
 use super::containers::Builder;
-use super::stages::{Exchange, Failure, Place, Stage, When};
+use super::stage::{Exchange, Failure, Place, Stage, When};
 use crate::helper::task;
 use crate::job::files::{Artifacts, When as Kept};
 use crate::job::kept::file_name;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::containers::Builder;
 use super::s3::Bucket;
-use super::stages::{Failure, Place, Stage};
+use super::stage::{Failure, Place, Stage};
 use super::volumes::{Made, Mount};
 use crate::config::absolute;
 use crate::helper::task;

@@ -1,24 +1,7 @@
-//! What git is told, by its environment and by the helper's script.
+//! What git is told by its environment, in the helper and in the build container.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::containers::Builder;
 use crate::job::variables::Variables;
-use crate::job::{Job, Origin};
-use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources};
-use crate::secret::Secret;
-
-/// Who git is where the sources come from, as HTTP has it: the base64 of `user:password`.
-pub(super) fn authorization(job: &Job) -> Option<Secret> {
-    let Origin::Remote { remote, .. } = &job.sources.origin else {
-        return None;
-    };
-    let (user, password) = remote.login.as_ref()?;
-    Some(Secret::new(
-        STANDARD.encode(format!("{user}:{}", password.expose())),
-    ))
-}
+use crate::script::GIT_SETTINGS;
 
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
 pub(super) fn helper_settings() -> Vec<(String, String)> {
@@ -61,7 +44,7 @@ fn git_config(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     variables
 }
 
-/// Settings of the build's git, which takes the sources for somebody else's, since the helper fetched them.
+/// Settings of the build's git. The helper's user fetched the sources, so git would refuse them for their owner.
 pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
     let own = variables
         .iter()
@@ -70,56 +53,5 @@ pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
         Vec::new()
     } else {
         git_config(&[("safe.directory", "*")])
-    }
-}
-
-impl Builder<'_> {
-    /// What the helper's script for the sources has to know.
-    pub fn sources<'b>(&'b self, open: &'b [String], kept: &'b [String]) -> GetSources<'b> {
-        let mut site = "";
-        let mut changes = "";
-        let (url, local, remote, refspecs) = match &self.job.sources.origin {
-            Origin::Checkout {
-                remote,
-                changes: uncommitted,
-                ..
-            } => {
-                if uncommitted.is_some() {
-                    changes = CHANGES_DIR;
-                }
-                let remote = remote.as_deref().unwrap_or(CHECKOUT_DIR);
-                (CHECKOUT_DIR, true, remote, &[][..])
-            }
-            Origin::Remote { remote, refspecs } => {
-                site = &remote.site;
-                (
-                    remote.address.as_str(),
-                    false,
-                    remote.address.as_str(),
-                    &refspecs[..],
-                )
-            }
-        };
-        GetSources {
-            strategy: self.settings.strategy,
-            directory: &self.layout.directory,
-            open,
-            kept,
-            url,
-            local,
-            remote,
-            refspecs,
-            site,
-            authorization: authorization(self.job),
-            proxies: &self.host.proxies,
-            changes,
-            sha: &self.job.sources.sha,
-            ref_name: &self.job.sources.ref_name,
-            depth: self.settings.depth,
-            checkout: self.settings.checkout,
-            submodules: self.settings.submodules,
-            certificates: "",
-            before: "",
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is to be done for a job, as data. Made without any IO: what only the engine knows is a slot.
 //!
-//! [`crate::executor`] runs a plan, [`print`] writes it as a shell script.
+//! [`crate::executor`] runs a plan, [`crate::printer`] writes it as a shell script.
 
 mod allowed;
 mod artifacts;
@@ -15,12 +15,12 @@ mod named;
 pub mod names;
 mod network;
 mod options;
-pub mod print;
-mod print_stages;
 mod registries;
 mod s3;
 mod services;
 mod settings;
+mod sources;
+mod stage;
 mod stages;
 mod tools;
 mod variables;
@@ -52,7 +52,8 @@ use network::Network;
 pub use options::key_hint;
 pub use services::Service;
 use settings::Settings;
-pub use stages::{Exchange, Failure, JOB_STATUS, Place, REFUSED, Stage, When};
+pub use stage::{Exchange, Failure, Place, REFUSED, Stage, When};
+pub use stages::JOB_STATUS;
 use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).

@@ -18,7 +18,8 @@ pub(super) fn travel_name(name: &str) -> String {
 }
 
 /// The name of the variable that travels under this one.
-pub(super) fn own_name(name: &str) -> &str {
+#[must_use]
+pub fn own_name(name: &str) -> &str {
     let own = name.strip_prefix(RENAMED);
     own.and_then(|own| own.strip_suffix('_')).unwrap_or(name)
 }

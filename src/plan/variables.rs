@@ -2,10 +2,10 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::Host;
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
 use super::volumes::Layout;
-use super::{Host, git};
 use crate::config::RunnerConfig;
 use crate::job::remote::passwords_in;
 use crate::job::variables::{Variable, Variables, assignment};
@@ -50,14 +50,14 @@ pub(super) fn resolve(
 /// What must not be shown though no variable says so: the job's tokens, and passwords of addresses.
 pub(super) fn secrets(job: &Job, host: &Host) -> Vec<Secret> {
     let mut secrets = job.secrets.clone();
-    if let Origin::Remote { remote, .. } = &job.sources.origin
-        && let Some((_, password)) = &remote.login
-    {
-        let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
-        secrets.push(Secret::new(encoded));
-        secrets.push(password.clone());
+    if let Origin::Remote { remote, .. } = &job.sources.origin {
+        if let Some((_, password)) = &remote.login {
+            let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
+            secrets.push(Secret::new(encoded));
+            secrets.push(password.clone());
+        }
+        secrets.extend(remote.authorization());
     }
-    secrets.extend(git::authorization(job));
     let proxies = host.proxies.iter();
     secrets.extend(proxies.flat_map(|(_, address)| passwords_in(address)));
     secrets

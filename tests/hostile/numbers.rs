@@ -12,7 +12,8 @@ use alloy_runner::helper::archive::select::Selected;
 use alloy_runner::helper::archive::{Entry, Kind, Stat};
 use alloy_runner::job::payload;
 use alloy_runner::plan::names::Names;
-use alloy_runner::plan::{Host, Plan, print};
+use alloy_runner::plan::{Host, Plan};
+use alloy_runner::printer;
 use alloy_runner::runner::config_file::Settings;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -160,7 +161,7 @@ fn the_largest_numbers_of_a_payload_and_a_configuration_are_planned_or_refused()
         match Plan::new(&job, &config.runners[0], &names, &host) {
             Ok(plan) => {
                 let words = Words(vec!["docker".to_owned()]);
-                let _ = print::script(&plan, &words, &job.name, "x");
+                let _ = printer::script(&plan, &words, &job.name, "x");
                 // The limit is not over at once, whatever it is.
                 if plan
                     .timeout

@@ -8,7 +8,8 @@ use alloy_runner::docker::auth::Auths;
 use alloy_runner::docker::error::DockerError;
 use alloy_runner::job::payload;
 use alloy_runner::job::remote::Remote;
-use alloy_runner::plan::{Plan, print};
+use alloy_runner::plan::Plan;
+use alloy_runner::printer;
 use alloy_runner::trace::mask::Masker;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -419,7 +420,7 @@ fn a_plan_prints_in_bounded_memory() {
         if let Ok(plan) = plan(&payload, &SETTINGS[1]) {
             let words = alloy_runner::docker::command::Words(vec!["docker".to_owned()]);
             let length = payload.to_string().len() + job.len();
-            let script = bounded(length, 400, || print::script(&plan, &words, &job, "x"));
+            let script = bounded(length, 400, || printer::script(&plan, &words, &job, "x"));
             prop_assert!(
                 !script.contains('\0') || payload["steps"].to_string().contains("\\u0000")
             );

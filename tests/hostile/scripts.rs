@@ -11,7 +11,8 @@ use std::process::Command;
 
 use alloy_runner::docker::command::Words;
 use alloy_runner::job::{Origin, payload};
-use alloy_runner::plan::{Plan, print};
+use alloy_runner::plan::Plan;
+use alloy_runner::printer;
 use alloy_runner::script::{BuildScript, GetSources, Marks};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -374,7 +375,7 @@ fn a_printed_plan_runs_docker_with_the_plans_words() {
     for (number, (_, plan)) in plans.iter().enumerate() {
         let docker = Words(vec!["docker".to_owned()]);
         let names = some(&word(), 1);
-        let script = print::script(plan, &docker, &names[0], "runner-x");
+        let script = printer::script(plan, &docker, &names[0], "runner-x");
         let mut environment = String::new();
         let run = &plan.build.run;
         for (name, _) in run.secrets().iter().chain(run.file_secrets()) {

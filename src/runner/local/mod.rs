@@ -36,8 +36,9 @@ use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
 use crate::job::{Job, Project};
 use crate::outcome::InputError;
+use crate::plan::Plan;
 use crate::plan::names::Names;
-use crate::plan::{Plan, print};
+use crate::printer;
 use crate::state::{self, State, Store};
 pub use environment::{read_env, read_env_file};
 pub use list::List;
@@ -242,7 +243,7 @@ impl Local {
             .map_err(|error| found.document.placed(error))?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
         let engine = found.config.docker.engine().words();
-        Ok(print::script(&plan, &engine, &job.name, &prefix))
+        Ok(printer::script(&plan, &engine, &job.name, &prefix))
     }
 
     /// Runs the jobs, their logs to stdout; where there are several, with a table at the end.

@@ -3,20 +3,22 @@
 //! It runs what the interpreter runs, one after the other, asks the engine what the interpreter asks, and
 //! prints the log's lines where that prints them.
 
+mod stages;
+
 use std::fmt::Write as _;
 
-use super::helper_image::architecture;
-use super::names::{PREFIX, own_name};
-use super::{Image, ImageSource, Plan};
 use crate::config::PullPolicy;
 use crate::docker::command::Words;
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::outcome::misleads;
+use crate::plan::helper_image::architecture;
+use crate::plan::names::{PREFIX, own_name};
+use crate::plan::{Image, ImageSource, Plan};
 
 /// Sends away what a command says that has nothing to say in the log.
-pub(super) const QUIET: &str = " >/dev/null";
+const QUIET: &str = " >/dev/null";
 
-pub(super) struct Script<'a> {
+struct Script<'a> {
     pub plan: &'a Plan,
     docker: &'a Words,
     pub text: String,

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::print::{QUIET, Script};
-use super::{Exchange, Failure, JOB_STATUS, Place, Stage, When};
+use super::{QUIET, Script};
 use crate::docker::{DockerCommand, Word};
+use crate::plan::{Exchange, Failure, JOB_STATUS, Place, Stage, When};
 use crate::script::NO_REPOSITORY;
 
 /// What the names of secrets begin with that only the runner knows. Proxies are in the environment of a person, too.

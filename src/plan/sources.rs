@@ -1,0 +1,55 @@
+//! What the helper's script for the sources is told.
+
+use super::containers::Builder;
+use crate::job::Origin;
+use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GetSources};
+
+impl Builder<'_> {
+    /// What the helper's script for the sources has to know.
+    pub fn sources<'b>(&'b self, open: &'b [String], kept: &'b [String]) -> GetSources<'b> {
+        let mut changes = "";
+        let origin = &self.job.sources.origin;
+        let (url, local, remote, refspecs) = match origin {
+            Origin::Checkout {
+                remote,
+                changes: uncommitted,
+                ..
+            } => {
+                if uncommitted.is_some() {
+                    changes = CHANGES_DIR;
+                }
+                let remote = remote.as_deref().unwrap_or(CHECKOUT_DIR);
+                (CHECKOUT_DIR, true, remote, &[][..])
+            }
+            Origin::Remote { remote, refspecs } => {
+                let address = remote.address.as_str();
+                (address, false, address, &refspecs[..])
+            }
+        };
+        let (site, authorization) = match origin {
+            Origin::Remote { remote, .. } => (remote.site.as_str(), remote.authorization()),
+            Origin::Checkout { .. } => ("", None),
+        };
+        GetSources {
+            strategy: self.settings.strategy,
+            directory: &self.layout.directory,
+            open,
+            kept,
+            url,
+            local,
+            remote,
+            refspecs,
+            site,
+            authorization,
+            proxies: &self.host.proxies,
+            changes,
+            sha: &self.job.sources.sha,
+            ref_name: &self.job.sources.ref_name,
+            depth: self.settings.depth,
+            checkout: self.settings.checkout,
+            submodules: self.settings.submodules,
+            certificates: "",
+            before: "",
+        }
+    }
+}
