@@ -12,8 +12,8 @@ use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Zsh};
 
 use super::Arguments;
+use crate::local::{List, Local, show};
 use crate::manual::TOPICS;
-use crate::runner::local::{List, Local, show};
 
 /// Set by the scripts, to the shell's name.
 const VARIABLE: &str = "ALLOY_RUNNER_COMPLETE";

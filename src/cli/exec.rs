@@ -10,7 +10,7 @@ use clap_complete::ArgValueCompleter;
 
 use super::{Globals, SYSTEM_FAILURE, completions};
 use crate::config::{DockerConfig, RunnerConfig};
-use crate::runner::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
+use crate::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
 
 /// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]

@@ -10,10 +10,10 @@ use clap_complete::ArgValueCompleter;
 
 use super::{Arguments, completions};
 use crate::config::DockerConfig;
+use crate::local::{ReaderGone, show};
 use crate::manual::{TOPICS, Topic, pager, topic};
 use crate::nearest::nearest_hint;
 use crate::outcome::InputError;
-use crate::runner::local::{ReaderGone, show};
 
 const HELP_DOCKER: &str = "help-docker";
 /// What everybody needs first.

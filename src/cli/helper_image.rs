@@ -11,9 +11,9 @@ use crate::config::DockerConfig;
 use crate::docker::Docker;
 use crate::executor::build_helper_image;
 use crate::plan::helper_image::DEFAULT_BASE;
-use crate::runner::signals::stop_on_signals;
-use crate::runner::{host, remains};
 use crate::state::{self, State};
+use crate::worker::signals::stop_on_signals;
+use crate::worker::{host, recovery};
 
 /// The image that fetches sources: git, git-lfs, certificates and this executable
 #[derive(Args)]
@@ -60,7 +60,7 @@ impl HelperImage {
                 let signals =
                     stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
                 let state = State::open(state::directory()?)?;
-                remains::remove(&state, &docker, &engine);
+                recovery::remove(&state, &docker, &engine);
                 let process = state.register(&engine, &image.name)?;
                 image.process.clone_from(&process.label);
                 image.seal = state.seal.clone();

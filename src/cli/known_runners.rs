@@ -7,7 +7,7 @@ use super::runner_flags::RunnerFlags;
 use super::{Globals, SYSTEM_FAILURE, say};
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;
-use crate::runner::registration::{Health, unregister, verify};
+use crate::service::registration::{Health, unregister, verify};
 
 /// Make runners unknown to their coordinators, and take them out of the configuration
 #[derive(Args)]

@@ -24,11 +24,11 @@ use log::LevelFilter;
 
 use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::helper::hold;
+use crate::local::{ReaderGone, show};
 use crate::logging::{self, Format};
 use crate::manual;
 use crate::outcome::{InputError, shown};
-use crate::runner::local::{ReaderGone, show};
-use crate::runner::scheduler::Given;
+use crate::service::scheduler::Given;
 use crate::state::is_root;
 
 /// The program was not used as it can be, or what it was to read cannot be read.

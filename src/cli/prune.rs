@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::{Globals, say};
 use crate::config::DockerConfig;
-use crate::runner::prune::{Wanted, prune};
+use crate::worker::prune::{Wanted, prune};
 
 /// Remove what runners that no longer run have left on the engine, and helper images of builds that are gone
 #[derive(Args)]

@@ -16,8 +16,8 @@ use crate::config::{RunnerConfig, load};
 use crate::coordinator::Registration;
 use crate::docker::Word;
 use crate::outcome::InputError;
-use crate::runner::host::hostname;
-use crate::runner::registration::{reach, register};
+use crate::service::registration::{reach, register};
+use crate::worker::host::hostname;
 
 /// Make a runner known to a coordinator, and append it to the configuration
 #[derive(Args)]

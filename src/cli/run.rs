@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::Globals;
 use crate::logging::Format;
-use crate::runner::scheduler::serve_all;
+use crate::service::scheduler::serve_all;
 use crate::state::{self, State};
 
 /// Serve all runners of the configuration, which is read again when it changes

@@ -9,8 +9,8 @@ use super::Globals;
 use super::runner_flags::RunnerFlags;
 use crate::logging::Format;
 use crate::outcome::InputError;
-use crate::runner::config_file::Settings;
-use crate::runner::scheduler::{Until, serve_one};
+use crate::service::config_file::Settings;
+use crate::service::scheduler::{Until, serve_one};
 use crate::state::{self, State};
 
 /// Ask for one job, run it if there is one, and end: the line for cron

@@ -165,7 +165,7 @@ impl RunnerFlags {
     pub fn new_runner(self) -> Result<RunnerConfig> {
         let mut config = self.over(RunnerConfig::default())?;
         if config.name.is_empty() {
-            config.name = crate::runner::host::hostname();
+            config.name = crate::worker::host::hostname();
         }
         let cache = config.cache_dir.clone();
         config.executor.get_or_insert_with(|| "docker".to_owned());

@@ -14,7 +14,7 @@ use alloy_runner::job::payload;
 use alloy_runner::plan::names::Names;
 use alloy_runner::plan::{Host, Plan};
 use alloy_runner::printer;
-use alloy_runner::runner::config_file::Settings;
+use alloy_runner::service::config_file::Settings;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -7,13 +7,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::duration::time;
-use super::host::{REVISION, VERSION};
 use super::job_log::{JobLog, Writer};
 use super::metrics::{JobMeter, Metrics};
 use super::record::Record;
 use super::upload::{Delivered, Upload};
-use super::worker::{Run, Worker};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Asked, Client, Features, Info, Observer};
@@ -28,6 +25,9 @@ use crate::secret::Secret;
 use crate::state::{self, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
+use crate::worker::duration::time;
+use crate::worker::host::{REVISION, VERSION};
+use crate::worker::{Run, Worker};
 
 /// How much of a log is kept unless the configuration says so, in kilobytes.
 const OUTPUT_LIMIT: u64 = 4096;

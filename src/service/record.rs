@@ -25,7 +25,7 @@ use crate::partial;
 use crate::secret::Secret;
 
 /// The directory of all records, among the files of a process.
-pub(super) const DIRECTORY: &str = "jobs";
+pub(crate) const DIRECTORY: &str = "jobs";
 /// What is there of a job.
 const ENTRY: &str = "json";
 const LOG: &str = "log";
@@ -148,7 +148,7 @@ fn forget(path: &Path) {
 
 /// Tells the coordinators how the jobs of a dead process ended, whose files are here. Each is asked once. Returns
 /// whether nothing is left to be told.
-pub(super) fn report(files: &Path) -> bool {
+pub(crate) fn report(files: &Path) -> bool {
     let entries = fs::read_dir(files.join(DIRECTORY)).into_iter().flatten();
     let paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -22,9 +22,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::host;
-use super::signals::stop_on_signals;
-use super::worker::Worker;
 use crate::cancel::Cancel;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::job::changes::Changes;
@@ -40,6 +37,9 @@ use crate::plan::Plan;
 use crate::plan::names::Names;
 use crate::printer;
 use crate::state::{self, State, Store};
+use crate::worker::Worker;
+use crate::worker::host;
+use crate::worker::signals::stop_on_signals;
 pub use environment::{read_env, read_env_file};
 pub use list::List;
 use progress::Progress;

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::config_file::{ConfigFile, Settings};
-use super::host::{REVISION, VERSION};
 pub use super::roster::Given;
 use super::roster::{Roster, Runner};
-use super::signals::{Signal, tell_of_signals};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Asked};
 use crate::state::{Slot, State};
+use crate::worker::host::{REVISION, VERSION};
+use crate::worker::signals::{Signal, tell_of_signals};
 
 /// How long a question that is under way is waited for by somebody who wants to end. GitLab holds questions
 /// open until there is a job, and gives none to whoever has gone.

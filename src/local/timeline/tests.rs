@@ -1,7 +1,7 @@
 use super::{About, Bar, lanes, page, short, ticks};
 use crate::executor::Span;
+use crate::local::results::{Fate, Row};
 use crate::outcome::Outcome;
-use crate::runner::local::results::{Fate, Row};
 use std::time::{Duration, Instant};
 
 fn bar(label: &str, began: f64, took: u64) -> Bar {

@@ -1,5 +1,11 @@
 //! Runs jobs on one engine, wherever they come from: from a concurrent id to a clean engine.
 
+pub mod duration;
+pub mod host;
+pub mod prune;
+pub mod recovery;
+pub mod signals;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
@@ -9,7 +15,6 @@ use std::thread;
 
 use anyhow::Result;
 
-use super::{host, remains};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::docker::Docker;
@@ -74,7 +79,7 @@ impl Worker {
         let docker = Docker::new(config.docker.engine(), print_commands);
         let engine = config.docker.host.clone().unwrap_or_default();
         // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
-        remains::remove(&state, &docker, &engine);
+        recovery::remove(&state, &docker, &engine);
         let mut host = host::describe(config, colour)?;
         let process = state.register(&engine, &host.helper_image.name)?;
         host.process.clone_from(&process.label);

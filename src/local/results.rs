@@ -7,7 +7,7 @@ use super::screen::tame;
 use super::table::{Cell, table};
 use crate::executor::Span;
 use crate::outcome::{Outcome, on_one_line};
-pub(super) use crate::runner::duration::time;
+pub(super) use crate::worker::duration::time;
 
 /// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,20 +1,13 @@
-//! Gets jobs and sees them through.
+//! Serves coordinators: asks for jobs and sees each through, up to what the coordinator hears of it.
 
 pub mod config_file;
-mod duration;
-pub mod host;
 pub mod job_log;
-pub mod local;
 pub mod metrics;
 mod pace;
 pub mod page;
-pub mod prune;
-mod record;
+pub(crate) mod record;
 pub mod registration;
-pub mod remains;
 mod roster;
 pub mod scheduler;
 pub mod serving;
-pub mod signals;
 pub mod upload;
-pub mod worker;

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 
-use super::record;
 use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection, Strays};
+use crate::service::record;
 use crate::state::{DeadProcess, State};
 
 /// What is looked for beside what the dead left.

@@ -20,8 +20,8 @@ use crate::executor::{Report, Terminal};
 use crate::job::Job;
 use crate::job::uncommitted::Uncommitted;
 use crate::outcome::Outcome;
-use crate::runner::worker::{Run, Worker};
 use crate::trace::Trace;
+use crate::worker::{Run, Worker};
 
 /// A run that is under way.
 pub(super) struct Runner<'a> {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::host::{VERSION, helper_image, proxies};
-use super::remains;
-pub use super::remains::Wanted;
+use super::recovery;
+pub use super::recovery::Wanted;
 use crate::config::DockerConfig;
 use crate::docker::Docker;
 use crate::executor::old_images;
@@ -19,7 +19,7 @@ pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Res
     let docker = Docker::new(config.engine(), print_commands);
     let state = State::open(state::directory()?)?;
     let engine = config.host.as_deref().unwrap_or_default();
-    let mut removed = remains::remove_wanted(&state, &docker, engine, wanted)?;
+    let mut removed = recovery::remove_wanted(&state, &docker, engine, wanted)?;
     let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
     let keep = old_images::Keep {
         scope: (!wanted.foreign).then(|| image_scope(&state.seal)),

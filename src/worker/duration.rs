@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// A time as people say it: `0.4 s`, `1 min 5 s`, `2 h 3 min`.
-pub(super) fn time(took: Duration) -> String {
+#[must_use]
+pub fn time(took: Duration) -> String {
     let seconds = took.as_secs();
     match seconds {
         0..60 => format!("{seconds}.{} s", took.subsec_millis() / 100),

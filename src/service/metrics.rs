@@ -11,9 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::host::{REVISION, VERSION};
 use crate::executor::Span;
 use crate::outcome::Outcome;
+use crate::worker::host::{REVISION, VERSION};
 
 type Labels = Vec<(&'static str, String)>;
 
