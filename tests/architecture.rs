@@ -11,7 +11,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "runner",
+            "local",
+            "service",
+            "worker",
             "executor",
             "coordinator",
             "config",
@@ -25,19 +27,30 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "runner",
+        "local",
         &[
+            "worker", "executor", "config", "job", "plan", "printer", "state", "trace",
+        ],
+    ),
+    (
+        "service",
+        &[
+            "worker",
             "executor",
             "coordinator",
             "config",
-            "docker",
             "job",
             "plan",
-            "printer",
             "state",
             "trace",
             "http",
             "logging",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "executor", "config", "docker", "job", "plan", "state", "trace",
         ],
     ),
     ("coordinator", &["job", "http"]),

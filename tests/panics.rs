@@ -13,6 +13,7 @@ use alloy_runner::config::{DockerConfig, PullPolicy, RunnerConfig};
 use alloy_runner::job::payload;
 use alloy_runner::outcome::Outcome;
 use alloy_runner::state::State;
+use alloy_runner::worker::recovery::Recovered;
 use alloy_runner::worker::{Run, Worker};
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
@@ -50,7 +51,8 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
         ..RunnerConfig::default()
     };
     let open = State::open(state.clone()).expect("opens");
-    let worker = Worker::open(&config, open, "token", false, false).expect("opens");
+    let recovered = Recovered::new(open, &config.docker, false, |_| true);
+    let worker = Worker::open(&config, recovered, "token", false).expect("opens");
     let mut job = coordinator.job(BUSYBOX, &["echo hello"]);
     job["services"] = json!([{"name": REDIS, "alias": "redis"}]);
     let read = || payload::read(job.to_string().as_bytes(), "http://unused").expect("a job");

@@ -11,6 +11,7 @@ use clap_complete::ArgValueCompleter;
 use super::{Globals, SYSTEM_FAILURE, completions};
 use crate::config::{DockerConfig, RunnerConfig};
 use crate::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
+use crate::service::record;
 
 /// Run jobs of .alloy-ci.json from this git checkout, with no coordinator
 #[derive(Args)]
@@ -148,7 +149,7 @@ impl Exec {
             show(&local.script(&found)?)?;
             return Ok(0);
         }
-        let ended = local.run(found)?;
+        let ended = local.run(found, record::report)?;
         Ok(ended.signal.unwrap_or(match ended.verdict {
             Verdict::Success => 0,
             Verdict::Failure => 1,

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::{Globals, say};
-use crate::cancel::Cancel;
 use crate::config::DockerConfig;
-use crate::docker::Docker;
-use crate::executor::build_helper_image;
+use crate::docker::Reference;
+use crate::outcome::InputError;
 use crate::plan::helper_image::DEFAULT_BASE;
+use crate::service::record;
 use crate::state::{self, State};
-use crate::worker::signals::stop_on_signals;
-use crate::worker::{host, recovery};
+use crate::worker::helper_image::{Built, build};
+use crate::worker::host;
+use crate::worker::recovery::Recovered;
 
 /// The image that fetches sources: git, git-lfs, certificates and this executable
 #[derive(Args)]
@@ -51,29 +52,15 @@ impl HelperImage {
                 tls_ca_file,
                 docker,
             } => {
-                crate::docker::Reference::parse(&base).map_err(crate::outcome::InputError::new)?;
+                Reference::parse(&base).map_err(InputError::new)?;
                 let certificates = host::certificates(tls_ca_file.as_deref())?;
-                let mut image = host::helper_image(&base, &host::proxies(), &certificates)?;
-                let engine = docker.host.clone().unwrap_or_default();
-                let docker = Docker::new(docker.engine(), globals.given.print_commands);
-                let cancel = Cancel::new();
-                let signals =
-                    stop_on_signals(cancel.clone()).context("cannot watch for signals")?;
                 let state = State::open(state::directory()?)?;
-                recovery::remove(&state, &docker, &engine);
-                let process = state.register(&engine, &image.name)?;
-                image.process.clone_from(&process.label);
-                image.seal = state.seal.clone();
-                image.by_hand = true;
-                let docker = docker.with_files_in(&process.files);
-                let _lock = state.exclusive("helper-image", &cancel)?;
-                let built =
-                    build_helper_image(&docker, &image, &cancel, &|line| log::error!("{line}"));
-                if let Some(status) = signals.status() {
-                    return Ok(status);
+                let print_commands = globals.given.print_commands;
+                let recovered = Recovered::new(state, &docker, print_commands, record::report);
+                match build(recovered, &base, &certificates)? {
+                    Built::Image(name) => say(name)?,
+                    Built::Interrupted(status) => return Ok(status),
                 }
-                built?;
-                say(image.name)?;
             }
         }
         Ok(0)

@@ -5,7 +5,10 @@ use clap::Args;
 
 use super::{Globals, say};
 use crate::config::DockerConfig;
-use crate::worker::prune::{Wanted, prune};
+use crate::service::record;
+use crate::state::{self, State};
+use crate::worker::prune::prune;
+use crate::worker::recovery::Wanted;
 
 /// Remove what runners that no longer run have left on the engine, and helper images of builds that are gone
 #[derive(Args)]
@@ -25,14 +28,14 @@ pub(super) struct Prune {
 
 impl Prune {
     pub fn run(self, globals: &Globals) -> Result<u8> {
-        for removed in prune(
-            &self.docker,
-            Wanted {
-                caches: self.caches,
-                foreign: self.foreign,
-            },
-            globals.given.print_commands,
-        )? {
+        let state = State::open(state::directory()?)?;
+        let wanted = Wanted {
+            caches: self.caches,
+            foreign: self.foreign,
+        };
+        let print_commands = globals.given.print_commands;
+        let removed = prune(state, &self.docker, wanted, print_commands, record::report)?;
+        for removed in removed {
             say(removed)?;
         }
         Ok(0)

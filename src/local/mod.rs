@@ -39,6 +39,7 @@ use crate::printer;
 use crate::state::{self, State, Store};
 use crate::worker::Worker;
 use crate::worker::host;
+use crate::worker::recovery::{Recovered, Report};
 use crate::worker::signals::stop_on_signals;
 pub use environment::{read_env, read_env_file};
 pub use list::List;
@@ -246,12 +247,13 @@ impl Local {
         Ok(printer::script(&plan, &engine, &job.name, &prefix))
     }
 
-    /// Runs the jobs, their logs to stdout; where there are several, with a table at the end.
+    /// Runs the jobs, their logs to stdout; where there are several, with a table at the end. Before them come the
+    /// orphans of dead processes on the engine, whose jobs `report` tells of.
     ///
     /// # Errors
     /// [`InputError`] if a job or the settings say something that cannot be meant (then none is begun), or
     /// whatever keeps the jobs from being started.
-    pub fn run(&self, mut found: Found) -> Result<Ended> {
+    pub fn run(&self, mut found: Found, report: Report) -> Result<Ended> {
         let began = Instant::now();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if self.shell_on_failure && !terminal {
@@ -263,13 +265,9 @@ impl Local {
         let screen = Screen::new(stdout, wants_colour(), cancel.clone())
             .on_terminal(std::io::stdout().is_terminal());
         let screen = Arc::new(screen);
-        let worker = Worker::open(
-            &found.config,
-            State::open(state::directory()?)?,
-            SHORT_TOKEN,
-            self.print_commands,
-            screen.colour,
-        )?;
+        let state = State::open(state::directory()?)?;
+        let recovered = Recovered::new(state, &found.config.docker, self.print_commands, report);
+        let worker = Worker::open(&found.config, recovered, SHORT_TOKEN, screen.colour)?;
         // The copy is there as long as this value is.
         let _changes: Option<Changes> = if self.dirty {
             found.checkout.take_changes(worker.files())?

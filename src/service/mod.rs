@@ -1,11 +1,12 @@
 //! Serves coordinators: asks for jobs and sees each through, up to what the coordinator hears of it.
 
+pub mod client;
 pub mod config_file;
 pub mod job_log;
 pub mod metrics;
 mod pace;
 pub mod page;
-pub(crate) mod record;
+pub mod record;
 pub mod registration;
 mod roster;
 pub mod scheduler;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::client::client;
 use super::job_log::JobLog;
-use super::serving;
 use super::upload::{Delivered, Upload};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
@@ -24,8 +24,6 @@ use crate::outcome::Outcome;
 use crate::partial;
 use crate::secret::Secret;
 
-/// The directory of all records, among the files of a process.
-pub(crate) const DIRECTORY: &str = "jobs";
 /// What is there of a job.
 const ENTRY: &str = "json";
 const LOG: &str = "log";
@@ -62,14 +60,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Begins a record among the files of this process. With it comes the file for the log.
+    /// Begins a record in the directory of this process's records. With it comes the file for the log.
     pub fn begin(
-        files: &Path,
+        directory: &Path,
         config: &RunnerConfig,
         id: u64,
         token: &Secret,
     ) -> Result<(Self, File)> {
-        let directory = files.join(DIRECTORY);
         let path = directory.join(id.to_string());
         let entry = Entry {
             url: config.url.clone(),
@@ -81,7 +78,7 @@ impl Record {
             end: None,
         };
         let log = || -> io::Result<File> {
-            fs::create_dir_all(&directory)?;
+            fs::create_dir_all(directory)?;
             let mut options = File::options();
             options.write(true).create(true).truncate(true).mode(0o600);
             let log = options.open(path.with_extension(LOG))?;
@@ -146,10 +143,12 @@ fn forget(path: &Path) {
     }
 }
 
-/// Tells the coordinators how the jobs of a dead process ended, whose files are here. Each is asked once. Returns
-/// whether nothing is left to be told.
-pub(crate) fn report(files: &Path) -> bool {
-    let entries = fs::read_dir(files.join(DIRECTORY)).into_iter().flatten();
+/// Tells the coordinators how the jobs of a dead process ended, whose records are in this directory (a
+/// [`crate::worker::recovery::Report`]). Each coordinator is asked once per job. Returns whether nothing remains to be
+/// told.
+#[must_use]
+pub fn report(directory: &Path) -> bool {
+    let entries = fs::read_dir(directory).into_iter().flatten();
     let paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == ENTRY))
@@ -201,7 +200,7 @@ fn tell(path: &Path) -> Result<bool> {
         tls_key_file: entry.tls_key_file,
         ..RunnerConfig::default()
     };
-    let client = serving::client(&config, Arc::new(|_, _| {}))?;
+    let client = client(&config, Arc::new(|_, _| {}))?;
     let hurry = Cancel::new();
     hurry.trigger(Reason::Stopped);
     let log = JobLog::of(&log);
@@ -238,7 +237,7 @@ fn tell(path: &Path) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DIRECTORY, Record, report};
+    use super::{Record, report};
     use crate::config::RunnerConfig;
     use crate::outcome::Outcome;
     use crate::secret::Secret;
@@ -256,7 +255,7 @@ mod tests {
         let begin = |id| Record::begin(files.path(), &config, id, &Secret::new("word"));
         let (record, _log) = begin(7).expect("begins");
         record.end(&Outcome::Success);
-        let names = || fs::read_dir(files.path().join(DIRECTORY)).expect("there");
+        let names = || fs::read_dir(files.path()).expect("there");
         for entry in names() {
             let mode = entry.expect("one").metadata().expect("there").permissions();
             assert_eq!(mode.mode() & 0o777, 0o600);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::serving::{client, warning_of_plain_http};
+use super::client::{client, warning_of_plain_http};
 use crate::config::{RunnerConfig, edit};
 use crate::coordinator::{Answer, ApiError, Registration};
 use crate::secret::Secret;

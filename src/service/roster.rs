@@ -7,11 +7,12 @@ use std::time::Instant;
 use anyhow::Result;
 use log::LevelFilter;
 
+use super::client::warning_of_plain_http;
 use super::config_file::{ConfigFile, Contents, Settings};
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::page::Page;
-use super::serving::{Serving, warning_of_plain_http};
+use super::serving::Serving;
 use crate::config::RunnerConfig;
 use crate::outcome::{InputError, on_one_line};
 use crate::state::{Slot, State};

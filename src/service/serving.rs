@@ -7,26 +7,26 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::client::client;
 use super::job_log::{JobLog, Writer};
 use super::metrics::{JobMeter, Metrics};
-use super::record::Record;
+use super::record::{self, Record};
 use super::upload::{Delivered, Upload};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::coordinator::{ApiError, Asked, Client, Features, Info, Observer};
+use crate::coordinator::{ApiError, Asked, Client, Observer};
 use crate::executor::Span;
-use crate::http::{Tls, is_in_the_clear};
 use crate::job::payload::HandOut;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome, on_one_line};
-use crate::plan::helper_image::architecture;
 use crate::secret::Secret;
 use crate::state::{self, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
 use crate::worker::duration::time;
 use crate::worker::host::{REVISION, VERSION};
+use crate::worker::recovery::Recovered;
 use crate::worker::{Run, Worker};
 
 /// How much of a log is kept unless the configuration says so, in kilobytes.
@@ -51,40 +51,6 @@ fn title(job: &Job) -> String {
     } = &job.project;
     let title = format!(": {namespace}/{name}, {} (stage {})", job.name, job.stage);
     on_one_line(&title)
-}
-
-/// A client of a runner's coordinator, which tells `observer` of its requests.
-///
-/// # Errors
-/// [`InputError`] for an address that is none, or files that cannot be read.
-pub fn client(config: &RunnerConfig, observer: Observer) -> Result<Client, InputError> {
-    let tls = Tls {
-        authorities: config.tls_ca_file.as_deref(),
-        certificate: config.tls_cert_file.as_deref(),
-        key: config.tls_key_file.as_deref(),
-    };
-    let info = Info {
-        name: "alloy-runner",
-        version: VERSION,
-        revision: REVISION,
-        platform: std::env::consts::OS,
-        architecture: architecture(),
-        executor: "docker",
-        features: Features::default(),
-    };
-    Client::new(&config.url, &tls, info, observer)
-}
-
-/// What an operator hears of a coordinator that is talked to without TLS.
-#[must_use]
-pub fn warning_of_plain_http(url: &str) -> Option<String> {
-    is_in_the_clear(url).then(|| {
-        format!(
-            "the coordinator {} is talked to without TLS: who sits between reads the runner's token and the jobs' secrets; \
-             give it an https address",
-            on_one_line(url)
-        )
-    })
 }
 
 impl Serving {
@@ -145,7 +111,9 @@ impl Serving {
         }
         let short_token = self.config.short_token();
         let state = State::open(state::directory()?)?;
-        let opened = Worker::open(&self.config, state, &short_token, self.print_commands, true)?;
+        let docker = &self.config.docker;
+        let recovered = Recovered::new(state, docker, self.print_commands, record::report);
+        let opened = Worker::open(&self.config, recovered, &short_token, true)?;
         Ok(worker.insert(Arc::new(opened)).clone())
     }
 
@@ -237,7 +205,7 @@ impl Serving {
         // Where there is no worker, there will be no job, and the attempt to run it says why.
         let worker = catch_unwind(AssertUnwindSafe(|| self.worker()));
         let worker = worker.ok()?.ok()?;
-        match Record::begin(worker.files(), &self.config, id, token) {
+        match Record::begin(&worker.records(), &self.config, id, token) {
             Ok((record, file)) => {
                 log.copy_to(file);
                 Some(record)

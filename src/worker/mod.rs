@@ -1,6 +1,7 @@
 //! Runs jobs on one engine, wherever they come from: from a concurrent id to a clean engine.
 
 pub mod duration;
+pub mod helper_image;
 pub mod host;
 pub mod prune;
 pub mod recovery;
@@ -9,7 +10,7 @@ pub mod signals;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -27,6 +28,7 @@ use crate::plan::{Host, Marks, Plan};
 use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::mask::Masker;
+use recovery::{RECORDS, Recovered};
 
 /// Where the search for names that nobody has taken on a shared engine ends.
 const MAX_CONCURRENT_ID: u32 = 1000;
@@ -64,24 +66,18 @@ pub struct Run<'a> {
 }
 
 impl Worker {
-    /// Looks at host and engine, and removes what dead runners have left there. With `print_commands`, docker
-    /// commands go to stderr before they run.
+    /// Looks at the host and registers this process, on the engine of `config` after its recovery.
     ///
     /// # Errors
     /// If the state directory cannot be written, or a file that the settings name cannot be read.
     pub fn open(
         config: &RunnerConfig,
-        state: State,
+        recovered: Recovered,
         short_token: &str,
-        print_commands: bool,
         colour: bool,
     ) -> Result<Self> {
-        let docker = Docker::new(config.docker.engine(), print_commands);
-        let engine = config.docker.host.clone().unwrap_or_default();
-        // Before a concurrent id is taken: theirs may be free again while their containers still have its name.
-        recovery::remove(&state, &docker, &engine);
         let mut host = host::describe(config, colour)?;
-        let process = state.register(&engine, &host.helper_image.name)?;
+        let (process, docker, state) = recovered.register(&host.helper_image.name)?;
         host.process.clone_from(&process.label);
         host.helper_image.process.clone_from(&process.label);
         host.seal = state.seal.clone();
@@ -89,7 +85,7 @@ impl Worker {
         Ok(Self {
             config: config.clone(),
             short_token: short_token.to_owned(),
-            docker: docker.with_files_in(&process.files),
+            docker,
             host,
             state,
             process,
@@ -103,7 +99,13 @@ impl Worker {
         &self.process.files
     }
 
-    /// Something in [`Worker::files`] is for the next process.
+    /// Where records of jobs go that a [`recovery::Report`] needs, should this process be killed.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.process.files.join(RECORDS)
+    }
+
+    /// Something in [`Worker::records`] is for the next process.
     pub fn leave_to_others(&self) {
         self.process.leave_to_others(true);
     }

@@ -1,25 +1,28 @@
-//! Removing what runners left behind, when somebody asks for it.
+//! Removing what runners left behind, on request.
 
 use anyhow::Result;
 
 use super::host::{VERSION, helper_image, proxies};
-use super::recovery;
-pub use super::recovery::Wanted;
+use super::recovery::{Recovered, Report, Wanted};
 use crate::config::DockerConfig;
-use crate::docker::Docker;
 use crate::executor::old_images;
 use crate::plan::helper_image::{DEFAULT_BASE, image_scope};
-use crate::state::{self, State};
+use crate::state::State;
 
-/// Removes what is left on an engine and returns what that was.
+/// Removes orphans from an engine, with helper images of builds that are gone, and returns what that was.
 ///
 /// # Errors
 /// If the engine does not answer, or something cannot be removed.
-pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Result<Vec<String>> {
-    let docker = Docker::new(config.engine(), print_commands);
-    let state = State::open(state::directory()?)?;
-    let engine = config.host.as_deref().unwrap_or_default();
-    let mut removed = recovery::remove_wanted(&state, &docker, engine, wanted)?;
+pub fn prune(
+    state: State,
+    config: &DockerConfig,
+    wanted: Wanted,
+    print_commands: bool,
+    report: Report,
+) -> Result<Vec<String>> {
+    let (recovered, mut removed) =
+        Recovered::with_wanted(state, config, print_commands, report, wanted)?;
+    let (state, docker) = (recovered.state(), recovered.docker());
     let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
     let keep = old_images::Keep {
         scope: (!wanted.foreign).then(|| image_scope(&state.seal)),
@@ -27,7 +30,7 @@ pub fn prune(config: &DockerConfig, wanted: Wanted, print_commands: bool) -> Res
         current: &current,
         in_use: &|| state.helper_images(),
     };
-    removed.extend(old_images::remove(&docker, &keep)?);
-    removed.extend(old_images::remove_holds(&docker, keep.scope.as_deref())?);
+    removed.extend(old_images::remove(docker, &keep)?);
+    removed.extend(old_images::remove_holds(docker, keep.scope.as_deref())?);
     Ok(removed)
 }
