@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod partial;
 pub mod plan;
 pub mod printer;
+pub mod retry;
 pub mod script;
 pub mod seal;
 pub mod secret;

@@ -57,44 +57,95 @@ impl Outcome {
     }
 }
 
+/// Why a job failed, in the words of the coordinator's API (`failure_reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureReason {
+    /// The job's own doing.
+    ScriptFailure,
+    /// Not the job's doing.
+    SystemFailure,
+}
+
+impl FailureReason {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ScriptFailure => "script_failure",
+            Self::SystemFailure => "runner_system_failure",
+        }
+    }
+}
+
 impl Outcome {
-    /// Why the job failed, without what every such line begins with.
+    /// What the coordinator is told of a job that failed.
+    #[must_use]
+    pub fn failure_reason(&self) -> Option<FailureReason> {
+        match self {
+            Self::Success => None,
+            Self::SystemFailure(_) => Some(FailureReason::SystemFailure),
+            Self::ScriptFailure { .. }
+            | Self::BuildError(_)
+            | Self::Canceled
+            | Self::TimedOut(_) => Some(FailureReason::ScriptFailure),
+        }
+    }
+
+    /// How metrics count a job that failed: as the coordinator does, with time limits apart. One that was canceled is no
+    /// failure there.
+    #[must_use]
+    pub fn counted_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::TimedOut(_) => Some("timeout"),
+            Self::Canceled => None,
+            outcome => outcome.failure_reason().map(FailureReason::word),
+        }
+    }
+
+    /// What happened, by itself: `exit code 1`.
     #[must_use]
     pub fn reason(&self) -> String {
-        let text = self.to_string();
-        let text = text.strip_prefix("ERROR: Build failed").unwrap_or(&text);
-        let text = text.strip_prefix(" (system failure)").unwrap_or(text);
-        text.trim_start_matches(": ").to_owned()
+        match self {
+            Self::Success => "Job succeeded".to_owned(),
+            Self::ScriptFailure {
+                exit_code,
+                out_of_memory,
+            } => {
+                let memory = if *out_of_memory {
+                    " (out of memory)"
+                } else {
+                    ""
+                };
+                format!("exit code {exit_code}{memory}")
+            }
+            Self::BuildError(reason) => format!("Error: {reason}"),
+            Self::SystemFailure(reason) => reason.clone(),
+            Self::Canceled => "canceled".to_owned(),
+            Self::TimedOut(limit) => format!("execution took longer than {} s", limit.as_secs()),
+        }
+    }
+
+    /// What failed, with the kind of failure where it was not the job's doing: `WHAT (system failure)`.
+    #[must_use]
+    pub fn kind_of_failure(&self, what: &str) -> String {
+        match self.failure_reason() {
+            Some(FailureReason::SystemFailure) => format!("{what} (system failure)"),
+            _ => what.to_owned(),
+        }
+    }
+
+    /// That something failed in this way: `WHAT: exit code 1`, `WHAT (system failure): …`.
+    #[must_use]
+    pub fn failure_of(&self, what: &str) -> String {
+        format!("{}: {}", self.kind_of_failure(what), self.reason())
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Success => f.write_str("Job succeeded"),
-            Self::ScriptFailure {
-                exit_code,
-                out_of_memory,
-            } => {
-                write!(f, "ERROR: Build failed: exit code {exit_code}")?;
-                if *out_of_memory {
-                    f.write_str(" (out of memory)")
-                } else {
-                    Ok(())
-                }
-            }
-            Self::BuildError(reason) => write!(f, "ERROR: Build failed: Error: {reason}"),
-            Self::SystemFailure(reason) => {
-                write!(f, "ERROR: Build failed (system failure): {reason}")
-            }
-            Self::Canceled => f.write_str("ERROR: Build failed: canceled"),
-            Self::TimedOut(limit) => {
-                write!(
-                    f,
-                    "ERROR: Build failed: execution took longer than {} s",
-                    limit.as_secs()
-                )
-            }
+            Self::Success => f.write_str(&self.reason()),
+            _ => f.write_str(&self.failure_of("ERROR: Build failed")),
         }
     }
 }
@@ -175,7 +226,74 @@ impl std::error::Error for InputError {}
 
 #[cfg(test)]
 mod tests {
-    use super::InputError;
+    use super::{FailureReason, InputError, Outcome};
+    use std::time::Duration;
+
+    #[test]
+    fn each_end_has_its_words_in_the_log_the_api_and_the_metrics() {
+        let script = |exit_code, out_of_memory| Outcome::ScriptFailure {
+            exit_code,
+            out_of_memory,
+        };
+        for (outcome, log, api, metrics, status) in [
+            (Outcome::Success, "Job succeeded", None, None, "success"),
+            (
+                script(7, false),
+                "ERROR: Build failed: exit code 7",
+                Some("script_failure"),
+                Some("script_failure"),
+                "failed",
+            ),
+            (
+                script(137, true),
+                "ERROR: Build failed: exit code 137 (out of memory)",
+                Some("script_failure"),
+                Some("script_failure"),
+                "failed",
+            ),
+            (
+                Outcome::BuildError("image x not found".into()),
+                "ERROR: Build failed: Error: image x not found",
+                Some("script_failure"),
+                Some("script_failure"),
+                "failed",
+            ),
+            (
+                Outcome::SystemFailure("no engine".into()),
+                "ERROR: Build failed (system failure): no engine",
+                Some("runner_system_failure"),
+                Some("runner_system_failure"),
+                "failed",
+            ),
+            (
+                Outcome::Canceled,
+                "ERROR: Build failed: canceled",
+                Some("script_failure"),
+                None,
+                "canceled",
+            ),
+            (
+                Outcome::TimedOut(Duration::from_mins(2)),
+                "ERROR: Build failed: execution took longer than 120 s",
+                Some("script_failure"),
+                Some("timeout"),
+                "failed",
+            ),
+        ] {
+            assert_eq!(outcome.to_string(), log);
+            assert_eq!(
+                outcome.failure_reason().map(FailureReason::word),
+                api,
+                "{log}"
+            );
+            assert_eq!(outcome.counted_reason(), metrics, "{log}");
+            assert_eq!(outcome.job_status(), status, "{log}");
+            assert!(log.ends_with(&outcome.reason()), "{log}");
+        }
+        let outcome = Outcome::SystemFailure("no engine".into());
+        let said = outcome.failure_of("after_script failed");
+        assert_eq!(said, "after_script failed (system failure): no engine");
+    }
 
     #[test]
     fn an_error_is_one_line_whatever_it_quotes() {

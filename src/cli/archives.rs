@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::SYSTEM_FAILURE;
+use super::globals::SYSTEM_FAILURE;
 use crate::helper::transfer::Refused;
 use crate::helper::{artifacts, caches, task};
 

@@ -7,17 +7,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, Command, CommandFactory, ValueEnum};
-use clap_complete::CompletionCandidate;
+use clap::{Args, Command, ValueEnum};
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Zsh};
+use clap_complete::{ArgValueCompleter, CompletionCandidate};
 
-use super::Arguments;
+use super::globals::NAME;
 use crate::local::{List, Local, show};
 use crate::manual::TOPICS;
 
 /// Set by the scripts, to the shell's name.
 const VARIABLE: &str = "ALLOY_RUNNER_COMPLETE";
-const NAME: &str = "alloy-runner";
 
 /// Print a script that lets a shell complete commands, options and the names of jobs
 #[derive(Args)]
@@ -73,13 +72,17 @@ fn program() -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// Answers a shell that asks what may follow, and ends the process then.
-pub(super) fn answer() {
+/// Answers a shell that asks what may follow in `commands`, and ends the process then.
+pub(super) fn answer(commands: fn() -> Command) {
     CompleteEnv::with_factory(|| {
+        let command = commands().mut_subcommand("help", |help| {
+            let pages = ArgValueCompleter::new(move |word: &OsStr| pages(word, &commands()));
+            help.mut_arg("words", |words| words.add(pages))
+        });
         if is_option(&typed_word()) {
-            Arguments::command()
+            command
         } else {
-            without_options(Arguments::command())
+            without_options(command)
         }
     })
     .var(VARIABLE)
@@ -136,9 +139,8 @@ pub(super) fn stages(word: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The commands and the topics of the manual that a word may become.
-pub(super) fn pages(word: &OsStr) -> Vec<CompletionCandidate> {
+fn pages(word: &OsStr, commands: &Command) -> Vec<CompletionCandidate> {
     let word = word.to_string_lossy();
-    let commands = Arguments::command();
     let commands = commands.get_subcommands();
     let commands = commands.filter(|command| !command.is_hide_set());
     let commands = commands.map(|command| {

@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use super::{Globals, SYSTEM_FAILURE, completions};
+use super::completions;
+use super::globals::{Globals, SYSTEM_FAILURE};
 use crate::config::{DockerConfig, RunnerConfig};
 use crate::local::{Local, Verdict, Wanted, read_env, read_env_file, show, wants_colour};
 use crate::service::record;

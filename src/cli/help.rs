@@ -5,10 +5,9 @@ use std::io::{self, ErrorKind, IsTerminal as _};
 use std::process::exit;
 
 use anyhow::{Context as _, Result};
-use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
-use clap_complete::ArgValueCompleter;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
-use super::{Arguments, completions};
+use super::globals::{NAME, status_of};
 use crate::config::DockerConfig;
 use crate::local::{ReaderGone, show};
 use crate::manual::{TOPICS, Topic, pager, topic};
@@ -29,12 +28,13 @@ const HEADING: &str = "Docker settings (all of them: --help-docker)";
 On a terminal a page is shown by $PAGER, else by less.")]
 pub(super) struct Help {
     /// A topic of the manual, or a command
-    #[arg(value_name = "TOPIC", add = ArgValueCompleter::new(completions::pages))]
+    #[arg(value_name = "TOPIC")]
     words: Vec<String>,
 }
 
 impl Help {
-    pub fn run(&self) -> Result<u8> {
+    /// Shows it. `top` has all commands.
+    pub fn run(&self, top: Command) -> Result<u8> {
         if let [name, _, ..] = &self.words[..]
             && topic(name).is_some()
         {
@@ -43,7 +43,7 @@ impl Help {
         }
         match self.words.first().and_then(|name| topic(name)) {
             Some(page) => show_page(page)?,
-            None => show_command(&self.words)?,
+            None => show_command(top, &self.words)?,
         }
         Ok(0)
     }
@@ -57,8 +57,8 @@ fn show_page(page: &Topic) -> Result<()> {
 }
 
 /// Shows the help of a command as its `--help` does; without words, of all commands.
-fn show_command(words: &[String]) -> Result<()> {
-    let mut top = with_docker_apart(Arguments::command());
+fn show_command(top: Command, words: &[String]) -> Result<()> {
+    let mut top = with_docker_apart(top);
     // Gives each command its whole name.
     top.build();
     let command = below(&mut top, words)?;
@@ -83,7 +83,7 @@ fn unknown(word: &str, command: &Command) -> InputError {
     let commands = command.get_subcommands();
     let commands = commands.filter(|command| !command.is_hide_set());
     let commands: Vec<&str> = commands.map(Command::get_name).collect();
-    if command.get_name() != Arguments::command().get_name() {
+    if command.get_name() != NAME {
         let name = command.get_name();
         let hint = nearest_hint(word, &commands);
         return InputError::new(format!("the command `{name}` has no `{word}`{hint}"));
@@ -97,14 +97,13 @@ fn unknown(word: &str, command: &Command) -> InputError {
     ))
 }
 
-/// The words of the command line. Where they ask for help, or are wrong, the process ends.
-pub(super) fn arguments() -> Arguments {
+/// What the words of the command line mean to a command. Where they ask for help, or are wrong, the process ends.
+pub(super) fn matches(command: Command) -> ArgMatches {
     let mut words = std::env::args_os().take_while(|word| word != "--");
     if words.any(|word| word == "--help-docker") {
-        exit(i32::from(super::status_of(show(&docker()).map(|()| 0))));
+        exit(i32::from(status_of(show(&docker()).map(|()| 0))));
     }
-    let matches = with_docker_apart(Arguments::command()).get_matches();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    with_docker_apart(command).get_matches()
 }
 
 /// The help of all settings of docker.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::{Globals, say};
+use super::globals::{Globals, say};
 use crate::config::DockerConfig;
 use crate::docker::Reference;
 use crate::outcome::InputError;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::globals::{Globals, SYSTEM_FAILURE, say};
 use super::runner_flags::RunnerFlags;
-use super::{Globals, SYSTEM_FAILURE, say};
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::service::registration::{Health, unregister, verify};

@@ -3,6 +3,7 @@
 mod archives;
 mod completions;
 mod exec;
+mod globals;
 mod health_check;
 mod help;
 mod helper_image;
@@ -14,32 +15,21 @@ mod run_single;
 mod runner_flags;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::helper::hold;
-use crate::local::{ReaderGone, show};
-use crate::logging::{self, Format};
 use crate::manual;
-use crate::outcome::{InputError, shown};
 use crate::service::scheduler::Given;
-use crate::state::is_root;
-
-/// The program was not used as it can be, or what it was to read cannot be read.
-const WRONG_USAGE: u8 = 2;
-/// Something failed that is not the user's or the job's doing.
-const SYSTEM_FAILURE: u8 = 3;
+use globals::{Globals, NAME, status_of};
 
 /// A CI runner that does its work with the docker command line.
 #[derive(Parser)]
 #[command(
-    name = "alloy-runner",
+    name = NAME,
     version,
     arg_required_else_help = true,
     subcommand_required = true,
@@ -97,66 +87,17 @@ enum Command {
     ArtifactsDownloader,
 }
 
-/// Options that count for all commands.
-struct Globals {
-    config: Option<PathBuf>,
-    given: Given,
-}
-
-impl Globals {
-    /// Reads the configuration. Keys that have no effect here are warned of.
-    fn configuration(&self) -> Result<Config> {
-        let file = self.config_file()?;
-        let Loaded { config, unknown } = load(&file)?;
-        if !unknown.is_empty() {
-            log::warn!("{}", UnknownKey::warning(&file, &unknown));
-        }
-        Ok(config)
-    }
-
-    /// Where the configuration is.
-    fn config_file(&self) -> Result<PathBuf, InputError> {
-        self.config.clone().map_or_else(default_file, Ok)
-    }
-
-    /// Begins to log: as the command line says, else as the configuration does, if there is one.
-    fn start_logging(&self, format: Option<Format>) {
-        // What is wrong with it, whoever needs it will say.
-        let config = self.config_file().ok().and_then(|file| load(&file).ok());
-        let config = config.map(|loaded| loaded.config).unwrap_or_default();
-        let level = self.given.log_level.or(config.log_level);
-        let format = format.or_else(|| config.log_format?.parse().ok());
-        logging::start(
-            level.unwrap_or(LevelFilter::Info),
-            format.unwrap_or_default(),
-        );
-    }
-}
-
-/// Where the configuration is unless somebody says otherwise: `/etc/alloy-runner/config.toml` for root, else
-/// `~/.alloy-runner/config.toml`.
-///
-/// # Errors
-/// [`InputError`] where there is no home directory.
-fn default_file() -> Result<PathBuf, InputError> {
-    if is_root() {
-        return Ok(PathBuf::from("/etc/alloy-runner/config.toml"));
-    }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    home.map(|home| PathBuf::from(home).join(".alloy-runner/config.toml"))
-        .ok_or_else(|| InputError::new("HOME is not set; name the configuration with --config"))
-}
-
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
-    completions::answer();
+    completions::answer(Arguments::command);
     let Arguments {
         config,
         log_level,
         print_commands,
         command,
-    } = help::arguments();
+    } = Arguments::from_arg_matches(&help::matches(Arguments::command()))
+        .unwrap_or_else(|error| error.exit());
     let globals = Globals {
         config,
         given: Given {
@@ -180,7 +121,7 @@ pub fn main() -> ExitCode {
         Command::Prune(prune) => prune.run(&globals),
         Command::HelperImage(image) => image.run(&globals),
         Command::Completions(completions) => completions.run(),
-        Command::Help(help) => help.run(),
+        Command::Help(help) => help.run(Arguments::command()),
         Command::HealthCheck(check) => Ok(check.run()),
         Command::Hold { command } => Ok(hold::until_input(&command)),
         Command::CacheArchiver => archives::archive_caches(),
@@ -191,42 +132,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(status_of(result))
 }
 
-/// The exit status; what failed is said.
-fn status_of(result: Result<u8>) -> u8 {
-    result.unwrap_or_else(|error| failed(&error))
-}
-
-/// Writes a line to stdout.
-///
-/// # Errors
-/// As [`show`].
-fn say(line: impl std::fmt::Display) -> Result<()> {
-    show(&format!("{line}\n"))
-}
-
-/// Says on one line what failed.
-fn failed(error: &anyhow::Error) -> u8 {
-    if error.is::<ReaderGone>() {
-        return ReaderGone::STATUS;
-    }
-    // Where stderr has no reader either, the status still tells.
-    let _ = writeln!(
-        io::stderr(),
-        "alloy-runner: {}",
-        shown(&format!("{error:#}"))
-    );
-    if error.is::<InputError>() {
-        WRONG_USAGE
-    } else {
-        SYSTEM_FAILURE
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Arguments;
     use super::help::with_docker_apart;
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn flags_do_not_get_into_each_others_way() {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::{Globals, say};
+use super::globals::{Globals, say};
 use crate::config::DockerConfig;
 use crate::service::record;
 use crate::state::{self, State};

@@ -10,8 +10,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::globals::{Globals, say};
 use super::runner_flags::{RunnerFlags, read_token};
-use super::{Globals, say};
 use crate::config::{RunnerConfig, load};
 use crate::coordinator::Registration;
 use crate::docker::Word;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Globals;
+use super::globals::Globals;
 use crate::logging::Format;
 use crate::service::scheduler::serve_all;
 use crate::state::{self, State};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::Globals;
+use super::globals::Globals;
 use super::runner_flags::RunnerFlags;
 use crate::logging::Format;
 use crate::outcome::InputError;

@@ -9,8 +9,8 @@ use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
 use super::error::{Answer, ApiError};
-use super::last_word::{LastWord, fitting};
-use super::wire::{Asked, Ended, Info, Patched, Registration};
+use super::final_update::{FinalUpdateBody, fitting};
+use super::wire::{FinalUpdate, Info, JobResponse, Patched, Registration};
 use crate::http::{self, Tls};
 use crate::job::payload;
 use crate::outcome::InputError;
@@ -22,9 +22,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 const JOB_ANSWER: Duration = Duration::from_secs(75);
 /// The slowest line that is waited for, in bytes a second.
 const SLOWEST: usize = 50_000;
-/// The longest hand-out that is read, in bytes. No program could be given more variables than a quarter of it; and a
+/// The longest job payload that is read, in bytes. No program could be given more variables than a quarter of it; and a
 /// hostile one takes up to thirty times its length in memory.
-const MAX_HAND_OUT: u64 = 8 * 1024 * 1024;
+const MAX_PAYLOAD: u64 = 8 * 1024 * 1024;
 /// The longest other answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;
 /// Longer bodies than this are refused by AlloyCI.
@@ -68,7 +68,7 @@ impl Client {
         &self,
         token: &Secret,
         last_update: Option<&str>,
-    ) -> Result<Asked, ApiError> {
+    ) -> Result<JobResponse, ApiError> {
         let mut body = self.json(token);
         if let Some(last_update) = last_update {
             body.insert("last_update".to_owned(), json!(last_update));
@@ -78,23 +78,23 @@ impl Client {
         let tried = self.tried(&Method::POST, "jobs/request");
         match answer.status().as_u16() {
             201 => {
-                let (body, torn) = read(&mut answer, MAX_HAND_OUT);
+                let (body, torn) = read(&mut answer, MAX_PAYLOAD);
                 Ok(payload::read(&body, &self.api).map_or_else(
                     || {
                         let what = torn.unwrap_or_else(|| "a job without id and token".to_owned());
-                        Asked::Lost(ApiError {
+                        JobResponse::Lost(ApiError {
                             tried,
                             answer: Answer::None(what),
                         })
                     },
-                    |out| Asked::Job(Box::new(out)),
+                    |payload| JobResponse::Job(Box::new(payload)),
                 ))
             }
-            200 | 204 => Ok(Asked::Nothing(header(
+            200 | 204 => Ok(JobResponse::Nothing(header(
                 answer.headers(),
                 "X-GitLab-Last-Update",
             ))),
-            409 => Ok(Asked::Nothing(last_update.map(str::to_owned))),
+            409 => Ok(JobResponse::Nothing(last_update.map(str::to_owned))),
             _ => Err(failed(tried, &answer)),
         }
     }
@@ -142,18 +142,21 @@ impl Client {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub fn finish(&self, id: u64, token: &Secret, ended: Ended) -> Result<(), ApiError> {
+    pub fn finish(&self, id: u64, token: &Secret, update: FinalUpdate) -> Result<(), ApiError> {
         let path = format!("jobs/{id}");
         let mut head = self.json(token);
-        let state = if ended.success { "success" } else { "failed" };
+        let state = match update.failure {
+            None => "success",
+            Some(_) => "failed",
+        };
         head.insert("state".to_owned(), json!(state));
-        if let Some(reason) = ended.reason {
-            head.insert("failure_reason".to_owned(), json!(reason));
+        if let Some(reason) = update.failure {
+            head.insert("failure_reason".to_owned(), json!(reason.word()));
         }
         let mut most = MAX_BODY;
         loop {
-            let log = fitting(&head, ended.log, most);
-            let mut body = LastWord::new(&head, &log);
+            let log = fitting(&head, update.log, most);
+            let mut body = FinalUpdateBody::new(&head, &log);
             let length = body.len();
             let request = Request::builder()
                 .method(Method::PUT)

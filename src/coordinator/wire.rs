@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::job::payload::HandOut;
+use crate::job::payload::JobPayload;
+use crate::outcome::FailureReason;
 
 /// What a runner says about itself.
 #[derive(Clone, Debug, Serialize)]
@@ -55,12 +56,12 @@ impl Default for Features {
     }
 }
 
-/// The answer to a question for a job.
+/// The answer to a job request.
 #[derive(Debug)]
-pub enum Asked {
-    /// A job: it is ours now.
-    Job(Box<HandOut>),
-    /// A job that came through in so small a part that nobody can be told about it.
+pub enum JobResponse {
+    /// A job, which is this runner's now.
+    Job(Box<JobPayload>),
+    /// A job of which so little arrived that its end cannot be reported: neither its id nor its token is known.
     Lost(ApiError),
     /// There is none, or another runner was faster. With it comes what to say next time.
     Nothing(Option<String>),
@@ -73,13 +74,11 @@ pub struct Patched {
     pub stop: Option<String>,
 }
 
-/// How a job ended.
+/// The last thing that a coordinator is told of a job: how it ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended<'a> {
-    /// Whether it succeeded.
-    pub success: bool,
-    /// `script_failure` or `runner_system_failure` of one that did not.
-    pub reason: Option<&'static str>,
+pub struct FinalUpdate<'a> {
+    /// Why it failed; `None`: it succeeded.
+    pub failure: Option<FailureReason>,
     /// Its whole log.
     pub log: &'a str,
 }

@@ -15,21 +15,15 @@ use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
 use super::stream::Stream;
+pub use super::stream::{Output, Status};
 use super::word::{Bindings, Word};
 use crate::cancel::Cancel;
-
-/// What takes the output of a command while it runs.
-pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// What a client ends with that could not make or start a container, or the command in it.
 const NOT_STARTED: RangeInclusive<i32> = 125..=127;
 
 /// How long a client may take to end that nobody wants any more, when its standard input has ended.
 const ENOUGH: Duration = Duration::from_secs(10);
-
-/// How a command ended that ran in the foreground.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(pub Option<i32>);
 
 impl Docker {
     /// Starts a command whose output is to be read while it runs. It waits for its standard input, which

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use duct::{Expression, Handle};
 
-use super::session::{Output, Status};
-
 /// Room for what is printed and not read yet, in bytes: the most that Linux gives a process without rights.
 const ROOM: usize = 1 << 20;
 /// The largest piece that is read at once, in bytes.
@@ -15,6 +13,13 @@ const PIECE: usize = 256 << 10;
 /// Output that comes faster than this is left to gather for so long. A reader that waits for each line is woken by
 /// each, and holds up its writer: 100 MB took 0.3 s longer.
 const GATHERING: Duration = Duration::from_millis(1);
+
+/// What takes the output of a command while it runs.
+pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+
+/// How a command ended that ran in the foreground: its exit status, or none where a signal ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub Option<i32>);
 
 /// A running client.
 pub(super) struct Stream {

@@ -8,7 +8,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use super::client::{Docker, Group};
 use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
-use super::session::Status;
+use super::stream::Status;
 use crate::cancel::Cancel;
 
 impl Docker {

@@ -185,11 +185,7 @@ impl Run<'_> {
                     .warning(&format!("after_script failed: exit code {exit_code}"))?;
                 return Ok(true);
             }
-            Ok(outcome) | Err(Stop::Outcome(outcome)) => {
-                let text = outcome.to_string();
-                let text = text.strip_prefix("ERROR: Build failed").unwrap_or(&text);
-                format!("after_script failed{text}")
-            }
+            Ok(outcome) | Err(Stop::Outcome(outcome)) => outcome.failure_of("after_script failed"),
             Err(Stop::Docker(error)) => format!("after_script failed: {error}"),
         };
         self.trace.warning(&said)?;

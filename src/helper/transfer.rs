@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::iter;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use ureq::{Agent, Body, RequestBuilder, SendBody};
 use super::progress::Progress;
 use crate::helper::task::Proxies;
 use crate::http::{self, Tls};
+use crate::retry::retry;
 
 /// The longest time without a byte.
 const STALLED: Duration = Duration::from_mins(2);
@@ -238,23 +240,24 @@ fn unreachable(error: ureq::Error) -> anyhow::Error {
 ///
 /// # Errors
 /// The last error.
-pub fn attempts<T>(most: u32, mut once: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut pauses = PAUSES.iter();
-    let mut pause = PAUSES[0];
+pub fn attempts<T>(most: u32, once: impl FnMut() -> Result<T>) -> Result<T> {
+    let last = PAUSES[PAUSES.len() - 1];
+    let pauses = PAUSES.into_iter().chain(iter::repeat(last));
     let mut tried = 1;
-    loop {
-        let error = match once() {
-            Err(error) if tried < most && !error.is::<Refused>() && !error.is::<Missing>() => error,
-            result => return result,
-        };
-        pause = *pauses.next().unwrap_or(&pause);
-        tried += 1;
-        eprintln!(
-            "WARNING: {error:#}; attempt {tried} of {most} in {} s",
-            pause.as_secs()
-        );
-        thread::sleep(pause);
-    }
+    retry(
+        pauses.take(most.saturating_sub(1) as usize),
+        once,
+        |error| !error.is::<Refused>() && !error.is::<Missing>(),
+        |error, pause| {
+            tried += 1;
+            eprintln!(
+                "WARNING: {error:#}; attempt {tried} of {most} in {} s",
+                pause.as_secs()
+            );
+            thread::sleep(pause);
+            Ok(())
+        },
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
-use super::OneOrMany;
+use super::forms::OneOrMany;
 use crate::secret::Secret;
 
 /// One cache or several.

@@ -8,7 +8,42 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{ImageForm, ImageTable, OneOrMany};
+/// An image as it is written: its name, or a table with its keys.
+pub(super) enum ImageForm {
+    Name(String),
+    Table(ImageTable),
+}
+
+#[derive(Deserialize)]
+pub(super) struct ImageTable {
+    pub name: String,
+    #[serde(default)]
+    pub alias: Option<OneOrMany<String>>,
+    #[serde(default)]
+    pub entrypoint: Option<OneOrMany<String>>,
+    #[serde(default)]
+    pub command: Option<OneOrMany<String>>,
+    #[serde(default)]
+    pub environment: Vec<String>,
+}
+
+/// A list; where it has one element, that may stand by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OneOrMany<T> {
+    /// An element by itself.
+    One(T),
+    /// A list.
+    Many(Vec<T>),
+}
+
+impl<T> From<OneOrMany<T>> for Vec<T> {
+    fn from(form: OneOrMany<T>) -> Self {
+        match form {
+            OneOrMany::One(element) => vec![element],
+            OneOrMany::Many(elements) => elements,
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for ImageForm {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {

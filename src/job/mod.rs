@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use files::{Artifacts, Cache, Coordinator, Dependency};
+use forms::ImageForm;
+pub use forms::OneOrMany;
 use kept::Kept;
 use remote::Remote;
 use variables::Variable;
@@ -183,42 +185,6 @@ pub struct ImageSpec {
     /// Variables of this container alone, `KEY=value` each, for a service of the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
-}
-
-enum ImageForm {
-    Name(String),
-    Table(ImageTable),
-}
-
-#[derive(Deserialize)]
-struct ImageTable {
-    name: String,
-    #[serde(default)]
-    alias: Option<OneOrMany<String>>,
-    #[serde(default)]
-    entrypoint: Option<OneOrMany<String>>,
-    #[serde(default)]
-    command: Option<OneOrMany<String>>,
-    #[serde(default)]
-    environment: Vec<String>,
-}
-
-/// A list; where it has one element, that may stand by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OneOrMany<T> {
-    /// An element by itself.
-    One(T),
-    /// A list.
-    Many(Vec<T>),
-}
-
-impl<T> From<OneOrMany<T>> for Vec<T> {
-    fn from(form: OneOrMany<T>) -> Self {
-        match form {
-            OneOrMany::One(element) => vec![element],
-            OneOrMany::Many(elements) => elements,
-        }
-    }
 }
 
 impl From<ImageForm> for ImageSpec {

@@ -88,9 +88,7 @@ impl Row {
     pub fn result(&self) -> String {
         let reason = match &self.fate {
             Fate::Ended(outcome @ (Outcome::ScriptFailure { .. } | Outcome::TimedOut(_))) => {
-                let text = outcome.to_string();
-                let text = text.strip_prefix("ERROR: Build failed: ").unwrap_or(&text);
-                format!(": {text}")
+                format!(": {}", outcome.reason())
             }
             Fate::Ended(Outcome::BuildError(reason)) => format!(": {}", first_line(reason)),
             Fate::Ended(Outcome::SystemFailure(_)) => ": system failure".to_owned(),
@@ -112,16 +110,12 @@ impl Row {
         let Fate::Ended(outcome) = &self.fate else {
             return String::new();
         };
-        let failed = match outcome {
-            Outcome::SystemFailure(_) => "failed (system failure)",
-            _ => "failed",
-        };
         let (begin, end) = if colour {
             ("\x1b[31;1m", "\x1b[0m")
         } else {
             ("", "")
         };
-        let title = format!("{} {failed}", tame(&self.name));
+        let title = outcome.kind_of_failure(&format!("{} failed", tame(&self.name)));
         let mut text = format!(
             "\n{begin}{title}:{end} {}\n",
             on_one_line(&outcome.reason())

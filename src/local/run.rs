@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::found::{Found, Local};
 use super::progress::Progress;
 use super::results::{Fate, Row};
 use super::screen::{Log, Screen, prefix, tame, widest};
 use super::selection::{Selected, Selection};
-use super::{Found, Local};
 use crate::cancel::Cancel;
 use crate::executor::shown::Shown;
 use crate::executor::{Report, Terminal};

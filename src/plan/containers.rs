@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use super::names::{Names, labels, travel_name};
+use super::host::Host;
+use super::labels::labels;
+use super::names::{Names, travel_name};
 use super::network::Network;
+use super::parts::{Build, HelperWay, Resource, Service};
 use super::settings::Settings;
+use super::stage::Stage;
 use super::volumes::{Layout, Made, Mount};
-use super::{Build, HelperWay, Host, Resource, Service, Stage, git, options};
+use super::{git, options};
 use crate::config::{RunnerConfig, normal};
 use crate::docker::command::may_lead_client;
 use crate::docker::{DockerCommand, Slot, Word, mount};

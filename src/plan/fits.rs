@@ -1,7 +1,7 @@
 //! Whether a command can be given to a process: what Linux gives no program is said here, with its place in the job,
 //! and not by a client that does not start.
 
-use super::{Build, HelperWay, Service};
+use super::parts::{Build, HelperWay, Service};
 use crate::docker::DockerCommand;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;

@@ -10,11 +10,14 @@ mod fits;
 mod git;
 pub mod helper_image;
 mod hold;
+mod host;
 mod images;
+mod labels;
 mod named;
 pub mod names;
 mod network;
 mod options;
+mod parts;
 mod registries;
 mod s3;
 mod services;
@@ -42,15 +45,15 @@ use crate::seal::Seal;
 use crate::secret::Secret;
 pub use containers::HELPER;
 use containers::{Builder, renamed};
-use helper_image::HelperImage;
 pub use hold::HOLD_VOLUME;
+pub use host::Host;
 use images::Images;
 pub use images::{Image, ImageSource};
 use named::NamedBy;
 use names::Names;
 use network::Network;
 pub use options::key_hint;
-pub use services::Service;
+pub use parts::{Build, HelperWay, Resource, Service};
 use settings::Settings;
 pub use stage::{Exchange, Failure, Place, REFUSED, Stage, When};
 pub use stages::JOB_STATUS;
@@ -58,36 +61,6 @@ use volumes::Layout;
 
 /// How long services may take to answer (configuration, `wait_for_services_timeout`).
 const WAIT_FOR_SERVICES: u64 = 30;
-
-/// What a plan has to know of the host that it will run on.
-#[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// This program, `0.1.0`.
-    pub version: String,
-    /// The commit it was built from, short.
-    pub revision: String,
-    /// The host's name.
-    pub hostname: String,
-    /// [`crate::state::Process::label`]; empty where nobody holds such a lock.
-    pub process: String,
-    /// What labels are sealed with.
-    pub seal: Seal,
-    /// `HTTP_PROXY` and its family, as the runner has them.
-    pub proxies: Vec<(String, String)>,
-    /// PEM certificates that git has to know.
-    pub certificates: String,
-    /// The helper image of this executable.
-    pub helper_image: HelperImage,
-    /// Whether the engine may see this host's files.
-    pub shares_files: bool,
-    /// Whether whoever reads the log wants colour.
-    pub colour: bool,
-    /// What scripts say of themselves: nothing to people, their failure where somebody at a terminal wants a shell
-    /// then.
-    pub marks: Marks,
-    /// When the plan is made, in seconds since 1970.
-    pub now: i64,
-}
 
 /// A job, ready to be run.
 #[derive(Clone, Debug)]
@@ -134,42 +107,6 @@ pub struct Plan {
     pub registries: Brought,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
-}
-
-/// A network or a volume.
-#[derive(Clone, Debug)]
-pub struct Resource {
-    /// Its name.
-    pub name: Word,
-    /// Makes it. Without it, the containers that use it do, whichever comes first.
-    pub create: Option<DockerCommand>,
-    /// It stays for the next job.
-    pub keep: bool,
-}
-
-/// A way to start the helper.
-#[derive(Clone, Debug)]
-pub struct HelperWay {
-    /// Starts it, and it stays for all of its stages.
-    pub start: Vec<DockerCommand>,
-    /// Where it is for one stage only: that stage, with a command that starts the helper as its shell. It ends with
-    /// that, and something else has to hold the volumes by then, or a `docker system prune` may take them: the build
-    /// container, if that [waits](Build::held).
-    pub once: Option<Stage>,
-}
-
-/// The build container.
-#[derive(Clone, Debug)]
-pub struct Build {
-    /// Its name.
-    pub name: Word,
-    /// Makes and starts it, with the first of its stages over standard input.
-    pub run: DockerCommand,
-    /// All processes that it sees are its own (`pid_mode`).
-    pub has_own_processes: bool,
-    /// The same before the sources are there, unless the image has an entrypoint or a variable that a shell reads at
-    /// once: nothing of the image runs until its standard input comes.
-    pub held: Option<DockerCommand>,
 }
 
 impl Plan {

@@ -1,7 +1,7 @@
 //! How a job's containers see each other (manual, "services").
 
-use super::Resource;
 use super::names::Names;
+use super::parts::Resource;
 use crate::config::DockerConfig;
 use crate::docker::{DockerCommand, Word};
 use crate::outcome::InputError;

@@ -2,6 +2,7 @@
 
 use super::containers::{Builder, overriding_entrypoint};
 use super::named::NamedBy;
+use super::parts::Service;
 use super::s3::Bucket;
 use super::{allowed, options};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
@@ -17,31 +18,6 @@ fn host_of(address: &str) -> String {
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let host = rest.split(':').next().unwrap_or_default();
     host.trim_end_matches('.').to_lowercase()
-}
-
-/// A service to run.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// Its image.
-    pub image: Reference,
-    /// What people call it: its image, with an alias behind it where other services are of the same image.
-    pub title: String,
-    /// Stands for the image's id.
-    pub image_slot: Slot,
-    /// Stands for what the image says about its ports, as [`Service::ports`] prints it.
-    pub ports_slot: Slot,
-    /// Asks the engine for the ports that the image exposes.
-    pub ports: DockerCommand,
-    /// The container's name.
-    pub name: Word,
-    /// The hostnames it answers to in the job's network.
-    pub aliases: Vec<String>,
-    /// How many of the aliases come from the image's name; the job gave the others.
-    from_image: usize,
-    /// A hostname that it has for itself, whatever aliases it shares.
-    pub probe_alias: Word,
-    /// Makes and starts it.
-    pub run: DockerCommand,
 }
 
 impl Builder<'_> {

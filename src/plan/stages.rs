@@ -1,8 +1,8 @@
 //! The stages of a job: which script goes where, when, and for how long.
 
-use super::Build;
 use super::caches::Caches;
 use super::containers::Builder;
+use super::parts::Build;
 use super::stage::{Failure, Place, Stage, When};
 use crate::docker::{DockerCommand, Slot};
 use crate::outcome::InputError;

@@ -2,7 +2,7 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Host;
+use super::host::Host;
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
 use super::volumes::Layout;

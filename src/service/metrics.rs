@@ -153,15 +153,7 @@ impl JobMeter {
 
     /// The job has ended.
     pub fn ended(&self, outcome: &Outcome, spans: &[Span]) {
-        let (state, reason) = match outcome {
-            Outcome::Success => ("success", None),
-            Outcome::Canceled => ("canceled", None),
-            Outcome::ScriptFailure { .. } | Outcome::BuildError(_) => {
-                ("failed", Some("script_failure"))
-            }
-            Outcome::TimedOut(_) => ("failed", Some("timeout")),
-            Outcome::SystemFailure(_) => ("failed", Some("runner_system_failure")),
-        };
+        let state = outcome.job_status();
         let Metrics {
             ended,
             failed,
@@ -170,7 +162,7 @@ impl JobMeter {
             ..
         } = &*self.metrics;
         ended.get_or_create(&self.labels(&[("state", state)])).inc();
-        if let Some(reason) = reason {
+        if let Some(reason) = outcome.counted_reason() {
             failed
                 .get_or_create(&self.labels(&[("reason", reason)]))
                 .inc();

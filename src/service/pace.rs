@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::coordinator::{ApiError, Backoff};
+use crate::coordinator::ApiError;
+use crate::retry::Backoff;
 
 /// The longest pause after a question that failed.
 const MAX_PAUSE: Duration = Duration::from_mins(1);

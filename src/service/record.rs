@@ -20,7 +20,7 @@ use super::job_log::JobLog;
 use super::upload::{Delivered, Upload};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
-use crate::outcome::Outcome;
+use crate::outcome::{FailureReason, Outcome};
 use crate::partial;
 use crate::secret::Secret;
 
@@ -100,10 +100,10 @@ impl Record {
         if entry.end.is_some() {
             return;
         }
-        entry.end = Some(match outcome {
-            Outcome::Success => End::Success,
-            Outcome::SystemFailure(_) => End::SystemFailure,
-            _ => End::Failure,
+        entry.end = Some(match outcome.failure_reason() {
+            None => End::Success,
+            Some(FailureReason::SystemFailure) => End::SystemFailure,
+            Some(FailureReason::ScriptFailure) => End::Failure,
         });
         if let Err(error) = write(&self.path, &entry) {
             log::warn!("cannot write {}: {error}", self.path.display());

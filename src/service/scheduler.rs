@@ -16,7 +16,7 @@ pub use super::roster::Given;
 use super::roster::{Roster, Runner};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
-use crate::coordinator::{ApiError, Asked};
+use crate::coordinator::{ApiError, JobResponse};
 use crate::state::{Slot, State};
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::signals::{Signal, tell_of_signals};
@@ -288,9 +288,9 @@ impl Scheduler {
             // The channel lives as long as the deciding thread; without that nobody cares.
             let tell = |event| drop(sender.send(event));
             let (answer, job) = match serving.ask(last_update.as_deref()) {
-                Ok(Asked::Job(out)) => (Answer::Job, Some(out)),
-                Ok(Asked::Nothing(last_update)) => (Answer::Nothing(last_update), None),
-                Ok(Asked::Lost(error)) => {
+                Ok(JobResponse::Job(out)) => (Answer::Job, Some(out)),
+                Ok(JobResponse::Nothing(last_update)) => (Answer::Nothing(last_update), None),
+                Ok(JobResponse::Lost(error)) => {
                     log::error!("a job was handed out, and was lost on its way: {error}");
                     (Answer::Failed(error), None)
                 }

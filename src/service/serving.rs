@@ -14,9 +14,9 @@ use super::record::{self, Record};
 use super::upload::{Delivered, Upload};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::coordinator::{ApiError, Asked, Client, Observer};
+use crate::coordinator::{ApiError, Client, JobResponse, Observer};
 use crate::executor::Span;
-use crate::job::payload::HandOut;
+use crate::job::payload::JobPayload;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome, on_one_line};
@@ -96,7 +96,7 @@ impl Serving {
     ///
     /// # Errors
     /// [`ApiError`], and there is no job.
-    pub fn ask(&self, last_update: Option<&str>) -> Result<Asked, ApiError> {
+    pub fn ask(&self, last_update: Option<&str>) -> Result<JobResponse, ApiError> {
         self.client.request_job(&self.token, last_update)
     }
 
@@ -128,8 +128,8 @@ impl Serving {
 
     /// Runs a job that was handed out. However it ends, the coordinator hears of it. `stop` stops it; `hurry`
     /// is triggered by somebody who cannot wait for a coordinator in trouble.
-    pub fn run(&self, out: HandOut, stop: &Cancel, hurry: &Cancel) {
-        let HandOut { id, token, job } = out;
+    pub fn run(&self, out: JobPayload, stop: &Cancel, hurry: &Cancel) {
+        let JobPayload { id, token, job } = out;
         let mut secrets = job
             .as_ref()
             .map_or_else(|_| Vec::new(), |job| job.every_secret());

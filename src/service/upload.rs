@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::job_log::JobLog;
 use crate::cancel::{Cancel, Reason};
 use crate::coordinator::error::Answer;
-use crate::coordinator::{ApiError, Backoff, Client, Ended};
+use crate::coordinator::{ApiError, Client, FinalUpdate};
 use crate::outcome::Outcome;
+use crate::retry::{Backoff, Tries};
 use crate::secret::Secret;
 
 /// The longest pause between two patches.
@@ -139,7 +140,7 @@ impl Upload<'_> {
     /// The rest of the log, which GitLab takes by patches only, and the job's end with all of it.
     fn at_the_end(&self, sent: usize, outcome: &Outcome) -> Delivered {
         let mut sent = sent;
-        let mut tries = Tries::new(self.hurry);
+        let mut tries = Tries::new(MAX_TRIES, MAX_PAUSE, self.hurry);
         while sent < self.log.size() {
             let part = self.log.part(sent, MAX_PATCH, true);
             match self.patch(sent, &part.bytes) {
@@ -163,7 +164,7 @@ impl Upload<'_> {
                 }
             }
         }
-        let mut tries = Tries::new(self.hurry);
+        let mut tries = Tries::new(MAX_TRIES, MAX_PAUSE, self.hurry);
         loop {
             let error = match self.log.with_text(|log| self.finish(outcome, log)) {
                 Ok(()) => return Delivered::Yes,
@@ -183,39 +184,10 @@ impl Upload<'_> {
     }
 
     fn finish(&self, outcome: &Outcome, log: &str) -> Result<(), ApiError> {
-        let reason = match outcome {
-            Outcome::Success => None,
-            Outcome::SystemFailure(_) => Some("runner_system_failure"),
-            _ => Some("script_failure"),
-        };
-        let ended = Ended {
-            success: outcome.is_success(),
-            reason,
+        let update = FinalUpdate {
+            failure: outcome.failure_reason(),
             log,
         };
-        self.client.finish(self.id, self.token, ended)
-    }
-}
-
-/// A bounded number of tries with pauses between them.
-struct Tries<'a> {
-    left: u32,
-    backoff: Backoff,
-    hurry: &'a Cancel,
-}
-
-impl<'a> Tries<'a> {
-    fn new(hurry: &'a Cancel) -> Self {
-        Self {
-            left: MAX_TRIES,
-            backoff: Backoff::new(MAX_PAUSE),
-            hurry,
-        }
-    }
-
-    /// Pauses, and says whether to try again.
-    fn again(&mut self, asked: Option<Duration>) -> bool {
-        self.left = self.left.saturating_sub(1);
-        self.left > 0 && self.hurry.wait(self.backoff.pause(asked)).is_none()
+        self.client.finish(self.id, self.token, update)
     }
 }

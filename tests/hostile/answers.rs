@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_runner::coordinator::{Asked, Client, Ended, Features, Info};
+use alloy_runner::coordinator::{Client, Features, FinalUpdate, Info, JobResponse};
 use alloy_runner::http::Tls;
 use alloy_runner::secret::Secret;
 use proptest::prelude::*;
@@ -117,12 +117,12 @@ fn an_answer_without_end_is_cut() {
         assert!(taken < 64 << 20, "{what}: {taken}");
         assert!(began.elapsed() < Duration::from_secs(80), "{what}");
         match asked {
-            Ok(Asked::Job(out)) => assert!(out.job.is_err(), "{what}"),
-            Ok(Asked::Lost(error)) | Err(error) => assert!(
+            Ok(JobResponse::Job(out)) => assert!(out.job.is_err(), "{what}"),
+            Ok(JobResponse::Lost(error)) | Err(error) => assert!(
                 error.to_string().contains("POST http://127.0.0.1"),
                 "{error}"
             ),
-            Ok(Asked::Nothing(_)) => panic!("{what}: nothing"),
+            Ok(JobResponse::Nothing(_)) => panic!("{what}: nothing"),
         }
     }
 }
@@ -169,9 +169,8 @@ fn damaged_answers_are_errors_or_answers() {
             drop(client.finish(
                 1,
                 &secret,
-                Ended {
-                    success: true,
-                    reason: None,
+                FinalUpdate {
+                    failure: None,
                     log: "log",
                 },
             ));

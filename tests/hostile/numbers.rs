@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use alloy_runner::cancel::Cancel;
 use alloy_runner::config::Config;
-use alloy_runner::coordinator::Backoff;
 use alloy_runner::docker::command::Words;
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::Selected;
@@ -14,6 +13,7 @@ use alloy_runner::job::payload;
 use alloy_runner::plan::names::Names;
 use alloy_runner::plan::{Host, Plan};
 use alloy_runner::printer;
+use alloy_runner::retry::Backoff;
 use alloy_runner::service::config_file::Settings;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::zipped::PART;
 use super::{Entry, Kind};
 
 pub const STORED: u16 = 0;
@@ -29,14 +28,11 @@ pub struct Member<'a> {
     pub crc: u32,
     pub length: u64,
     pub packed: u64,
+    /// It is sent before its lengths are known, which stand behind it.
+    pub lengths_follow: bool,
 }
 
 impl Member<'_> {
-    /// Whether its lengths stand behind it: it is sent before they are known.
-    fn lengths_follow(&self) -> bool {
-        self.entry.size() > PART
-    }
-
     /// Whether its lengths take 8 bytes.
     fn is_long(&self) -> bool {
         self.entry.size() >= NEARLY_LONG
@@ -54,7 +50,7 @@ impl Member<'_> {
     /// What both headers have in common, from the version that is needed on.
     fn fields(&self, known: bool, out: &mut Vec<u8>) {
         let mut flags = 0;
-        if self.lengths_follow() {
+        if self.lengths_follow {
             flags |= LENGTHS_FOLLOW;
         }
         // A name of another encoding is the bytes it is.
@@ -107,7 +103,7 @@ impl Member<'_> {
 /// The header before a member.
 pub fn local(member: &Member, out: &mut Vec<u8>) {
     out.extend(0x0403_4b50_u32.to_le_bytes());
-    member.fields(!member.lengths_follow(), out);
+    member.fields(!member.lengths_follow, out);
     let long: &[u64] = if member.is_long() { &[0, 0] } else { &[] };
     member.name_and_extra(&[], long, out);
 }
@@ -115,7 +111,7 @@ pub fn local(member: &Member, out: &mut Vec<u8>) {
 /// What stands behind a member, if anything.
 pub fn descriptor(member: &Member) -> Vec<u8> {
     let mut out = Vec::new();
-    if member.lengths_follow() {
+    if member.lengths_follow {
         out.extend(0x0807_4b50_u32.to_le_bytes());
         out.extend(member.crc.to_le_bytes());
         for length in [member.packed, member.length] {

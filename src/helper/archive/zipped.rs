@@ -18,7 +18,7 @@ use super::zip_headers::{DEFLATED, Member, STORED, central, descriptor, end, loc
 use super::{Entry, Kind};
 
 /// How much is compressed at once; a longer file is in several parts.
-pub(super) const PART: u64 = 1 << 20;
+const PART: u64 = 1 << 20;
 const LEVEL: u32 = 4;
 
 /// What a unit became.
@@ -175,6 +175,7 @@ impl Packer<'_> {
             crc: crc.clone().finalize(),
             length: self.contents.len() as u64,
             packed: 0,
+            lengths_follow: entry.size() > PART,
         };
         (member, crc)
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Position, Unreadable, position as position_of};
+use super::place::{Position, Unreadable, position as position_of, twice};
 use crate::keypath::{KeyPath, Step};
 
 pub(super) fn tree(text: &str) -> Result<Value, Unreadable> {
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut members = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if members.contains_key(&key) {
-                return Err(A::Error::custom(super::twice(&key)));
+                return Err(A::Error::custom(twice(&key)));
             }
             let Tree(value) = map.next_value()?;
             members.insert(key, value);

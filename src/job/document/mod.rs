@@ -3,6 +3,7 @@
 //! The tree is made once, when the file is read. Places are looked up in the text only where something is to be said.
 
 mod json;
+mod place;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use crate::keypath::KeyPath;
 use crate::outcome::InputError;
+use place::{Position, Unreadable};
 
 /// A file, parsed.
 #[derive(Clone, Debug)]
@@ -40,15 +42,6 @@ pub(super) struct Problem {
     pub of_key: bool,
     /// What is wrong, and what to write.
     pub what: String,
-}
-
-/// Line and column, both from 1; a column is a character.
-type Position = (usize, usize);
-
-/// Why a text is no tree.
-struct Unreadable {
-    at: Option<Position>,
-    what: String,
 }
 
 impl Problem {
@@ -141,16 +134,6 @@ impl Document {
     }
 }
 
-/// Line and column of a byte.
-fn position(text: &str, offset: usize) -> Position {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.rfind('\n').map_or(0, |at| at + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line..].chars().count() + 1,
-    )
-}
-
 /// What a value says, as something whose shape it has.
 pub(super) fn typed<T: DeserializeOwned>(value: &Value, path: &KeyPath) -> Result<T, Problem> {
     serde_path_to_error::deserialize(value).map_err(|error| {
@@ -158,11 +141,4 @@ pub(super) fn typed<T: DeserializeOwned>(value: &Value, path: &KeyPath) -> Resul
         let what = error.inner();
         Problem::value(path.clone(), format!("{below}: {what}"))
     })
-}
-
-/// That an object has a key a second time.
-fn twice(key: &str) -> String {
-    format!(
-        "the key `{key}` is there twice, and one of them would be lost: give it another name, or make one of both"
-    )
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_saphyr::{Error, Spanned};
 
-use super::{Position, Unreadable};
+use super::place::{Position, Unreadable, twice};
 use crate::keypath::{KeyPath, Step};
 
 pub(super) fn tree(text: &str) -> Result<Value, Unreadable> {
@@ -16,9 +16,7 @@ pub(super) fn tree(text: &str) -> Result<Value, Unreadable> {
             .location()
             .map(|at| (count(at.line()), count(at.column())));
         let what = match error.without_snippet() {
-            Error::DuplicateMappingKey { key, .. } => {
-                super::twice(key.as_deref().unwrap_or_default())
-            }
+            Error::DuplicateMappingKey { key, .. } => twice(key.as_deref().unwrap_or_default()),
             error => {
                 let what = error.to_string();
                 let what = what.lines().next().unwrap_or_default();

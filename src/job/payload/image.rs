@@ -7,7 +7,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::value;
-use crate::job::{ImageForm, ImageSpec, ImageTable, OneOrMany};
+use crate::job::forms::{ImageForm, ImageTable};
+use crate::job::{ImageSpec, OneOrMany};
 use crate::outcome::InputError;
 
 /// A name, or a table; a list is neither.

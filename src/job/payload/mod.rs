@@ -26,10 +26,10 @@ const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
 /// How much all secrets of a job may be, in bytes.
 const MOST_SECRETS: usize = 1 << 20;
 
-/// What was handed out. The coordinator takes the job for running from then on, so whoever cannot run it has
-/// to report that.
+/// A job that a coordinator has given to this runner. It counts as running from then on, so a job that cannot be run
+/// has to be reported all the same.
 #[derive(Debug)]
-pub struct HandOut {
+pub struct JobPayload {
     /// The coordinator's number of the job.
     pub id: u64,
     /// What the coordinator knows the job by.
@@ -38,10 +38,10 @@ pub struct HandOut {
     pub job: Result<Box<Job>, InputError>,
 }
 
-/// Reads the body of a hand-out, also one that was torn on its way. `None` where not even the job's id and
+/// Reads the body of a job payload, also one that was torn on its way. `None` where not even the job's id and
 /// token came through. `api` is the address that it came from, without `/jobs/…`.
 #[must_use]
-pub fn read(body: &[u8], api: &str) -> Option<HandOut> {
+pub fn read(body: &[u8], api: &str) -> Option<JobPayload> {
     let mut key = Key::default();
     let whole = key.read(body);
     let (id, token) = (key.id?, Secret::new(key.token?));
@@ -58,7 +58,7 @@ pub fn read(body: &[u8], api: &str) -> Option<HandOut> {
         }
         Ok(()) => parse(body, api).and_then(maskable).map(Box::new),
     };
-    Some(HandOut { id, token, job })
+    Some(JobPayload { id, token, job })
 }
 
 /// The two members that make a job reportable, taken from as much of the body as there is.

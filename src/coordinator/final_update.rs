@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 const CHUNK: usize = 64 * 1024;
 
 /// A reader of `{…,"trace":"…"}`.
-pub(super) struct LastWord<'a> {
+pub(super) struct FinalUpdateBody<'a> {
     log: &'a str,
     end: &'static str,
     /// What is to be read next, and how much of it is read.
@@ -17,7 +17,7 @@ pub(super) struct LastWord<'a> {
     read: usize,
 }
 
-impl<'a> LastWord<'a> {
+impl<'a> FinalUpdateBody<'a> {
     /// The members of an object (`head`, without a closing brace) and the log.
     pub fn new(head: &Map<String, Value>, log: &'a str) -> Self {
         let mut ready = Value::Object(head.clone()).to_string();
@@ -64,7 +64,7 @@ fn escape(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-impl Read for LastWord<'_> {
+impl Read for FinalUpdateBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.read == self.ready.len() {
             self.ready.clear();
@@ -85,7 +85,7 @@ pub(super) fn fitting<'a>(head: &Map<String, Value>, log: &'a str, most: usize) 
     let mut kept = log;
     let mut from = 0;
     loop {
-        let length = LastWord::new(head, kept).len();
+        let length = FinalUpdateBody::new(head, kept).len();
         if length <= most || kept.is_empty() {
             break;
         }
@@ -106,7 +106,7 @@ pub(super) fn fitting<'a>(head: &Map<String, Value>, log: &'a str, most: usize) 
 
 #[cfg(test)]
 mod tests {
-    use super::{LastWord, fitting};
+    use super::{FinalUpdateBody, fitting};
     use serde_json::{Map, Value, json};
     use std::io::Read;
 
@@ -115,7 +115,7 @@ mod tests {
         let log = "ä\u{fffd}\"\\\n\u{1b}[0m".repeat(30_000);
         for log in ["", "x", log.as_str()] {
             let head = Map::from_iter([("state".to_owned(), json!("success"))]);
-            let mut body = LastWord::new(&head, log);
+            let mut body = FinalUpdateBody::new(&head, log);
             let length = body.len();
             let mut bytes = Vec::new();
             body.read_to_end(&mut bytes).expect("memory");
@@ -133,7 +133,7 @@ mod tests {
         let cut = fitting(&head, &log, 5_000);
         assert!(cut.ends_with("end"), "{cut}");
         assert!(cut.starts_with("[the log's first "), "{cut}");
-        assert!(LastWord::new(&head, &cut).len() <= 5_100);
+        assert!(FinalUpdateBody::new(&head, &cut).len() <= 5_100);
         assert_eq!(fitting(&head, &log, 1), "");
     }
 }

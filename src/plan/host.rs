@@ -1,0 +1,35 @@
+//! What a plan has to know of the host that it will run on.
+
+use super::helper_image::HelperImage;
+use crate::script::Marks;
+use crate::seal::Seal;
+
+/// What a plan has to know of the host that it will run on.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// This program, `0.1.0`.
+    pub version: String,
+    /// The commit it was built from, short.
+    pub revision: String,
+    /// The host's name.
+    pub hostname: String,
+    /// [`crate::state::Process::label`]; empty where nobody holds such a lock.
+    pub process: String,
+    /// What labels are sealed with.
+    pub seal: Seal,
+    /// `HTTP_PROXY` and its family, as the runner has them.
+    pub proxies: Vec<(String, String)>,
+    /// PEM certificates that git has to know.
+    pub certificates: String,
+    /// The helper image of this executable.
+    pub helper_image: HelperImage,
+    /// Whether the engine may see this host's files.
+    pub shares_files: bool,
+    /// Whether whoever reads the log wants colour.
+    pub colour: bool,
+    /// What scripts say of themselves: nothing to people, their failure where somebody at a terminal wants a shell
+    /// then.
+    pub marks: Marks,
+    /// When the plan is made, in seconds since 1970.
+    pub now: i64,
+}
