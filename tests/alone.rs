@@ -32,9 +32,7 @@ fn a_service_changes_nothing_while_the_sources_are_fetched() {
             "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}),
         );
         for _ in 0..2 {
-            let ran = project.exec(&["test"]);
-            ran.assert_success();
-            assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+            project.exec("test").succeeds().says("\n2000\n");
         }
     }
 }
@@ -89,9 +87,10 @@ fn the_shell_of_an_image_does_not_run_before_its_script_is_there() {
         let project = project(&json!({"image": image.0,
             "test": {"script": ["ls files | wc -l; [ ! -e /builds/owned ]"]}}));
         for _ in 0..2 {
-            let ran = project.exec(&["--docker-pull-policy", "never", "test"]);
-            ran.assert_success();
-            assert!(ran.stdout.contains("\n2000\n"), "{ran}");
+            project
+                .exec("--docker-pull-policy never test")
+                .succeeds()
+                .says("\n2000\n");
         }
     }
 }
@@ -107,8 +106,7 @@ fn a_service_changes_nothing_while_caches_and_artifacts_are_archived() {
             "script": ["mkdir a b; touch /builds/go; while [ ! -s b/beat ]; do sleep 0.01; done"]},
         "compare": {"stage": "test", "cache": {"key": "k", "paths": ["a/"]}, "dependencies": ["make"],
             "script": ["a=$(cat a/beat) b=$(cat b/beat); echo $a $b; [ $b -ge $((a - 1)) ] && [ $b -le $((a + 1)) ]"]}}));
-    let ran = project.exec(&["--docker-volumes", "/cache"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    project.exec("--docker-volumes /cache").exits(0);
 }
 
 #[test]
@@ -117,14 +115,12 @@ fn where_the_engine_cannot_pause_services_start_after_the_sources() {
         &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
         "test": {"script": ["echo PING | nc redis 6379 -w 1; echo made >made"], "artifacts": {"paths": ["made"]}}}),
     );
-    let mut command = project.command(&["exec", "test"]);
+    let mut command = project.command("exec test");
     command.env("PATH", path_with(&fake_docker())).env(
         "DOCKER_FAKE",
         "pause=fail Error response from daemon: runtime does not support pausing",
     );
-    let ran = run(&mut command);
-    ran.assert_success();
-    ran.assert_in_order(&[
+    run(&mut command).succeeds().says_in_order(&[
         "WARNING: the engine cannot pause the services",
         "Cloning repository...",
         "+PONG",

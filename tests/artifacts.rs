@@ -11,8 +11,7 @@ use serde_json::json;
 use support::{BUSYBOX, Project, run};
 
 fn project() -> Project {
-    Project::new(
-        &json!({"image": BUSYBOX, "stages": ["build", "test"],
+    Project::new(json!({"image": BUSYBOX, "stages": ["build", "test"],
             "make": {"stage": "build", "script": ["mkdir -p dist/empty; echo made >dist/a.txt; echo b >dist/b.o; ln -s a.txt dist/link; chmod 750 dist/a.txt"],
                       "artifacts": {"name": "$CI_JOB_NAME-$CI_COMMIT_REF_NAME", "paths": ["dist/*.txt", "dist/{empty,link}", "/etc/passwd"]}},
             "quiet": {"stage": "build", "script": ["true"], "artifacts": {"paths": ["nothing/"]}},
@@ -21,22 +20,14 @@ fn project() -> Project {
             "slow": {"stage": "test", "script": ["echo >log; sleep 60"], "artifacts": {"paths": ["log"], "when": "always"}},
             "all": {"stage": "test", "script": ["cat dist/link; stat -c %a dist/a.txt; ls dist log"]},
             "one": {"stage": "test", "dependencies": ["always"], "script": ["ls -A"]},
-            "none": {"stage": "test", "dependencies": [], "script": ["ls -A"]}})
-        .to_string(),
-    )
+            "none": {"stage": "test", "dependencies": [], "script": ["ls -A"]}}))
 }
 
 #[test]
 fn later_stages_get_what_earlier_ones_leave() {
     let project = project();
-    let made = project.exec(&["make"]);
-    made.assert_success();
-    assert!(
-        made.stdout.contains(
-            "\nUploading artifacts make-master.zip...\nWARNING: `/etc/passwd` is refused: it lies outside the project\n  2 files, 1 kB\nThe artifacts are in .alloy-ci/artifacts/make\n"
-        ),
-        "{made}"
-    );
+    let made = project.exec("make");
+    made.succeeds().says("\nUploading artifacts make-master.zip...\nWARNING: `/etc/passwd` is refused: it lies outside the project\n  2 files, 1 kB\nThe artifacts are in .alloy-ci/artifacts/make\n");
     let shown = project.directory.join(".alloy-ci/artifacts/make");
     let listed = run(Command::new("find")
         .args([".", "-printf", "%y %p %l\n"])
@@ -53,31 +44,19 @@ fn later_stages_get_what_earlier_ones_leave() {
     assert_eq!(listed, want);
     let log = fs::read_to_string(shown.with_extension("log")).expect("there");
     assert_eq!(log, made.stdout);
-    project.exec(&["always"]).assert_success();
-    let all = project.exec(&["all"]);
-    all.assert_success();
+    project.exec("always").succeeds();
+    let all = project.exec("all");
+    all.succeeds();
     let used = "\nUsing artifacts of make...\n  2 files, 1 kB\nWARNING: there are no artifacts of quiet here\nWARNING: there are no artifacts of fails here\nUsing artifacts of always...\n  1 file, 1 kB\n";
-    assert!(all.stdout.contains(used), "{all}");
-    assert!(
-        all.stdout
-            .contains("\nmade\n750\nlog\n\ndist:\na.txt\nempty\nlink\n"),
-        "{all}"
-    );
-    let one = project.exec(&["one"]);
-    assert!(
-        one.assert_success().stdout.contains("\n.git\nlog\n"),
-        "{one}"
-    );
-    let none = project.exec(&["none"]);
-    assert!(
-        none.assert_success()
-            .stdout
-            .ends_with("\n.alloy-ci.json\n.git\nJob succeeded\n"),
-        "{none}"
-    );
+    all.says(used)
+        .says("\nmade\n750\nlog\n\ndist:\na.txt\nempty\nlink\n");
+    project.exec("one").succeeds().says("\n.git\nlog\n");
+    let none = project.exec("none");
+    none.succeeds()
+        .ends("\n.alloy-ci.json\n.git\nJob succeeded\n");
     // What is kept makes no checkout look changed.
     assert_eq!(project.git(&["status", "--porcelain"]), "");
-    assert!(!none.stdout.contains("uncommitted"), "{none}");
+    none.says_nothing_of("uncommitted");
 }
 
 #[test]
@@ -85,37 +64,30 @@ fn a_file_of_holes_is_left_out_and_costs_no_time() {
     let script = "truncate -s 15000G sparse; truncate -s 1M small; echo text >file";
     let files = json!({"paths": ["sparse", "small", "file"]});
     let project = Project::new(
-        &json!({"image": BUSYBOX, "make": {"script": [script], "artifacts": files,
-            "cache": {"paths": ["sparse", "file"]}}})
-        .to_string(),
+        json!({"image": BUSYBOX, "make": {"script": [script], "artifacts": files,
+            "cache": {"paths": ["sparse", "file"]}}}),
     );
-    let made = project.exec(&["make"]);
-    made.assert_success();
+    let made = project.exec("make");
+    made.succeeds();
     let left_out = "WARNING: sparse is left out: it is sparse, and far longer than what of it is";
-    assert_eq!(made.stdout.matches(left_out).count(), 2, "{made}");
-    assert!(made.stdout.contains("\n  2 files, 1.0 MB\n"), "{made}");
+    made.says_times(2, left_out).says("\n  2 files, 1.0 MB\n");
 }
 
 #[test]
 fn when_decides_after_which_end_they_are_kept() {
     let project = project();
     let kept = |job: &str| project.directory.join(".alloy-ci/artifacts").join(job);
-    let failed = project.exec(&["fails"]);
-    assert_eq!(failed.status, Some(1), "{failed}");
-    assert!(failed.stdout.ends_with("\nUploading artifacts artifacts.zip...\n  1 file, 1 kB\nThe artifacts are in .alloy-ci/artifacts/fails\nERROR: Build failed: exit code 3\n"), "{failed}");
+    let failed = project.exec("fails");
+    failed.fails(1).ends("\nUploading artifacts artifacts.zip...\n  1 file, 1 kB\nThe artifacts are in .alloy-ci/artifacts/fails\nERROR: Build failed: exit code 3\n");
     assert!(kept("fails/core").is_file());
-    let failed = project.exec(&["--env", "FAIL=yes", "always"]);
-    assert_eq!(failed.status, Some(1), "{failed}");
+    let failed = project.exec("--env FAIL=yes always");
+    failed.fails(1);
     assert!(kept("always/log").is_file());
-    let quiet = project.exec(&["quiet"]);
-    quiet.assert_success();
-    assert!(quiet.stdout.contains("\nWARNING: nothing matches `nothing/`\nWARNING: there are no artifacts: nothing was selected\n"), "{quiet}");
+    let quiet = project.exec("quiet");
+    quiet.succeeds().says("\nWARNING: nothing matches `nothing/`\nWARNING: there are no artifacts: nothing was selected\n");
     assert!(!kept("quiet").exists());
-    let slow = project.exec(&["--timeout", "3", "slow"]);
-    assert!(
-        slow.stdout.ends_with("execution took longer than 3 s\n"),
-        "{slow}"
-    );
+    let slow = project.exec("--timeout 3 slow");
+    slow.ends("execution took longer than 3 s\n");
     assert!(kept("slow/log").is_file());
     for (job, ended) in [
         ("fails", "ERROR: Build failed: exit code 3"),
@@ -137,16 +109,16 @@ fn people_find_the_files_of_the_last_run_by_the_jobs_names() {
     for name in names {
         file[name] = job.clone();
     }
-    let project = Project::new(&file.to_string());
+    let project = Project::new(&file);
     let shown = project.directory.join(".alloy-ci/artifacts");
     for run in ["first", "second"] {
         let name = format!("NAME={run}");
         let env = ["--env", &name, "--env-file", "secrets"];
         project.write("secrets", "TOKEN=t0p-secret\n");
-        let ran = project.exec(&env);
-        assert_eq!(ran.status, Some(0), "{ran}");
+        let ran = project.exec(env);
+        ran.exits(0);
         let lost = "WARNING: away is left out: a link that leads out of the project, to /builds/";
-        assert_eq!(ran.stdout.matches(lost).count(), 4, "{ran}");
+        ran.says_times(4, lost);
         let want = ["größe", "log", "test: linux 1_2", "x_.._.._out"];
         for name in want {
             let files = names_in(&shown.join(name));
@@ -180,7 +152,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 #[test]
 fn artifacts_that_are_damaged_or_lead_out_fail_the_job() {
     let project = project();
-    project.exec(&["always"]).assert_success();
+    project.exec("always").succeeds();
     let stores = fs::read_dir(project.beside("state/artifacts")).expect("readable");
     let stores: Vec<_> = stores.map(|store| store.expect("one").path()).collect();
     let [store] = &stores[..] else {
@@ -189,19 +161,11 @@ fn artifacts_that_are_damaged_or_lead_out_fail_the_job() {
     let archive = store.join("jobs/always/artifacts.zip");
     assert!(archive.is_file());
     fs::write(archive, "no zip").expect("written");
-    let ran = project.exec(&["one"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
-    assert!(
-        ran.stdout
-            .contains("\nUsing artifacts of always...\nERROR: it is not a zip file, or damaged"),
-        "{ran}"
-    );
-    assert!(
-        ran.stdout.ends_with(
-            "\nERROR: Build failed (system failure): download artifacts failed with status 3\n"
-        ),
-        "{ran}"
-    );
+    project
+        .exec("one")
+        .fails(3)
+        .says("\nUsing artifacts of always...\nERROR: it is not a zip file, or damaged")
+        .ends("\nERROR: Build failed (system failure): download artifacts failed with status 3\n");
 }
 
 #[test]
@@ -210,8 +174,9 @@ fn a_link_in_place_of_the_directory_is_not_followed() {
     let outside = project.beside("outside");
     fs::create_dir(&outside).expect("made");
     std::os::unix::fs::symlink(&outside, project.directory.join(".alloy-ci")).expect("linked");
-    let ran = project.exec(&["make"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
-    assert!(ran.stdout.contains(".alloy-ci is no directory"), "{ran}");
+    project
+        .exec("make")
+        .fails(3)
+        .says(".alloy-ci is no directory");
     assert_eq!(fs::read_dir(&outside).expect("readable").count(), 0);
 }

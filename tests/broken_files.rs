@@ -1,6 +1,6 @@
 //! Broken job files and configurations: the whole of what is said of each stands beside it in `fixtures/broken`, as `NAME.txt`.
 //!
-//! `GOLDEN=write scripts/test broken_files` writes these texts anew; a diff of them is how one sees what a change says.
+//! `GOLDEN=write cargo test --test broken_files` writes these texts anew; a diff of them is how one sees what a change says.
 
 mod support;
 
@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
+use support::golden::difference;
 use support::{Project, Ran};
 
 /// What is run with each file, and its status: a file with doubts only is good enough to run.
@@ -96,12 +97,9 @@ fn compare(name: &str, ran: &Ran, status: i32, wrong: &mut Vec<String>) {
         warning.map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}")) + "\n"
     });
     let said: String = lines.collect();
-    if std::env::var("GOLDEN").is_ok_and(|what| what == "write") {
-        fs::write(&text, &said).expect("written");
-    }
-    let golden = fs::read_to_string(&text).unwrap_or_default();
-    if said != golden || ran.status != Some(status) {
-        wrong.push(format!("{name} ({status}): {golden}{ran}"));
+    wrong.extend(difference(&text, &said));
+    if ran.status != Some(status) {
+        wrong.push(format!("{name} ({status}): {ran}"));
     }
     let place = Regex::new(r":\d+:\d+: ").expect("a pattern");
     for line in said.lines() {
@@ -114,12 +112,12 @@ fn compare(name: &str, ran: &Ran, status: i32, wrong: &mut Vec<String>) {
 
 #[test]
 fn each_broken_job_file_is_answered_with_place_and_remedy() {
-    let project = Project::empty();
+    let project = Project::without_engine();
     for (name, ..) in JOB_FILES {
         let text = fs::read_to_string(broken().join(name)).expect(name);
         project.write(name, &text);
     }
-    project.commit();
+    project.commit_without_git();
     let mut wrong = Vec::new();
     for (name, jobs, status) in JOB_FILES {
         let mut arguments = vec!["--dry-run", "--file", name];
@@ -131,7 +129,7 @@ fn each_broken_job_file_is_answered_with_place_and_remedy() {
 
 #[test]
 fn each_broken_configuration_is_answered_with_place_and_remedy() {
-    let project = Project::empty();
+    let project = Project::without_engine();
     let mut wrong = Vec::new();
     for (name, command, status) in CONFIGURATIONS {
         let text = fs::read_to_string(broken().join(name)).expect(name);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::coordinator::gateway;
-use support::{BUSYBOX, Project, docker, eventually, run};
+use support::{Project, docker, eventually, run};
 
 const ACCESS: &str = "access-key-0815";
 const SECRET: &str = "secret-key-4711";
@@ -59,10 +59,9 @@ impl Drop for Server {
 
 fn project() -> Project {
     // The script says what all containers know, and waits for whoever looks at the host's processes.
-    Project::new(
-        &json!({"image": BUSYBOX, "test": {"cache": {"key": "deps/$CI_JOB_NAME", "paths": ["deps"]}, "script": [
-            "echo found $(cat deps/n 2>/dev/null || echo nothing)", "mkdir -p deps; echo x >deps/n", "env", "sleep 3"]}})
-        .to_string(),
+    Project::job(
+        json!({"cache": {"key": "deps/$CI_JOB_NAME", "paths": ["deps"]}, "script": [
+            "echo found $(cat deps/n 2>/dev/null || echo nothing)", "mkdir -p deps; echo x >deps/n", "env", "sleep 3"]}),
     )
 }
 
@@ -87,7 +86,7 @@ fn caches_go_through_a_bucket_and_no_container_sees_its_keys() {
         "-x", "--config", &config, "exec", "--runner", "shared", "test",
     ];
     let id = project.id();
-    let child = project.spawn(&arguments);
+    let child = project.spawn(arguments);
     // While it runs: what docker says of its containers, and the arguments of all processes.
     let mut seen = String::new();
     eventually(Duration::from_mins(1), "containers are there", || {
@@ -110,37 +109,26 @@ fn caches_go_through_a_bucket_and_no_container_sees_its_keys() {
         ours.len() >= 2
     });
     let first = support::Ran::from(child.wait_with_output().expect("ended"));
-    first.assert_success();
-    assert!(
-        first
-            .stdout
-            .contains("\nRestoring cache deps/test...\n  there is none yet\n"),
-        "{first}"
-    );
+    first
+        .succeeds()
+        .says("\nRestoring cache deps/test...\n  there is none yet\n");
     assert!(seen.contains("-helper"), "{seen}");
     for secret in [SECRET, ACCESS, "X-Amz-Signature"] {
         assert!(!seen.contains(secret), "{secret}");
-        assert!(
-            !first.stdout.contains(secret) && !first.stderr.contains(secret),
-            "{secret}: {first}"
-        );
+        first.says_nothing_of(secret).not_on_stderr(secret);
     }
     let object = buckets.join(format!("caches/ci/runner/local/project/{id}/deps/test"));
     assert!(object.is_file(), "{}", object.display());
-    let second = project.run(&arguments);
-    assert!(
-        second
-            .assert_success()
-            .stdout
-            .contains("\nRestoring cache deps/test...\n  1 file, 1 kB\n"),
-        "{second}"
-    );
-    assert!(second.stdout.contains("\nfound x\n"), "{second}");
+    project
+        .run(arguments)
+        .succeeds()
+        .says("\nRestoring cache deps/test...\n  1 file, 1 kB\n")
+        .says("\nfound x\n");
     // All runners share what one of them keeps, where that is wanted.
     let config = configure(&project, &server.address, SECRET, "Shared = true");
     project
-        .run(&["--config", &config, "exec", "--runner", "shared", "test"])
-        .assert_success();
+        .run(["--config", &config, "exec", "--runner", "shared", "test"])
+        .succeeds();
     assert!(
         buckets
             .join(format!("caches/ci/project/{id}/deps/test"))
@@ -148,18 +136,9 @@ fn caches_go_through_a_bucket_and_no_container_sees_its_keys() {
     );
     // The server believes no other signature, and a job does not fail of that.
     let config = configure(&project, &server.address, "another-key", "");
-    let refused = project.run(&["--config", &config, "exec", "--runner", "shared", "test"]);
-    refused.assert_success();
-    assert!(
-        refused
-            .stdout
-            .contains("WARNING: cache deps/test is not restored: the server refuses the download"),
-        "{refused}"
-    );
-    assert!(
-        refused
-            .stdout
-            .contains("WARNING: cache deps/test is not kept: the server refuses the upload"),
-        "{refused}"
-    );
+    project
+        .run(["--config", &config, "exec", "--runner", "shared", "test"])
+        .succeeds()
+        .says("WARNING: cache deps/test is not restored: the server refuses the download")
+        .says("WARNING: cache deps/test is not kept: the server refuses the upload");
 }

@@ -84,16 +84,9 @@ fn variables_reach_the_job_and_not_the_client() {
             |(name, text)| json!({"key": name, "value": value(name, text), "public": public}),
         ));
         let id = coordinator.queue(job);
-        let ran = run(coordinator
-            .single(&["--log-level", "trace"])
-            .env("PATH", &path));
+        run(coordinator.single("--log-level trace").env("PATH", &path));
         let heard = coordinator.heard(id);
-        assert_eq!(
-            heard.state.as_deref(),
-            Some("success"),
-            "{}\n{ran}",
-            heard.log
-        );
+        heard.succeeds();
         for (name, text) in LEADS.iter().filter(|(name, _)| *name != "SHELLOPTS") {
             let line = format!("\n{name} is {}\n", value(name, text).len());
             assert!(

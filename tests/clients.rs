@@ -58,8 +58,7 @@ fn relay() -> String {
 
 /// The log from its first line to its last, without what is another one in every run.
 fn comparable(ran: &Ran) -> String {
-    ran.assert_success();
-    assert!(!ran.stdout.contains("WARNING"), "{ran}");
+    ran.succeeds().says_nothing_of("WARNING");
     let lines = ran.stdout.lines();
     let lines = lines.filter(|line| {
         ![
@@ -77,11 +76,10 @@ fn comparable(ran: &Ran) -> String {
 /// All that goes through the client; the log of it, which has to be the same whichever it is.
 fn serve(client: &Path, remote: &str) -> Vec<String> {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
             "test": {"script": ["ls -A", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379", "echo ${#TOKEN} ${#DOCKER_TOKEN}", "sleep $PAUSE; echo slept"],
                      "after_script": ["echo after $CI_JOB_STATUS"]},
-            "fails": {"script": ["exit 7"]}})
-        .to_string(),
+            "fails": {"script": ["exit 7"]}}),
     );
     let bin = project.beside("bin");
     std::fs::create_dir(&bin).expect("created");
@@ -95,20 +93,20 @@ fn serve(client: &Path, remote: &str) -> Vec<String> {
     };
     let exec = |arguments: &[&str]| {
         let secrets = ["--env", "TOKEN", "--env", "DOCKER_TOKEN"];
-        let command = project.command(&[arguments, &secrets].concat());
+        let command = project.command([arguments, &secrets].concat());
         run(&mut prepare(command))
     };
     let plain = ["exec", "--env", "PAUSE=0", "test"];
 
     let printed = exec(&[&["-x"], &plain[..]].concat());
-    assert!(printed.stderr.contains("\ndocker run "), "{printed}");
+    printed.on_stderr("\ndocker run ");
     let script = exec(&[&plain[..], &["--dry-run"]].concat());
-    assert_eq!(script.status, Some(0), "{script}");
+    script.exits(0);
     let script = run(&mut prepare(shell("sh", &script.stdout)));
     let copied = exec(&[&["-x"], &plain[..], &["--docker-host", remote]].concat());
-    assert!(copied.stderr.contains(" cp -- "), "{copied}");
+    copied.on_stderr(" cp -- ");
     let fails = exec(&["exec", "fails"]);
-    assert_eq!(fails.status, Some(1), "{fails}");
+    fails.fails(1);
 
     let sleeps = [
         "exec",
@@ -121,12 +119,12 @@ fn serve(client: &Path, remote: &str) -> Vec<String> {
         "test",
     ];
     let mut killed =
-        Running::start(prepare(project.command(&sleeps)).stdout(std::process::Stdio::piped()));
+        Running::start(prepare(project.command(sleeps)).stdout(std::process::Stdio::piped()));
     read_until(killed.stdout.as_mut().expect("piped"), "\n+OK\r\n");
     killed.kill().expect("killed");
     killed.wait().expect("ended");
-    let pruned = run(&mut prepare(project.command(&["prune"])));
-    assert_eq!(pruned.status, Some(0), "{pruned}");
+    let pruned = run(&mut prepare(project.command("prune")));
+    pruned.exits(0);
     // Two containers beside the build's, the network and the builds directory.
     assert_eq!(pruned.stdout.lines().count(), 5, "{pruned}");
     assert_eq!(project.leftovers(), "");
@@ -176,12 +174,12 @@ fn every_client_links_a_service_on_the_default_bridge() {
     let job = json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
         "test": {"script": ["printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"]}});
     for (version, client) in clients() {
-        let project = Project::new(&job.to_string());
+        let project = Project::new(&job);
         let path = only(&client, &project);
         let arguments = ["exec", "--docker-network-mode", "bridge", "test"];
-        let ran = run(project.command(&arguments).env("PATH", path));
+        let ran = run(project.command(arguments).env("PATH", path));
         assert!(
-            ran.assert_success().stdout.contains("\n+PONG\r\n"),
+            ran.succeeds().stdout.contains("\n+PONG\r\n"),
             "{version}: {ran}"
         );
         assert!(!ran.stdout.contains("WARNING"), "{version}: {ran}");
@@ -192,14 +190,14 @@ fn every_client_links_a_service_on_the_default_bridge() {
 fn what_a_client_refuses_is_said_in_its_words_and_with_the_key() {
     let job = json!({"image": BUSYBOX, "services": [REDIS], "test": {"script": ["echo fine"]}});
     for (version, client) in clients() {
-        let project = Project::new(&job.to_string());
+        let project = Project::new(&job);
         let path = only(&client, &project);
         let exec = |arguments: &[&str]| {
             let arguments = [&["exec"], arguments, &["test"]].concat();
             run(project.command(&arguments).env("PATH", &path))
         };
         // The name of its container has an earlier end then.
-        exec(&[]).assert_success();
+        exec(&[]).succeeds();
         for (option, value, said) in [
             (
                 "memory",

@@ -9,8 +9,7 @@ use support::{Project, run};
 fn project() -> Project {
     let script = json!({"script": "x"});
     Project::new(
-        &json!({"unit-tests": script, "lint:all": script, "a job": script, "deploy": {"stage": "deploy", "script": "x"}})
-            .to_string(),
+        json!({"unit-tests": script, "lint:all": script, "a job": script, "deploy": {"stage": "deploy", "script": "x"}}),
     )
 }
 
@@ -108,23 +107,15 @@ fn fish_completes_jobs() {
 #[test]
 fn the_scripts_are_for_known_shells_and_without_a_job_file_there_are_no_jobs() {
     let project = Project::empty();
-    let unknown = project.run(&["completions", "tcsh"]);
-    assert_eq!(unknown.status, Some(2), "{unknown}");
-    assert!(
-        unknown
-            .stderr
-            .contains("[possible values: bash, elvish, fish, zsh]"),
-        "{unknown}"
-    );
-    let mut command = project.command(&["--", "alloy-runner", "exec", ""]);
+    project
+        .run("completions tcsh")
+        .fails(2)
+        .on_stderr("[possible values: bash, elvish, fish, zsh]");
+    let mut command = project.command(["--", "alloy-runner", "exec", ""]);
     let asked = run(command
         .env("ALLOY_RUNNER_COMPLETE", "fish")
         .env_remove("DOCKER_HOST"));
-    assert_eq!(
-        (asked.status, asked.stderr.as_str()),
-        (Some(0), ""),
-        "{asked}"
-    );
+    asked.exits(0).is_quiet();
     assert!(asked.stdout.starts_with("--"), "options only: {asked}");
 }
 
@@ -132,12 +123,12 @@ fn the_scripts_are_for_known_shells_and_without_a_job_file_there_are_no_jobs() {
 fn jobs_are_not_hidden_among_options_which_come_after_a_dash() {
     let project = project();
     let candidates = |words: &[&str], shell: &str| {
-        let mut command = project.command(&[&["--", "alloy-runner"], words].concat());
+        let mut command = project.command([&["--", "alloy-runner"], words].concat());
         let index = words.len().to_string();
         let asked = run(command
             .env("ALLOY_RUNNER_COMPLETE", shell)
             .env("_CLAP_COMPLETE_INDEX", index));
-        assert_eq!(asked.status, Some(0), "{asked}");
+        asked.exits(0);
         let names = asked.stdout.lines().map(|line| {
             line.split(['\t', ':'])
                 .next()

@@ -17,11 +17,11 @@ const SHOW: &str = "find . -path ./.git -prune -o ! -type d ! -name .alloy-ci.js
     else printf '%s %s' \"$(stat -c %a \"$path\")\" \"$(cat \"$path\")\"; fi; printf ' %q\\n' \"$path\"; done";
 
 fn project(script: &[&str]) -> Project {
-    Project::new(&json!({"image": NONROOT, "test": {"script": script}}).to_string())
+    Project::new(json!({"image": NONROOT, "test": {"script": script}}))
 }
 
 fn shown(ran: &Ran) -> Vec<&str> {
-    ran.assert_success();
+    ran.succeeds();
     let lines = ran.build_output().lines();
     lines
         .filter(|line| !line.starts_with("$ ") && *line != "Job succeeded")
@@ -95,7 +95,7 @@ fn what_is_in_the_working_tree_is_tested_and_the_checkout_stays_as_it_is() {
     fs::create_dir(directory.join("empty")).expect("created");
 
     let before = untouched(&project);
-    let ran = project.exec(&["--dirty", "test"]);
+    let ran = project.exec("--dirty test");
     let want = [
         "link nowhere ./--new\\ link",
         "666 *.log ./.gitignore",
@@ -114,10 +114,8 @@ fn what_is_in_the_working_tree_is_tested_and_the_checkout_stays_as_it_is() {
         "666 bytes $'./\\377\\376'",
     ];
     assert_eq!(shown(&ran), want, "{ran}");
-    assert!(
-        ran.stdout.contains("\nAdding uncommitted changes...\n") && !ran.stdout.contains("WARNING"),
-        "{ran}"
-    );
+    ran.says("\nAdding uncommitted changes...\n")
+        .says_nothing_of("WARNING");
     assert_eq!(untouched(&project), before);
 
     // From below, to an engine that does not see our files, over what an earlier run left, without a trace.
@@ -125,7 +123,7 @@ fn what_is_in_the_working_tree_is_tested_and_the_checkout_stays_as_it_is() {
     fs::create_dir(&temporary).expect("created");
     let fetched = || {
         let arguments = ["exec", "--dirty", "--env", "GIT_STRATEGY=fetch", "test"];
-        let mut command = project.command(&arguments);
+        let mut command = project.command(arguments);
         command.current_dir(directory.join("deep"));
         command.env("PATH", support::path_with(&support::fake_docker()));
         command.env("DOCKER_FAKE", support::NO_BIND_SOURCE);
@@ -144,20 +142,20 @@ fn what_is_in_the_working_tree_is_tested_and_the_checkout_stays_as_it_is() {
 #[test]
 fn a_clean_checkout_is_tested_as_it_is_committed() {
     let project = project(&["git status --porcelain", "ls"]);
-    let ran = project.exec(&["--dirty", "test"]);
+    let ran = project.exec("--dirty test");
     assert!(shown(&ran).is_empty(), "{ran}");
-    assert!(!ran.stdout.contains("uncommitted"), "{ran}");
+    ran.says_nothing_of("uncommitted");
     project.write("new", "");
-    let ran = project.exec(&["--dirty", "--env", "GIT_CHECKOUT=false", "test"]);
-    assert!(!ran.stdout.contains("Adding uncommitted"), "{ran}");
-    let both = project.exec(&["--dirty", "--dry-run", "test"]);
-    assert_eq!(both.status, Some(2), "{both}");
+    project
+        .exec("--dirty --env GIT_CHECKOUT=false test")
+        .says_nothing_of("Adding uncommitted");
+    project.exec("--dirty --dry-run test").fails(2);
 }
 
 #[test]
 fn submodules_come_as_they_are_where_the_job_wants_them() {
     let other = |name: &str| {
-        let other = Project::new(&json!({"x": {"script": "x"}}).to_string());
+        let other = Project::new(json!({"x": {"script": "x"}}));
         other.write(name, "committed");
         other.write("changed", "committed");
         other.commit();
@@ -191,14 +189,14 @@ fn submodules_come_as_they_are_where_the_job_wants_them() {
     add(&project, &added, "added");
 
     let before = untouched(&project);
-    let nothing = project.exec(&["--dirty", "test"]);
+    let nothing = project.exec("--dirty test");
     assert_eq!(
         shown(&nothing),
         ["3", "0"],
         "none of their files: {nothing}"
     );
     let of = |strategy: &str| {
-        let ran = project.exec(&[
+        let ran = project.exec([
             "--dirty",
             "--env",
             &format!("GIT_SUBMODULE_STRATEGY={strategy}"),
@@ -235,12 +233,11 @@ fn submodules_come_as_they_are_where_the_job_wants_them() {
 #[test]
 fn a_pipeline_tests_one_state_also_while_the_files_change() {
     let project = Project::new(
-        &json!({"image": NONROOT, "one": {"stage": "build", "script": ["cat file", "sleep 3"]},
-            "two": {"script": "cat file"}})
-        .to_string(),
+        json!({"image": NONROOT, "one": {"stage": "build", "script": ["cat file", "sleep 3"]},
+            "two": {"script": "cat file"}}),
     );
     project.write("file", "before\n");
-    let mut child = project.spawn(&["exec", "--dirty"]);
+    let mut child = project.spawn("exec --dirty");
     let mut stdout = child.stdout.take().expect("piped");
     support::read_until(&mut stdout, "one | before\n");
     project.write("file", "after\n");

@@ -53,8 +53,7 @@ fn a_service_with_an_engine(engine: &SecondEngine, arguments: &[&str]) {
     let ran = project.exec(arguments);
     // The engine inside sees its own containers, not the job's.
     let end = "\n$ docker run --rm my-image\nhello from the image\n$ docker ps --quiet | wc -l\n0\nJob succeeded\n";
-    assert!(ran.assert_success().stdout.ends_with(end), "{ran}");
-    assert!(!ran.stdout.contains("WARNING"), "{ran}");
+    ran.succeeds().ends(end).says_nothing_of("WARNING");
     assert_eq!(engine.leftovers(), "");
 }
 
@@ -66,19 +65,16 @@ fn an_entrypoint_that_ignores_the_script(engine: &SecondEngine, arguments: &[&st
     }));
     let ran = project.exec(arguments);
     let end = "\nSuccessfully tagged my.image:latest\nJob succeeded\n";
-    assert!(ran.assert_success().stdout.ends_with(end), "{ran}");
-    assert!(!ran.stdout.contains("Dummy"), "{ran}");
+    ran.succeeds().ends(end).says_nothing_of("Dummy");
 
     project.write(
         "Dockerfile",
         "FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sh\", \"-c\", \"exit 7\"]\n",
     );
     project.commit();
-    let ran = project.exec(arguments);
-    assert_eq!(ran.status, Some(1), "{ran}");
-    assert!(
-        ran.stdout.ends_with("\nERROR: Build failed: exit code 7\n"),
-        "{ran}"
-    );
+    project
+        .exec(arguments)
+        .fails(1)
+        .ends("\nERROR: Build failed: exit code 7\n");
     assert_eq!(engine.leftovers(), "");
 }

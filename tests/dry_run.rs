@@ -9,24 +9,21 @@ use support::{BUSYBOX, DEBIAN, POSTGRES, Project, Ran, Running, run, shell};
 
 /// Jobs with and without a service, an entrypoint and a failure; with a secret in all of them.
 fn project() -> Project {
-    Project::new(
-        &json!({
-            "image": DEBIAN,
-            "variables": {"PUBLIC": "it's $ok\n\"2nd\" line", "POSTGRES_USER": "ci"},
-            "plain": {"script": ["echo \"$PUBLIC\"", "echo ${#TOKEN} ${#DOCKER_TOKEN} ${#DOCKER_KEY}", "cat", "ls -A"],
-                      "after_script": ["echo after $CI_JOB_STATUS"]},
-            "service": {"services": [{"name": POSTGRES, "alias": "postgres"}],
-                        "image": {"name": POSTGRES, "entrypoint": [""]},
-                        "script": ["PGPASSWORD=postgres psql -h postgres -U ci -Atc 'select 6 * 7'"]},
-            "fails": {"image": BUSYBOX, "script": ["echo one", "exit 7"], "after_script": ["echo after $CI_JOB_STATUS"]},
-            "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"},
-            "keeps": {"cache": {"key": "$CI_JOB_NAME", "paths": ["vendor"]},
-                      "artifacts": {"name": "made by $CI_JOB_NAME", "paths": ["it's*/"], "when": "always"},
-                      "script": ["mkdir -p vendor \"it's here\"", "ls vendor", "echo x >\"it's here/x\"", "touch vendor/y"]},
-            "gets": {"stage": "deploy", "dependencies": ["keeps"], "script": ["cat it*/x"]}
-        })
-        .to_string(),
-    )
+    Project::new(json!({
+        "image": DEBIAN,
+        "variables": {"PUBLIC": "it's $ok\n\"2nd\" line", "POSTGRES_USER": "ci"},
+        "plain": {"script": ["echo \"$PUBLIC\"", "echo ${#TOKEN} ${#DOCKER_TOKEN} ${#DOCKER_KEY}", "cat", "ls -A"],
+                  "after_script": ["echo after $CI_JOB_STATUS"]},
+        "service": {"services": [{"name": POSTGRES, "alias": "postgres"}],
+                    "image": {"name": POSTGRES, "entrypoint": [""]},
+                    "script": ["PGPASSWORD=postgres psql -h postgres -U ci -Atc 'select 6 * 7'"]},
+        "fails": {"image": BUSYBOX, "script": ["echo one", "exit 7"], "after_script": ["echo after $CI_JOB_STATUS"]},
+        "entrypoint": {"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "ls -A; exit 4"]}, "script": "x"},
+        "keeps": {"cache": {"key": "$CI_JOB_NAME", "paths": ["vendor"]},
+                  "artifacts": {"name": "made by $CI_JOB_NAME", "paths": ["it's*/"], "when": "always"},
+                  "script": ["mkdir -p vendor \"it's here\"", "ls vendor", "echo x >\"it's here/x\"", "touch vendor/y"]},
+        "gets": {"stage": "deploy", "dependencies": ["keeps"], "script": ["cat it*/x"]}
+    }))
 }
 
 const SECRETS: [(&str, &str); 3] = [
@@ -64,12 +61,12 @@ fn the_printed_script_does_the_same_and_leaves_the_engine_as_clean() {
     let project = project();
     for job in ["plain", "service", "fails", "entrypoint", "keeps", "gets"] {
         let script = run(with_secrets(
-            &mut project.command(&arguments(&["exec", "--dry-run"], job)),
+            &mut project.command(arguments(&["exec", "--dry-run"], job)),
         ));
-        assert_eq!(script.status, Some(0), "{script}");
+        script.exits(0);
         assert_no_secret(&script.stdout);
         let real = run(with_secrets(
-            &mut project.command(&arguments(&["exec"], job)),
+            &mut project.command(arguments(&["exec"], job)),
         ));
         for program in ["sh", "bash"] {
             let printed = run(with_secrets(&mut shell(program, &script.stdout)));
@@ -89,7 +86,7 @@ fn the_printed_script_does_the_same_and_leaves_the_engine_as_clean() {
 fn the_printed_script_begins_with_what_it_needs() {
     let project = project();
     let script = run(with_secrets(
-        &mut project.command(&arguments(&["exec", "--dry-run"], "plain")),
+        &mut project.command(arguments(&["exec", "--dry-run"], "plain")),
     ));
     let without = run(shell("sh", &script.stdout).env_remove("TOKEN"));
     assert_ne!(without.status, Some(0));
@@ -101,10 +98,8 @@ fn the_printed_script_begins_with_what_it_needs() {
 
 #[test]
 fn a_printed_script_that_is_stopped_cleans_up() {
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "test": {"script": ["echo begun", "sleep 600"]}}).to_string(),
-    );
-    let script = project.exec(&["--dry-run", "test"]).stdout;
+    let project = Project::script(["echo begun", "sleep 600"]);
+    let script = project.exec("--dry-run test").stdout;
     let mut command = shell("sh", &script);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = Running::start(command.stdout(std::process::Stdio::piped()));
@@ -112,10 +107,7 @@ fn a_printed_script_that_is_stopped_cleans_up() {
     support::read_until(&mut stdout, "\nbegun\n");
     // As a terminal does it: to all of the group.
     let group = format!("-{}", child.id());
-    assert_eq!(
-        run(Command::new("kill").args(["-INT", "--", &group])).status,
-        Some(0)
-    );
+    run(Command::new("kill").args(["-INT", "--", &group])).exits(0);
     child.wait().expect("ended");
     assert_eq!(project.leftovers(), "");
 }
@@ -125,15 +117,14 @@ fn what_x_printed_can_be_pasted_in_order_and_runs_the_job_again() {
     let project = project();
     for job in ["plain", "service"] {
         let real = run(with_secrets(
-            &mut project.command(&arguments(&["-x", "exec"], job)),
+            &mut project.command(arguments(&["-x", "exec"], job)),
         ));
-        real.assert_success();
+        real.succeeds();
         assert_no_secret(&real.stderr);
         // A variable that travels under another name is pasted under that.
         let mut paste = shell("bash", &real.stderr);
         let pasted = run(with_secrets(&mut paste).env("ALLOY_VARIABLE_DOCKER_KEY_", SECRETS[2].1));
-        assert_eq!(pasted.status, Some(0), "{pasted}");
-        assert_eq!(pasted.stderr, "");
+        pasted.exits(0).is_quiet();
         // The lines that are the runner's own and not a container's stand in the real log only.
         let own = [
             "Running ",
@@ -161,19 +152,16 @@ fn what_x_printed_can_be_pasted_in_order_and_runs_the_job_again() {
 fn what_is_pasted_on_a_terminal_reads_nothing_that_follows_it_and_stays_until_a_prune() {
     let project = project();
     let real = run(with_secrets(
-        &mut project.command(&arguments(&["-x", "exec"], "service")),
+        &mut project.command(arguments(&["-x", "exec"], "service")),
     ));
-    real.assert_success();
+    real.succeeds();
     // As on a terminal, the commands come by standard input; what removes the containers is left out.
     let kept = real.stderr.split("\ndocker rm ").next().expect("some");
     let file = project.beside("commands.sh");
     std::fs::write(&file, format!("{kept}\necho pasted to the end\n")).expect("written");
     let paste = std::fs::File::open(&file).expect("there");
-    let pasted = run(with_secrets(Command::new("bash").current_dir("/")).stdin(paste));
-    assert!(
-        pasted.stdout.ends_with("\n42\npasted to the end\n"),
-        "{pasted}"
-    );
+    run(with_secrets(Command::new("bash").current_dir("/")).stdin(paste))
+        .ends("\n42\npasted to the end\n");
     let build = format!(
         "container runner-local-project-{}-concurrent-0-build\n",
         project.id()
@@ -183,14 +171,13 @@ fn what_is_pasted_on_a_terminal_reads_nothing_that_follows_it_and_stays_until_a_
         "{}",
         project.leftovers()
     );
-    project.exec(&["fails"]);
+    project.exec("fails");
     assert!(
         project.leftovers().contains(&build),
         "{}",
         project.leftovers()
     );
-    let ran = project.run(&["prune"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    project.run("prune").exits(0);
     assert_eq!(project.leftovers(), "");
 }
 
@@ -206,15 +193,15 @@ fn what_is_printed_leads_no_terminal_and_can_be_pasted_all_the_same() {
     let jobs = json!({"image": BUSYBOX, "odd\u{9b}": {
         "variables": {"ODD": odd},
         "script": ["printf %s \"$ODD\" | od -An -tx1", "echo 'in the script: \u{1b}[1m\u{85}' | od -An -tx1"]}});
-    let project = Project::new(&jobs.to_string());
-    let printed = project.exec(&["--dry-run", "odd\u{9b}"]);
-    assert_eq!(printed.status, Some(0), "{printed}");
+    let project = Project::new(&jobs);
+    let printed = project.exec(["--dry-run", "odd\u{9b}"]);
+    printed.exits(0);
     assert!(!leads_a_terminal(&printed.stdout), "{:?}", printed.stdout);
-    let run_it = project.run(&["-x", "exec", "odd\u{9b}"]);
-    run_it.assert_success();
+    let run_it = project.run(["-x", "exec", "odd\u{9b}"]);
+    run_it.succeeds();
     assert!(!leads_a_terminal(&run_it.stderr), "{:?}", run_it.stderr);
     let pasted = run(shell("sh", &printed.stdout).current_dir(&project.directory));
-    pasted.assert_success();
+    pasted.succeeds();
     let dumps = |ran: &Ran| -> Vec<String> {
         let dump = |line: &&str| line.starts_with(' ') && !line.starts_with("  ");
         ran.stdout.lines().filter(dump).map(str::to_owned).collect()
@@ -226,8 +213,8 @@ fn what_is_printed_leads_no_terminal_and_can_be_pasted_all_the_same() {
     );
     assert_eq!(dumps(&pasted), dumps(&run_it));
 
-    let list = project.exec(&["--list", "--json"]);
-    assert_eq!(list.status, Some(0), "{list}");
+    let list = project.exec("--list --json");
+    list.exits(0);
     assert!(!leads_a_terminal(&list.stdout), "{:?}", list.stdout);
     let list: serde_json::Value = serde_json::from_str(&list.stdout).expect("JSON");
     assert!(list.to_string().contains("odd\u{9b}"), "{list}");

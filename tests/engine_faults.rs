@@ -35,7 +35,7 @@ fn wait_until_reached(bin: &Path) {
 
 /// The job `test` on an engine, up to where the `docker` of [`waits_at`] waits.
 fn held(project: &Project, engine: &SecondEngine, bin: &Path) -> Running {
-    let mut command = project.command(&["exec", "--docker-host", &engine.socket(), "test"]);
+    let mut command = project.command(["exec", "--docker-host", &engine.socket(), "test"]);
     command
         .env("PATH", path_with(bin))
         .stdout(Stdio::piped())
@@ -79,16 +79,16 @@ fn what_an_operator_prunes_is_made_again(engine: &SecondEngine) {
         let job = json!({"image": REDIS, "services": services,
             "test": {"script": ["ls -A", "mkdir kept", last], "after_script": ["ls", "echo after $CI_JOB_STATUS"],
                 "artifacts": {"paths": ["kept"]}}});
-        let project = Project::new(&job.to_string());
+        let project = Project::new(&job);
         let bin = waits_at(&project, pattern);
         let child = held(&project, engine, &bin);
         engine.prune();
         fs::write(bin.join("go"), "").expect("written");
         let ran = end(child);
-        ran.assert_success();
-        assert!(ran.stdout.contains("\nkept\n$ echo after"), "{ran}");
-        assert!(ran.stdout.contains("\nafter success\n"), "{ran}");
-        assert!(ran.stdout.contains(again), "{ran}");
+        ran.succeeds()
+            .says("\nkept\n$ echo after")
+            .says("\nafter success\n")
+            .says(again);
         assert!(
             project.directory.join(".alloy-ci/artifacts/test").exists(),
             "{ran}"
@@ -104,14 +104,14 @@ fn under_a_script_it_is_a_system_failure(engine: &SecondEngine) {
         ("TERM", "trap 'exit 0' TERM; sleep 600 & wait"),
     ] {
         let job = json!({"image": BUSYBOX, "test": {"script": ["echo begun", script]}});
-        let project = Project::new(&job.to_string());
-        let mut child = project.spawn(&["exec", "--docker-host", &engine.socket(), "test"]);
+        let project = Project::new(&job);
+        let mut child = project.spawn(["exec", "--docker-host", &engine.socket(), "test"]);
         read_until(child.stdout.as_mut().expect("piped"), "\nbegun\n");
         engine.go_away(signal);
         thread::sleep(Duration::from_secs(1));
         engine.come_back();
         let ran = end(child);
-        assert_eq!(ran.status, Some(3), "{ran}");
+        ran.fails(3);
         let last = last_line(&ran);
         let begin = "ERROR: Build failed (system failure): the docker client ended with status ";
         assert!(
@@ -130,7 +130,7 @@ fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
         (" --entrypoint  ", &json!([])),
     ] {
         let job = json!({"image": BUSYBOX, "services": services, "test": {"script": ["ls -A", "echo done"]}});
-        let project = Project::new(&job.to_string());
+        let project = Project::new(&job);
         let bin = waits_at(&project, pattern);
         let mut child = held(&project, engine, &bin);
         engine.go_away("KILL");
@@ -142,9 +142,9 @@ fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
             stdout: seen + &ran.stdout,
             ..ran
         };
-        ran.assert_success();
+        ran.succeeds();
         assert!(ran.build_output().contains("\n.alloy-ci.json\n"), "{ran}");
-        assert!(ran.stdout.contains(", the job begins again...\n"), "{ran}");
+        ran.says(", the job begins again...\n");
         assert_eq!(engine.leftovers(), "", "{ran}");
     }
 }
@@ -153,17 +153,17 @@ fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
 fn a_name_that_somebody_else_has_is_left_to_them() {
     let job = json!({"image": BUSYBOX,
         "test": {"script": ["echo I am $CI_CONCURRENT_ID", "touch x"], "artifacts": {"paths": ["x"]}}});
-    let project = Project::new(&job.to_string());
+    let project = Project::new(&job);
     let id = project.id();
     for part in ["build", "helper"] {
         let theirs = format!("runner-local-project-{id}-concurrent-0-{part}");
         docker(&["create", "--name", &theirs, BUSYBOX, "sh", "-c", "exit 0"]);
         docker(&["start", &theirs]);
-        let ran = project.exec(&["test"]);
+        let ran = project.exec("test");
         let state = ["inspect", "--format", "{{.State.Status}}", &theirs];
         assert_eq!(docker(&state), "exited\n", "{ran}");
         docker(&["rm", &theirs]);
-        assert!(ran.assert_success().stdout.contains("\nI am 1\n"), "{ran}");
+        ran.succeeds().says("\nI am 1\n");
     }
 }
 
@@ -183,24 +183,19 @@ fn without_room_on_its_disk(engine: &SecondEngine) {
         "caches": {"script": ["mkdir -p kept", "echo new >kept/text", "dd if=/dev/urandom of=kept/large bs=1M count=30"],
             "cache": {"key": "one", "paths": ["kept"]}},
         "restores": {"script": ["cat kept/text"], "cache": {"key": "one", "paths": ["kept"], "policy": "pull"}}});
-    let project = Project::new(&job.to_string());
+    let project = Project::new(&job);
     let exec = |arguments: &[&str]| {
         let to = ["exec", "--docker-host", &engine.socket()];
-        project.run(&[&to[..], arguments].concat())
+        project.run([&to[..], arguments].concat())
     };
     // The script's own trouble is a failure of the script.
-    let ran = exec(&["script_fills"]);
-    assert_eq!(ran.status, Some(1), "{ran}");
-    assert!(ran.stdout.contains("No space left on device"), "{ran}");
+    exec(&["script_fills"])
+        .fails(1)
+        .says("No space left on device");
     assert_eq!(engine.leftovers(), "");
 
-    exec(&["caches"]).assert_success();
-    assert!(
-        exec(&["restores"])
-            .assert_success()
-            .stdout
-            .contains("\nnew\n")
-    );
+    exec(&["caches"]).succeeds();
+    exec(&["restores"]).succeeds().says("\nnew\n");
     let fill = |but: u32| {
         // In full megabytes, so that the last one may not fit.
         let text = format!(
@@ -208,54 +203,47 @@ fn without_room_on_its_disk(engine: &SecondEngine) {
              dd if=/dev/zero of=/v/x bs=1M count=$((free - {but})) || [ {but} = 0 ]"
         );
         let ran = engine.docker(&["run", "--rm", "-v", "full:/v", BUSYBOX, "sh", "-c", &text]);
-        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.exits(0);
     };
     // A cache that cannot be written costs a warning, and the one before stays whole.
     fill(45);
-    let ran = exec(&["caches"]);
-    ran.assert_success();
-    assert!(ran.stdout.contains("\nWARNING: "), "{ran}");
-    assert!(
-        exec(&["restores"])
-            .assert_success()
-            .stdout
-            .contains("\nnew\n")
-    );
+    exec(&["caches"]).succeeds().says("\nWARNING: ");
+    exec(&["restores"]).succeeds().says("\nnew\n");
 
     project.write("large", &"0123456789abcdef".repeat(1 << 20));
     project.commit();
     fill(8);
     let ran = exec(&["clones"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    ran.fails(3);
     assert!(
         last_line(&ran).ends_with("; the engine's disk is full"),
         "{ran}"
     );
     fill(0);
     let ran = exec(&["clones"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    ran.fails(3);
     let last = last_line(&ran);
     assert!(
         last.contains("no space left on device") || last.ends_with("; the engine's disk is full"),
         "{ran}"
     );
     let removed = engine.docker(&["volume", "rm", "full"]);
-    assert_eq!(removed.status, Some(0), "{removed}");
+    removed.exits(0);
     assert_eq!(engine.leftovers(), "");
-    exec(&["restores"]).assert_success();
+    exec(&["restores"]).succeeds();
 }
 
 fn without_networks_a_job_waits_for_that_of_another(engine: &SecondEngine) {
     let job = json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}], "test": {"script": ["echo done"]}});
-    let project = Project::new(&job.to_string());
+    let project = Project::new(&job);
     let taken = engine.docker(&["network", "create", "taken"]);
-    assert_eq!(taken.status, Some(0), "{taken}");
+    taken.exits(0);
     let began = Instant::now();
-    let mut child = project.spawn(&["exec", "--docker-host", &engine.socket(), "test"]);
+    let mut child = project.spawn(["exec", "--docker-host", &engine.socket(), "test"]);
     read_until(child.stdout.as_mut().expect("piped"), "trying again in 2 s");
     engine.docker(&["network", "rm", "taken"]);
     let ran = end(child);
-    ran.assert_success();
+    ran.succeeds();
     assert!(began.elapsed() < Duration::from_secs(20), "{ran}");
     assert_eq!(engine.leftovers(), "");
 }

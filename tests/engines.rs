@@ -13,21 +13,20 @@ fn project(seconds: &str) -> Project {
     let late =
         format!("sleep {seconds}; exec redis-server --bind 0.0.0.0 --protected-mode no --save ''");
     Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis", "command": ["sh", "-c", late]}],
+        json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis", "command": ["sh", "-c", late]}],
             "test": {"script": ["ls /cache", "cat .alloy-ci.json | wc -l", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379"],
-                     "after_script": ["echo after $CI_JOB_STATUS"]}})
-        .to_string(),
+                     "after_script": ["echo after $CI_JOB_STATUS"]}}),
     )
 }
 
 fn assert_served(ran: &Ran) {
-    ran.assert_success();
+    ran.succeeds();
     let output = ran.build_output();
     assert!(
         output.contains("\n+PONG\r\n+OK\r\n") && output.contains("\nafter success\n"),
         "{ran}"
     );
-    assert!(!ran.stdout.contains("WARNING"), "{ran}");
+    ran.says_nothing_of("WARNING");
 }
 
 #[test]
@@ -44,7 +43,7 @@ fn behind_tls(engine: &SecondEngine, project: &Project) {
     let (host, certificates) = (engine.tls(), engine.certificates());
     let options = ["--docker-host", &host, "--docker-tls-cert-path"];
     let flags = [&options[..], &[&certificates, "--docker-tls-verify"]].concat();
-    let exec = |before: &[&'static str]| project.run(&[before, &flags, &["test"]].concat());
+    let exec = |before: &[&'static str]| project.run([before, &flags, &["test"]].concat());
     let ran = exec(&["-x", "exec"]);
     assert_served(&ran);
     // Every command goes there, and none tries to mount a path of this host.
@@ -64,18 +63,16 @@ fn behind_tls(engine: &SecondEngine, project: &Project) {
     assert_eq!(engine.leftovers(), "");
 
     let ran = run(project
-        .command(&["exec", "test"])
+        .command("exec test")
         .env("DOCKER_HOST", &host)
         .env("DOCKER_CERT_PATH", &certificates)
         .env("DOCKER_TLS_VERIFY", "1"));
     assert_served(&ran);
 
-    let pruned = project.run(&[&["prune", "--caches"], &flags[..]].concat());
-    assert_eq!(pruned.status, Some(0), "{pruned}");
-    assert!(
-        pruned.stdout.starts_with("volume runner-local-project-"),
-        "{pruned}"
-    );
+    project
+        .run([&["prune", "--caches"], &flags[..]].concat())
+        .exits(0)
+        .begins("volume runner-local-project-");
 
     without_the_right_certificates(project, &host, &certificates);
 }
@@ -87,13 +84,13 @@ fn without_the_right_certificates(project: &Project, host: &str, certificates: &
         ["ca.pem", "cert.pem", "key.pem"].map(|name| strange.join(name).display().to_string());
     let subject =
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=strange";
-    let made = run(Command::new("openssl").args(subject.split(' ')).args([
+    run(Command::new("openssl").args(subject.split(' ')).args([
         "-keyout",
         &key,
         "-out",
         &certificate,
-    ]));
-    assert_eq!(made.status, Some(0), "{made}");
+    ]))
+    .exits(0);
     std::fs::copy(&certificate, &authority).expect("copied");
     let strange = strange.to_str().expect("UTF-8");
     let exec = |arguments: &[&str]| {
@@ -113,7 +110,7 @@ fn without_the_right_certificates(project: &Project, host: &str, certificates: &
         ["--docker-tls-verify", path, strange],
     ] {
         let ran = exec(&arguments);
-        assert_eq!(ran.status, Some(3), "{ran}");
+        ran.fails(3);
         let last = ran.stdout.lines().last().expect("a line");
         let begin = "ERROR: Build failed (system failure): the docker engine cannot be talked to: ";
         assert!(
@@ -123,33 +120,25 @@ fn without_the_right_certificates(project: &Project, host: &str, certificates: &
     }
     // An engine that refuses us may hang up before it has said why.
     for arguments in [&[verify, path, strange][..], &[verify]] {
-        assert_eq!(exec(arguments).status, Some(3), "{arguments:?}");
+        exec(arguments).fails(3);
     }
     // The engine's certificate need not be known where it is not asked for.
     for (from, to) in [("cert.pem", &certificate), ("key.pem", &key)] {
         std::fs::copy(format!("{certificates}/{from}"), to).expect("copied");
     }
     assert_served(&exec(&[verify, path, strange]));
-    assert_eq!(
-        exec(&["--docker-tls-verify", path, strange]).status,
-        Some(3)
-    );
+    exec(&["--docker-tls-verify", path, strange]).fails(3);
 }
 
 fn behind_a_socket(engine: &SecondEngine, absent: &Project, empty: &Project) {
     let socket = engine.socket();
     for project in [absent, empty] {
-        let ran = run(project
-            .command(&["-x", "exec", "test"])
-            .env("DOCKER_HOST", &socket));
+        let ran = run(project.command("-x exec test").env("DOCKER_HOST", &socket));
         assert_served(&ran);
-        assert!(
-            ran.stderr.contains("type=bind") && ran.stderr.contains(" cp -- "),
-            "{ran}"
-        );
+        ran.on_stderr("type=bind").on_stderr(" cp -- ");
         assert_eq!(engine.leftovers(), "");
 
-        let script = project.exec(&["--dry-run", "--docker-host", &socket, "test"]);
+        let script = project.exec(["--dry-run", "--docker-host", &socket, "test"]);
         assert_served(&run(&mut shell("sh", &script.stdout)));
         assert_eq!(engine.leftovers(), "");
     }

@@ -60,9 +60,9 @@ fn another_build_of_the_runner_has_another_image() {
 
 #[test]
 fn it_is_built_on_first_use_and_proxies_reach_the_build_and_git_but_no_argument_list() {
-    let project = Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+    let project = Project::script(["true"]);
     let proxy = "http://user:pass-word@proxy.invalid:3128";
-    let mut command = project.command(&["-x", "exec", "test"]);
+    let mut command = project.command("-x exec test");
     command
         .env("HTTPS_PROXY", proxy)
         .env("no_proxy", "localhost");
@@ -71,27 +71,19 @@ fn it_is_built_on_first_use_and_proxies_reach_the_build_and_git_but_no_argument_
     command
         .env("PATH", path_with(&fake_docker()))
         .env("DOCKER_FAKE", absent);
-    let ran = run(&mut command);
-    assert_eq!(ran.status, Some(3), "{ran}");
-    assert!(
-        ran.stdout
-            .contains("\nBuilding helper image alloy-runner-helper:"),
-        "{ran}"
-    );
-    assert!(
-        ran.stderr
-            .contains("--build-arg HTTPS_PROXY --build-arg no_proxy"),
-        "{ran}"
-    );
-    assert!(!ran.stderr.contains("pass-word"), "{ran}");
+    run(&mut command)
+        .fails(3)
+        .says("\nBuilding helper image alloy-runner-helper:")
+        .on_stderr("--build-arg HTTPS_PROXY --build-arg no_proxy")
+        .not_on_stderr("pass-word");
 
-    let mut command = project.command(&["-x", "exec", "test"]);
-    let ran = run(command
+    let mut command = project.command("-x exec test");
+    run(command
         .env("HTTPS_PROXY", proxy)
-        .env("no_proxy", "localhost"));
-    ran.assert_success();
-    assert!(ran.stderr.contains("\"${HTTPS_PROXY}\""), "{ran}");
-    assert!(!ran.stderr.contains("pass-word"), "{ran}");
+        .env("no_proxy", "localhost"))
+    .succeeds()
+    .on_stderr("\"${HTTPS_PROXY}\"")
+    .not_on_stderr("pass-word");
 }
 
 /// A repository behind HTTPS with a certificate that only `--tls-ca-file` makes known.
@@ -110,12 +102,11 @@ fn a_certificate_authority_of_ones_own_reaches_git() {
     let route = r"ip route | sed -n 's/^default via \([^ ]*\).*/\1/p'";
     let gateway = docker(&["run", "--rm", BUSYBOX, "sh", "-c", route]);
     let gateway = gateway.trim();
-    let project = Project::new(
-        &json!({"image": NONROOT, "test": {"script": ["cat sub/inner.txt"]}}).to_string(),
-    );
+    let project =
+        Project::new(json!({"image": NONROOT, "test": {"script": ["cat sub/inner.txt"]}}));
     let site = project.beside("served");
     fs::create_dir(&site).expect("created");
-    let made = run(Command::new("openssl").current_dir(&site).args([
+    run(Command::new("openssl").current_dir(&site).args([
         "req",
         "-x509",
         "-newkey",
@@ -131,8 +122,8 @@ fn a_certificate_authority_of_ones_own_reaches_git() {
         "key.pem",
         "-out",
         "cert.pem",
-    ]));
-    assert_eq!(made.status, Some(0), "{made}");
+    ]))
+    .exits(0);
 
     let inner = project.beside("inner");
     fs::create_dir(&inner).expect("created");
@@ -181,9 +172,9 @@ fn a_certificate_authority_of_ones_own_reaches_git() {
 
     let certificate = site.join("cert.pem");
     let arguments = ["--env", "GIT_SUBMODULE_STRATEGY=normal", "test"];
-    let without = project.exec(&arguments);
+    let without = project.exec(arguments);
     let with = project.exec(
-        &[
+        [
             &["--tls-ca-file", certificate.to_str().expect("UTF-8")],
             &arguments[..],
         ]
@@ -191,10 +182,6 @@ fn a_certificate_authority_of_ones_own_reaches_git() {
     );
     server.kill().expect("killed");
     server.wait().expect("ended");
-    assert_eq!(without.status, Some(3), "{without}");
-    assert!(without.stdout.contains("certificate"), "{without}");
-    assert!(
-        with.assert_success().stdout.contains("\nfrom afar\n"),
-        "{with}"
-    );
+    without.fails(3).says("certificate");
+    with.succeeds().says("\nfrom afar\n");
 }

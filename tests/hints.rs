@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
-use support::{BUSYBOX, DEBIAN, Project, run};
+use support::{BUSYBOX, DEBIAN, Project};
 
 #[test]
 fn what_very_probably_made_a_script_fail_is_said_behind_it() {
@@ -15,7 +15,7 @@ fn what_very_probably_made_a_script_fail_is_said_behind_it() {
         "file": {"image": BUSYBOX, "script": ["./windows.sh"]},
         "plain": {"image": BUSYBOX, "script": ["false"]},
     });
-    let project = Project::new(&jobs.to_string());
+    let project = Project::new(&jobs);
     project.write("windows.sh", "#!/bin/sh\r\necho hi\r\n");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(project.directory.join("windows.sh"), mode).expect("set");
@@ -43,8 +43,8 @@ fn what_very_probably_made_a_script_fail_is_said_behind_it() {
         ),
         ("plain", 1, ""),
     ] {
-        let ran = project.exec(&[job]);
-        assert_eq!(ran.status, Some(1), "{job}: {ran}");
+        let ran = project.exec([job]);
+        ran.fails(1);
         let failed = format!("\nERROR: Build failed: exit code {code}\n");
         let (before, _) = ran
             .stdout
@@ -63,13 +63,9 @@ fn what_very_probably_made_a_script_fail_is_said_behind_it() {
 fn a_coordinators_log_has_it_too() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let id = coordinator.queue_script(BUSYBOX, &["a=(1 2)"]);
-    let ran = run(&mut coordinator.single(&[]));
-    assert_eq!(ran.status, Some(0), "{ran}");
-    let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
-    assert!(
-        heard.log.contains("\nHINT: this is bash's syntax, "),
-        "{}",
-        heard.log
-    );
+    coordinator.serve([]).exits(0);
+    coordinator
+        .heard(id)
+        .fails()
+        .says("\nHINT: this is bash's syntax, ");
 }

@@ -10,9 +10,8 @@ use support::{BUSYBOX, DEBIAN, Project, REDIS, Running, docker, read_until, sign
 
 fn sleeper() -> Project {
     Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
-            "test": {"script": ["echo begun", "sleep 600"], "after_script": ["echo never"]}})
-        .to_string(),
+        json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+            "test": {"script": ["echo begun", "sleep 600"], "after_script": ["echo never"]}}),
     )
 }
 
@@ -20,7 +19,7 @@ fn sleeper() -> Project {
 fn ctrl_c_ends_a_sleeping_job_within_three_seconds() {
     for (name, status) in [("INT", 130), ("TERM", 143)] {
         let project = sleeper();
-        let mut child = project.spawn(&["exec", "test"]);
+        let mut child = project.spawn("exec test");
         let mut stdout = child.stdout.take().expect("piped");
         read_until(&mut stdout, "\nbegun\n");
         let begin = Instant::now();
@@ -53,9 +52,8 @@ fn a_script_that_is_stopped_can_clean_up_by_a_trap_of_its_own_shell() {
             "echo begun",
             "sleep 600",
         ];
-        let project =
-            Project::new(&json!({"image": image, "test": {"script": script}}).to_string());
-        let mut child = project.spawn(&["exec", "test"]);
+        let project = Project::new(json!({"image": image, "test": {"script": script}}));
+        let mut child = project.spawn("exec test");
         let mut stdout = child.stdout.take().expect("piped");
         read_until(&mut stdout, "\nbegun\n");
         signal(&child, "INT");
@@ -75,7 +73,7 @@ fn processes_that_the_build_only_sees_go_on() {
     ]);
     let project = sleeper();
     let mode = format!("--docker-pid-mode=container:{other}");
-    let mut child = project.spawn(&["exec", &mode, "test"]);
+    let mut child = project.spawn(["exec", &mode, "test"]);
     read_until(child.stdout.as_mut().expect("piped"), "\nbegun\n");
     signal(&child, "INT");
     assert_eq!(child.wait().expect("ended").code(), Some(130));
@@ -89,7 +87,7 @@ fn processes_that_the_build_only_sees_go_on() {
 fn a_signal_at_any_moment_leaves_nothing() {
     for delay in [0, 30, 80, 150, 300, 500, 800, 1200] {
         let project = sleeper();
-        let mut child = project.spawn(&["exec", "test"]);
+        let mut child = project.spawn("exec test");
         std::thread::sleep(Duration::from_millis(delay));
         signal(&child, "INT");
         let begin = Instant::now();
@@ -111,9 +109,9 @@ fn a_signal_at_any_moment_leaves_nothing() {
 #[test]
 fn what_a_killed_runner_leaves_the_next_one_removes_but_not_what_a_living_one_has() {
     let project = sleeper();
-    let mut living = project.spawn(&["exec", "test"]);
+    let mut living = project.spawn("exec test");
     read_until(living.stdout.as_mut().expect("piped"), "\nbegun\n");
-    let mut killed = project.spawn(&["exec", "test"]);
+    let mut killed = project.spawn("exec test");
     read_until(killed.stdout.as_mut().expect("piped"), "\nbegun\n");
     killed.kill().expect("killed");
     killed.wait().expect("ended");
@@ -122,12 +120,11 @@ fn what_a_killed_runner_leaves_the_next_one_removes_but_not_what_a_living_one_ha
         both.contains("-concurrent-0-build\n") && both.contains("-concurrent-1-build\n"),
         "{both}"
     );
-    let pruned = project.run(&["prune"]);
-    assert_eq!(pruned.status, Some(0), "{pruned}");
-    assert!(
-        pruned.stdout.contains("concurrent-1-build") && !pruned.stdout.contains("concurrent-0"),
-        "{pruned}"
-    );
+    project
+        .run("prune")
+        .exits(0)
+        .says("concurrent-1-build")
+        .says_nothing_of("concurrent-0");
     let left = project.leftovers();
     assert!(
         left.contains("-concurrent-0-build\n") && !left.contains("-concurrent-1"),
@@ -135,7 +132,7 @@ fn what_a_killed_runner_leaves_the_next_one_removes_but_not_what_a_living_one_ha
     );
     living.kill().expect("killed");
     living.wait().expect("ended");
-    let mut next = project.spawn(&["exec", "test"]);
+    let mut next = project.spawn("exec test");
     read_until(next.stdout.as_mut().expect("piped"), "\nbegun\n");
     let left = project.leftovers();
     assert_eq!(
@@ -151,17 +148,16 @@ fn what_a_killed_runner_leaves_the_next_one_removes_but_not_what_a_living_one_ha
 #[test]
 fn two_runs_at_once_in_one_checkout_do_not_disturb_each_other() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
             "test": {"script": ["test ! -e mark", "echo $CI_CONCURRENT_ID >mark", "sleep 2",
-                "test \"$(cat mark)\" = $CI_CONCURRENT_ID", "echo I am $CI_CONCURRENT_ID"]}})
-        .to_string(),
+                "test \"$(cat mark)\" = $CI_CONCURRENT_ID", "echo I am $CI_CONCURRENT_ID"]}}),
     );
-    let runs: Vec<_> = (0..3).map(|_| project.spawn(&["exec", "test"])).collect();
+    let runs: Vec<_> = (0..3).map(|_| project.spawn("exec test")).collect();
     let mut ids: Vec<String> = runs
         .into_iter()
         .map(|run| {
             let ran = support::Ran::from(run.wait_with_output().expect("ended"));
-            ran.assert_success();
+            ran.succeeds();
             ran.stdout
                 .lines()
                 .find_map(|line| line.strip_prefix("I am "))
@@ -176,22 +172,18 @@ fn two_runs_at_once_in_one_checkout_do_not_disturb_each_other() {
 #[test]
 fn names_that_another_host_has_taken_on_the_engine_are_left_to_it() {
     for services in [json!([]), json!([{"name": REDIS, "alias": "redis"}])] {
-        let project = Project::new(
-            &json!({"image": BUSYBOX, "services": services,
-                "test": {"script": ["echo I am $CI_CONCURRENT_ID", "echo begun", "cat /builds/mark 2>/dev/null || touch /builds/mark; sleep ${SECONDS_TO_SLEEP:-0}", "ls /builds/mark"]}})
-            .to_string(),
-        );
-        let mut other = project.command(&["exec", "--env", "SECONDS_TO_SLEEP=5", "test"]);
+        let project = Project::new(json!({"image": BUSYBOX, "services": services,
+                "test": {"script": ["echo I am $CI_CONCURRENT_ID", "echo begun", "cat /builds/mark 2>/dev/null || touch /builds/mark; sleep ${SECONDS_TO_SLEEP:-0}", "ls /builds/mark"]}}));
+        let mut other = project.command("exec --env SECONDS_TO_SLEEP=5 test");
         // Another host has another state directory, and sees no locks of ours.
         other.env("ALLOY_RUNNER_STATE_DIR", project.beside("other-state"));
         let mut other = Running::start(other.stdout(std::process::Stdio::piped()));
         read_until(other.stdout.as_mut().expect("piped"), "\nbegun\n");
-        let ours = project.exec(&["test"]);
-        assert!(
-            ours.assert_success().stdout.contains("\nI am 1\n"),
-            "{ours}"
-        );
-        assert_eq!(ours.stdout.matches("Running with").count(), 1, "{ours}");
+        project
+            .exec("test")
+            .succeeds()
+            .says("\nI am 1\n")
+            .says_times(1, "Running with");
         let mut rest = String::new();
         other
             .stdout

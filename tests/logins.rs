@@ -46,12 +46,12 @@ fn where_the_git_server_leads_elsewhere_the_password_stays() {
     let address = git_server.address;
     job["git_info"]["repo_url"] = json!(format!("http://user:hunter2@{address}/acme/site.git"));
     let id = coordinator.queue(job);
-    let ran = run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+    heard.fails();
     let seen = seen.lock().expect("no panic");
     assert!(seen.is_empty(), "{seen:?}\n{}", heard.log);
-    assert!(heard.log.contains("error: 302"), "{}", heard.log);
+    heard.says("error: 302");
 }
 
 /// Where a submodule is, the repository says.
@@ -75,9 +75,9 @@ fn a_submodule_on_another_server_gets_no_password() {
     let variables = job["variables"].as_array_mut().expect("a list");
     variables.push(json!({"key": "GIT_SUBMODULE_STRATEGY", "value": "normal", "public": true}));
     let id = coordinator.queue(job);
-    let ran = run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+    heard.fails();
     let seen = seen.lock().expect("no panic");
     assert!(!seen.is_empty(), "{}", heard.log);
     assert!(seen.iter().all(String::is_empty), "{seen:?}\n{}", heard.log);
@@ -91,8 +91,7 @@ fn unknown_certificate(address: &str) -> ServerConfig {
            -addext subjectAltName=IP:{address} -keyout key.pem -out certificate.pem",
         directory.path().display()
     );
-    let ran = run(&mut shell("sh", &script));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    run(&mut shell("sh", &script)).exits(0);
     let file = |name: &str| directory.path().join(name);
     let certificate = CertificateDer::from_pem_file(file("certificate.pem")).expect("PEM");
     let key = PrivateKeyDer::from_pem_file(file("key.pem")).expect("PEM");
@@ -117,9 +116,9 @@ fn a_job_that_checks_no_certificate_shows_no_password_to_a_server_that_nobody_kn
         let address = server.address;
         job["git_info"]["repo_url"] = json!(format!("https://{login}{address}/acme/site.git"));
         let id = coordinator.queue(job);
-        let ran = run(&mut coordinator.single(&[]));
+        coordinator.serve([]);
         let heard = coordinator.heard(id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+        heard.fails();
         let seen = seen.lock().expect("no panic");
         assert!(seen.iter().all(String::is_empty), "{seen:?}\n{}", heard.log);
         // Where there is no password to lose, the job's word counts.

@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
 use support::second_engine::SecondEngine;
 use support::{BUSYBOX, Project, RUNNER, Running, eventually, run};
 
@@ -28,10 +27,9 @@ impl Builds {
             &["rm", "alpine"],
         ] {
             let ran = engine.docker(arguments);
-            assert_eq!(ran.status, Some(0), "{ran}");
+            ran.exits(0);
         }
-        let project =
-            Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+        let project = Project::script(["true"]);
         Self { engine, project }
     }
 
@@ -61,8 +59,7 @@ impl Builds {
         let program = self.build(number);
         let ran = run(&mut self.command(&program, state, &[&["exec"], more, &["test"]].concat()));
         // Its git says yes to everything.
-        ran.assert_success();
-        assert!(ran.stdout.contains("\nBuilding helper image "), "{ran}");
+        ran.succeeds().says("\nBuilding helper image ");
         let name = run(Command::new(program).args(["helper-image", "name"])).stdout;
         name.trim().to_owned()
     }
@@ -80,7 +77,7 @@ impl Builds {
 
     fn prune(&self, more: &[&str]) -> Vec<String> {
         let ran = run(&mut self.command(Path::new(RUNNER), "state", &[&["prune"], more].concat()));
-        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.exits(0);
         let mut lines: Vec<_> = ran.stdout.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -109,7 +106,7 @@ fn those_of_this_host_go_unless_somebody_may_need_them() {
     let foreign = builds.made_by_a_job(5, "other-state", &[]);
     let program = builds.build(6);
     let ran = run(&mut builds.command(&program, "state", &["helper-image", "build"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     let by_hand = ran.stdout.trim().to_owned();
     let current = run(Command::new(RUNNER).args(["helper-image", "name"]))
         .stdout

@@ -22,7 +22,7 @@ fn remove_caches(ran: &Ran) {
 fn with_submodules() -> Project {
     let job_file = json!({"image": NONROOT, "variables": {"GIT_SUBMODULE_STRATEGY": "recursive"},
         "test": {"script": ["git rev-parse HEAD", "cat file sub/file sub/in/file", "git config remote.origin.url"]}});
-    let project = Project::new(&job_file.to_string());
+    let project = Project::new(&job_file);
     for name in ["in", "sub", "site"] {
         let directory = project.beside(name);
         fs::create_dir_all(&directory).expect("made");
@@ -68,7 +68,7 @@ fn checkouts_that_root_does_not_own_are_fetched() {
     let sha = project.git(&["rev-parse", "HEAD"]);
     let user = User::who_owns(&project);
     let by_root = |directory: &Path| {
-        let mut command = project.command(&["exec", "test"]);
+        let mut command = project.command("exec test");
         command.current_dir(directory);
         command
     };
@@ -88,16 +88,13 @@ fn checkouts_that_root_does_not_own_are_fetched() {
         (&shared, without_our_files(by_root(&shared))),
     ] {
         let ran = run(&mut command);
-        ran.assert_success();
-        assert!(
-            ran.stdout.contains(&format!("\n{sha}\n"))
-                && ran.stdout.contains("\nsite\nsub\nin\n")
-                && !ran.stdout.contains("WARNING"),
-            "{ran}"
-        );
+        ran.succeeds()
+            .says(format!("\n{sha}\n"))
+            .says("\nsite\nsub\nin\n")
+            .says_nothing_of("WARNING");
         if directory == &top {
             let origin = "\nhttps://git.example.org/acme/site.git\n";
-            assert!(ran.stdout.contains(origin), "{ran}");
+            ran.says(origin);
         } else {
             remove_caches(&ran);
         }
@@ -111,15 +108,12 @@ fn a_dirty_checkout_that_root_does_not_own_is_tested_as_it_is() {
     project.write("file", "changed\n");
     project.write("sub/in/file", "changed deep\n");
     let user = User::who_owns(&project);
-    let by_root = project.command(&["exec", "--dirty", "test"]);
+    let by_root = project.command("exec --dirty test");
     let by_user = user.runner(&project.directory, &["exec", "--dirty", "test"]);
     for mut command in [by_root, by_user] {
-        let ran = run(&mut command);
-        ran.assert_success();
-        assert!(
-            ran.stdout.contains("\nchanged\nsub\nchanged deep\n"),
-            "{ran}"
-        );
+        run(&mut command)
+            .succeeds()
+            .says("\nchanged\nsub\nchanged deep\n");
     }
     assert_eq!(user.temporary_files(), [""; 0]);
 }
@@ -130,13 +124,13 @@ fn artifacts_are_the_users_own_files() {
     let job = json!({"image": BUSYBOX, "stages": ["build", "test"],
         "build": {"stage": "build", "script": script, "artifacts": {"paths": ["d"]}},
         "test": {"stage": "test", "script": ["stat -c '%u %a' d/file"]}});
-    let project = Project::new(&job.to_string());
+    let project = Project::new(&job);
     let user = User::who_owns(&project);
     // The second run removes what the first one left.
     for _ in 0..2 {
-        let ran = run(&mut user.runner(&project.directory, &["exec"]));
-        assert_eq!(ran.status, Some(0), "{ran}");
-        assert!(ran.stdout.contains("| 4242 0\ntest  | Job"), "{ran}");
+        run(&mut user.runner(&project.directory, &["exec"]))
+            .exits(0)
+            .says("| 4242 0\ntest  | Job");
     }
     let shown = project.directory.join(".alloy-ci");
     let found = run(Command::new("find")

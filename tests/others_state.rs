@@ -16,16 +16,16 @@ const LABEL: &str = "com.alloy-ci.runner";
 /// A project whose job has begun, and the name of its build container.
 fn begun() -> (Project, Running, String) {
     let project = Project::new(WAITS);
-    let mut running = project.spawn(&["exec", "test"]);
+    let mut running = project.spawn("exec test");
     read_until(running.stdout.as_mut().expect("piped"), "\nbegun\n");
     let build = format!("runner-local-project-{}-concurrent-0-build", project.id());
     (project, running, build)
 }
 
 fn prune(project: &Project, state: &std::path::Path) -> String {
-    let mut command = project.command(&["prune"]);
+    let mut command = project.command("prune");
     let ran = run(command.env("ALLOY_RUNNER_STATE_DIR", state));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     ran.stdout
 }
 
@@ -48,7 +48,7 @@ fn a_copy_of_a_state_directory_is_another_one() {
     assert_eq!(prune(&project, &project.beside("state")), "");
     docker(&["exec", &build, "touch", "/tmp/go"]);
     let ran = support::Ran::from(running.wait_with_output().expect("ended"));
-    assert!(ran.stdout.ends_with("alive\nJob succeeded\n"), "{ran}");
+    ran.ends("alive\nJob succeeded\n");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 mod support;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
 use serde_json::json;
+use support::golden::assert_golden;
 use support::{BUSYBOX, Project, Ran, signal};
 
 fn project() -> Project {
@@ -33,16 +34,11 @@ fn normal(ran: &Ran) -> String {
     text
 }
 
-/// Compares with a golden file. `UPDATE_GOLDEN=1` writes it anew.
-fn assert_golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+/// A golden file of these tests.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures/pipeline")
-        .join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).expect("written");
-    }
-    let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, want, "differs from {}", path.display());
+        .join(name)
 }
 
 /// The lines of the table at the end, a job each.
@@ -62,13 +58,13 @@ fn table(ran: &Ran) -> Vec<String> {
 #[test]
 fn a_pipeline_runs_by_stages_to_its_first_failure_and_tells_what_became_of_each_job() {
     let project = project();
-    let one_by_one = project.exec(&["--concurrent", "1"]);
-    assert_eq!(one_by_one.status, Some(1), "{one_by_one}");
-    assert_golden("golden.txt", &normal(&one_by_one));
-    assert_eq!(one_by_one.stderr, "");
+    let one_by_one = project.exec("--concurrent 1");
+    one_by_one.fails(1);
+    assert_golden(&golden("golden.txt"), &normal(&one_by_one));
+    one_by_one.is_quiet();
 
-    let side_by_side = project.exec(&["--concurrent", "4"]);
-    assert_eq!(side_by_side.status, Some(1), "{side_by_side}");
+    let side_by_side = project.exec("--concurrent 4");
+    side_by_side.fails(1);
     let of = |job: &str| {
         let text = normal(&side_by_side).replace("concurrent-1", "concurrent-0");
         let text = text.replace("concurrent-2", "concurrent-0");
@@ -94,23 +90,20 @@ fn a_pipeline_runs_by_stages_to_its_first_failure_and_tells_what_became_of_each_
 #[test]
 fn quiet_shows_failures_and_the_table() {
     let project = project();
-    let ran = project.exec(&["--quiet", "--concurrent", "1"]);
-    assert_eq!(ran.status, Some(1), "{ran}");
-    assert_golden("golden-quiet.txt", &normal(&ran));
-    let good = project.exec(&["--quiet", "docs"]);
-    assert_eq!(good.status, Some(0), "{good}");
-    assert!(
-        good.stdout
-            .starts_with("\njob   stage  result     time\ndocs  test   succeeded  "),
-        "{good}"
-    );
+    let ran = project.exec("--quiet --concurrent 1");
+    ran.fails(1);
+    assert_golden(&golden("golden-quiet.txt"), &normal(&ran));
+    project
+        .exec("--quiet docs")
+        .exits(0)
+        .begins("\njob   stage  result     time\ndocs  test   succeeded  ");
 }
 
 #[test]
 fn jobs_by_name_and_by_stage() {
     let project = project();
-    let named = project.exec(&["release", "tagged", "docs"]);
-    assert_eq!(named.status, Some(0), "{named}");
+    let named = project.exec("release tagged docs");
+    named.exits(0);
     let results: Vec<String> = table(&named)
         .iter()
         .map(|line| line.rsplit_once(" | ").expect("a time").0.to_owned())
@@ -123,25 +116,20 @@ fn jobs_by_name_and_by_stage() {
             "tagged | deploy | succeeded"
         ]
     );
-    let stage = project.exec(&["--stage", "deploy"]);
-    assert_eq!(stage.status, Some(0), "{stage}");
+    let stage = project.exec("--stage deploy");
+    stage.exits(0);
     let words: Vec<String> = table(&stage)
         .iter()
         .map(|line| line.split(" | ").nth(2).expect("a result").to_owned())
         .collect();
     assert_eq!(words, ["succeeded", "not run", "succeeded", "manual"]);
-    assert!(
-        stage
-            .stdout
-            .ends_with("\nNot for the branch master: tagged\n"),
-        "{stage}"
-    );
-    let failing = project.exec(&["unit", "publish"]);
-    assert_eq!(failing.status, Some(1), "{failing}");
+    stage.ends("\nNot for the branch master: tagged\n");
+    let failing = project.exec("unit publish");
+    failing.fails(1);
     assert_eq!(table(&failing)[1], "publish | deploy | not run");
-    let one = project.exec(&["release"]);
+    let one = project.exec("release");
     assert!(
-        one.assert_success().stdout.starts_with("Running with"),
+        one.succeeds().stdout.starts_with("Running with"),
         "one job is plain: {one}"
     );
 }
@@ -158,9 +146,9 @@ fn the_list_is_a_table_or_json_and_needs_no_engine_and_no_commit() {
         .to_string(),
     );
     let list = |arguments: &[&str]| {
-        let mut command = project.command(&[&["exec", "--list"], arguments].concat());
+        let mut command = project.command([&["exec", "--list"], arguments].concat());
         let ran = support::run(command.env("DOCKER_HOST", "unix:///nonexistent"));
-        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+        ran.exits(0).is_quiet();
         ran.stdout
     };
     assert_eq!(
@@ -189,12 +177,10 @@ fn the_list_is_a_table_or_json_and_needs_no_engine_and_no_commit() {
 #[test]
 fn what_cannot_be_meant_is_said_before_anything_runs() {
     let project = Project::new(
-        &json!({"good": {"image": BUSYBOX, "script": "echo begun"}, "bad": {"script": "x"},
+        json!({"good": {"image": BUSYBOX, "script": "echo begun"}, "bad": {"script": "x"},
             "odd": {"image": BUSYBOX, "script": "x", "only": ["(?=x)"]},
-            "other": {"image": BUSYBOX, "script": "x", "stage": "deploy", "only": ["tags"]}})
-        .to_string(),
+            "other": {"image": BUSYBOX, "script": "x", "stage": "deploy", "only": ["tags"]}}),
     );
-    let file = project.directory.display();
     for (arguments, part) in [
         (
             &["good", "bad"][..],
@@ -222,8 +208,7 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
         ),
     ] {
         let ran = project.exec(arguments);
-        assert_eq!(ran.status, Some(2), "{file} {arguments:?}: {ran}");
-        assert!(ran.stderr.contains(&part), "{arguments:?}: {ran}");
+        ran.fails(2).on_stderr(&part);
         assert_eq!(ran.stdout, "", "{arguments:?}: {ran}");
     }
 }
@@ -231,12 +216,11 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
 #[test]
 fn what_the_system_fails_in_nobody_has_allowed() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "one": {"script": "x", "allow_failure": true},
-            "two": {"script": "x", "allow_failure": true}})
-        .to_string(),
+        json!({"image": BUSYBOX, "one": {"script": "x", "allow_failure": true},
+            "two": {"script": "x", "allow_failure": true}}),
     );
-    let ran = project.exec(&["--docker-host", "unix:///nonexistent/docker.sock"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    let ran = project.exec("--docker-host unix:///nonexistent/docker.sock");
+    ran.fails(3);
     assert!(
         table(&ran)[0].starts_with("one | test | failed: system failure | "),
         "{ran}"
@@ -245,13 +229,10 @@ fn what_the_system_fails_in_nobody_has_allowed() {
 
 #[test]
 fn a_signal_in_a_parallel_stage_ends_and_cleans_up_all_of_it() {
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "stages": ["test", "deploy"],
+    let project = Project::new(json!({"image": BUSYBOX, "stages": ["test", "deploy"],
             "one": {"script": ["echo begun", "sleep 600"]}, "two": {"script": ["echo begun", "sleep 600"]},
-            "three": {"script": "echo never"}, "always": {"stage": "deploy", "script": "echo never", "when": "always"}})
-        .to_string(),
-    );
-    let mut child = project.spawn(&["exec", "--concurrent", "2"]);
+            "three": {"script": "echo never"}, "always": {"stage": "deploy", "script": "echo never", "when": "always"}}));
+    let mut child = project.spawn("exec --concurrent 2");
     let mut stdout = child.stdout.take().expect("piped");
     let mut shown = String::new();
     while !(shown.contains("one    | begun\n") && shown.contains("two    | begun\n")) {
@@ -261,10 +242,10 @@ fn a_signal_in_a_parallel_stage_ends_and_cleans_up_all_of_it() {
     stdout.read_to_string(&mut shown).expect("readable");
     let ran = Ran {
         stdout: shown,
-        stderr: String::new(),
         status: child.wait().expect("ended").code(),
+        ..Ran::default()
     };
-    assert_eq!(ran.status, Some(143), "{ran}");
+    ran.fails(143);
     let table = table(&ran);
     for (row, begin) in table.iter().zip([
         "one | test | interrupted | ",
@@ -274,20 +255,18 @@ fn a_signal_in_a_parallel_stage_ends_and_cleans_up_all_of_it() {
     ]) {
         assert!(row.starts_with(begin), "{ran}");
     }
-    assert!(ran.stdout.contains("\nPipeline interrupted in "), "{ran}");
+    ran.says("\nPipeline interrupted in ");
     assert_eq!(project.leftovers(), "");
 }
 
 #[test]
 fn the_timeline_is_one_page_that_shows_each_jobs_parts() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "a<b>": {"script": "sleep 1"}, "later": {"stage": "deploy", "script": "x", "when": "manual"}})
-            .to_string(),
+        json!({"image": BUSYBOX, "a<b>": {"script": "sleep 1"}, "later": {"stage": "deploy", "script": "x", "when": "manual"}}),
     );
     let page = project.beside("timeline.html");
     let path = page.to_str().expect("UTF-8");
-    let ran = project.exec(&["--timeline", path]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    project.exec(["--timeline", path]).exits(0);
     let html = std::fs::read_to_string(&page).expect("a page");
     for part in [
         "<title>local/site: timeline</title>",
@@ -304,12 +283,8 @@ fn the_timeline_is_one_page_that_shows_each_jobs_parts() {
         !html.contains("<script") && !html.contains("http:"),
         "{html}"
     );
-    let nowhere = project.exec(&["--timeline", "/nonexistent/timeline.html"]);
-    assert_eq!(nowhere.status, Some(2), "{nowhere}");
-    assert!(
-        nowhere
-            .stderr
-            .contains("--timeline: cannot write /nonexistent/timeline.html: "),
-        "{nowhere}"
-    );
+    project
+        .exec("--timeline /nonexistent/timeline.html")
+        .fails(2)
+        .on_stderr("--timeline: cannot write /nonexistent/timeline.html: ");
 }

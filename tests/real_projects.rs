@@ -19,13 +19,13 @@ fn project(package: &str, job_file: &serde_json::Value) -> Project {
         "run the tests by scripts/test, which gets the source of {package}"
     );
     let project = Project::empty();
-    let copied = support::run(
+    support::run(
         Command::new("cp")
             .arg("-a")
             .arg(source.join("."))
             .arg(&project.directory),
-    );
-    assert_eq!(copied.status, Some(0), "{copied}");
+    )
+    .exits(0);
     project.write(".alloy-ci.json", &job_file.to_string());
     project.commit();
     project
@@ -44,19 +44,11 @@ fn gnu_hello_builds_and_pgbench_runs() {
                 "script": ["pgbench --initialize --quiet postgres", "pgbench --time 5 postgres"]}
         }),
     );
-    let check = project.exec(&["check"]);
-    assert!(
-        check.assert_success().stdout.contains("# FAIL:  0\n"),
-        "{check}"
-    );
-    let bench = project.exec(&["bench"]);
-    assert!(
-        bench
-            .assert_success()
-            .stdout
-            .contains("number of transactions actually processed: "),
-        "{bench}"
-    );
+    project.exec("check").succeeds().says("# FAIL:  0\n");
+    project
+        .exec("bench")
+        .succeeds()
+        .says("number of transactions actually processed: ");
 }
 
 #[test]
@@ -80,14 +72,14 @@ fn hiredis_is_built_once_and_tested_with_what_that_left() {
             "install": {"cache": cache, "script": ["touch *.o", "make install PREFIX=$PWD/out", "find out | sort"]}
         }),
     );
-    let ran = project.exec(&["--concurrent", "3"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    let ran = project.exec("--concurrent 3");
+    ran.exits(0);
     for said in [
         "client  | ALL TESTS PASSED\n",
         "shared  | libhiredis.a\n",
         "install | out/lib/libhiredis.so.0.14\n",
     ] {
-        assert!(ran.stdout.contains(said), "{said}{ran}");
+        ran.says(said);
     }
     // The objects of the first stage are all that the others need.
     for name in ["shared ", "install"] {

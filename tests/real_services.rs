@@ -7,9 +7,9 @@ use support::{DEBIAN, MARIADB, POSTGRES, Project, REDIS, WORDPRESS, docker};
 
 /// Runs a job and returns what its last command printed.
 fn last_output(job: &serde_json::Value) -> String {
-    let project = Project::new(&json!({"test": job}).to_string());
-    let ran = project.exec(&["test"]);
-    assert!(!ran.assert_success().stdout.contains("WARNING"), "{ran}");
+    let project = Project::new(json!({"test": job}));
+    let ran = project.exec("test");
+    ran.succeeds().says_nothing_of("WARNING");
     let (_, output) = ran.stdout.rsplit_once("\n$ ").expect("a command");
     output
         .split_once('\n')
@@ -61,34 +61,28 @@ fn the_four_names_of_the_spec_answer() {
 
 #[test]
 fn two_services_of_one_image_are_told_apart_by_their_aliases() {
-    let project = Project::new(
-        &json!({"test": {"image": REDIS,
+    let project = Project::new(json!({"test": {"image": REDIS,
             "services": [{"name": REDIS, "alias": "one"}, {"name": REDIS, "alias": "two"}],
-            "script": ["redis-cli -h one set key 1; redis-cli -h two exists key; redis-cli -h one exists key"]}})
-        .to_string(),
-    );
-    let ran = project.exec(&["test"]);
-    assert!(
-        ran.assert_success()
-            .stdout
-            .ends_with("\nOK\n0\n1\nJob succeeded\n"),
-        "{ran}"
-    );
+            "script": ["redis-cli -h one set key 1; redis-cli -h two exists key; redis-cli -h one exists key"]}}));
+    project
+        .exec("test")
+        .succeeds()
+        .ends("\nOK\n0\n1\nJob succeeded\n");
 }
 
 #[test]
 fn services_logs_are_streamed_when_asked_for() {
-    let project = Project::new(&json!({"test": {"image": DEBIAN,
+    let project = Project::new(json!({"test": {"image": DEBIAN,
         "services": [{"name": REDIS, "alias": "cache"}, {"name": WORDPRESS, "alias": "web", "entrypoint": ["sh", "-c"], "command": ["echo up; nginx; while sleep 0.2; do echo tick; done"]}],
-        "script": ["sleep 1", "printf 'no newline'"]}}).to_string());
-    let ran = project.exec(&["--env", "CI_DEBUG_SERVICES=true", "test"]);
-    ran.assert_success();
+        "script": ["sleep 1", "printf 'no newline'"]}}));
+    let ran = project.exec("--env CI_DEBUG_SERVICES=true test");
+    ran.succeeds();
     for line in [
         "\n[service:web] up\n",
         "\n[service:web] tick\n",
         "Ready to accept connections",
     ] {
-        assert!(ran.stdout.contains(line), "{line}: {ran}");
+        ran.says(line);
     }
     assert!(
         ran.stdout
@@ -96,9 +90,5 @@ fn services_logs_are_streamed_when_asked_for() {
             .any(|line| line.starts_with("[service:cache] ") && line.contains("Redis")),
         "{ran}"
     );
-    let silent = project.exec(&["test"]);
-    assert!(
-        !silent.assert_success().stdout.contains("[service:"),
-        "{silent}"
-    );
+    project.exec("test").succeeds().says_nothing_of("[service:");
 }

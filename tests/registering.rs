@@ -20,7 +20,7 @@ use support::{BUSYBOX, Project, Ran, Running, run};
 fn register(coordinator: &Coordinator, arguments: &[&str]) -> Command {
     let url = coordinator.url();
     let flags = ["register", "--non-interactive", "--url", &url];
-    let mut command = coordinator.command(&[&flags, arguments].concat());
+    let mut command = coordinator.command([&flags, arguments].concat());
     command.env("REGISTRATION_TOKEN", REGISTRATION_TOKEN);
     command
 }
@@ -40,8 +40,7 @@ fn who_registers_can_serve_and_is_forgotten_again() {
         "--docker-pull-policy",
         "never",
     ];
-    let ran = run(&mut register(&coordinator, &flags));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    run(&mut register(&coordinator, &flags)).exits(0);
     let text = fs::read_to_string(&config).expect("there");
     assert!(
         text.starts_with("# mine\nconcurrent = 2 # two\n\n[[runners]]\nname = \"old\" # stays\n"),
@@ -63,11 +62,10 @@ fn who_registers_can_serve_and_is_forgotten_again() {
     assert_eq!(said["info"]["features"]["shared"], true);
 
     let id = coordinator.queue_script(BUSYBOX, &["true"]);
-    let ran = coordinator.run(&["run-single", "--runner", "docker-1"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
-    assert_eq!(coordinator.heard(id).state.as_deref(), Some("success"));
+    coordinator.run("run-single --runner docker-1").exits(0);
+    coordinator.heard(id).succeeds();
 
-    let list = coordinator.run(&["list"]);
+    let list = coordinator.run("list");
     assert_eq!(
         list.stdout,
         format!(
@@ -75,15 +73,14 @@ fn who_registers_can_serve_and_is_forgotten_again() {
             coordinator.url()
         )
     );
-    let alive = coordinator.run(&["verify", "--name", "docker-1"]);
+    let alive = coordinator.run("verify --name docker-1");
     assert_eq!(
         (alive.status, alive.stdout.as_str()),
         (Some(0), "docker-1: is alive\n"),
         "{alive}"
     );
 
-    let gone = coordinator.run(&["unregister", "--name", "docker-1"]);
-    assert_eq!(gone.status, Some(0), "{gone}");
+    coordinator.run("unregister --name docker-1").exits(0);
     assert!(!coordinator.knows_runner("registered-1-token"));
     let text = fs::read_to_string(&config).expect("there");
     assert!(
@@ -96,18 +93,13 @@ fn who_registers_can_serve_and_is_forgotten_again() {
 fn verify_takes_out_only_who_is_refused() {
     let coordinator = Coordinator::new(Kind::GitLab);
     coordinator.configure("", &["", "token = \"removed-over-there\""]);
-    let ran = coordinator.run(&["verify"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
-    assert!(
-        ran.stdout
-            .contains("docker-0: is alive\ndocker-1: is not known any more"),
-        "{ran}"
-    );
-    let ran = coordinator.run(&["verify", "--delete"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator
+        .run("verify")
+        .fails(3)
+        .says("docker-0: is alive\ndocker-1: is not known any more");
+    coordinator.run("verify --delete").exits(0);
     coordinator.misbehave(|_| Some(Fault::Before(Response::status(500))));
-    let ran = coordinator.run(&["verify", "--delete"]);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    coordinator.run("verify --delete").fails(3);
     let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
     assert!(
         text.contains(RUNNER_TOKEN) && !text.contains("removed-over-there"),
@@ -119,17 +111,17 @@ fn verify_takes_out_only_who_is_refused() {
 fn what_is_wrong_is_said_and_nothing_is_written() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let config = coordinator.beside("config.toml");
-    let wrong = run(register(&coordinator, &["--name", "x"]).env("REGISTRATION_TOKEN", "wrong"));
-    assert_eq!(wrong.status, Some(3), "{wrong}");
-    assert!(wrong.stderr.contains("the token is refused"), "{wrong}");
-    let missing = run(register(&coordinator, &["--name", "x"]).env_remove("REGISTRATION_TOKEN"));
-    assert_eq!(missing.status, Some(2), "{missing}");
-    assert!(missing.stderr.contains("REGISTRATION_TOKEN"), "{missing}");
-    let executor = run(&mut register(
+    run(register(&coordinator, &["--name", "x"]).env("REGISTRATION_TOKEN", "wrong"))
+        .fails(3)
+        .on_stderr("the token is refused");
+    run(register(&coordinator, &["--name", "x"]).env_remove("REGISTRATION_TOKEN"))
+        .fails(2)
+        .on_stderr("REGISTRATION_TOKEN");
+    run(&mut register(
         &coordinator,
         &["--name", "x", "--executor", "shell"],
-    ));
-    assert_eq!(executor.status, Some(2), "{executor}");
+    ))
+    .fails(2);
     assert!(!config.exists());
     assert_eq!(coordinator.registrations().len(), 0);
     fs::write(
@@ -138,7 +130,7 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     )
     .expect("written");
     let form = run(&mut register(&coordinator, &["--name", "x"]));
-    assert_eq!(form.status, Some(3), "{form}");
+    form.fails(3);
     assert!(
         !coordinator.knows_runner("registered-1-token"),
         "it is not left behind there: {form}"
@@ -158,7 +150,7 @@ fn those_who_register_at_once_are_all_written_down() {
     for mut child in children {
         assert_eq!(child.wait().expect("ended").code(), Some(0));
     }
-    assert_eq!(coordinator.run(&["list"]).stdout.lines().count(), 6);
+    assert_eq!(coordinator.run("list").stdout.lines().count(), 6);
 }
 
 #[test]
@@ -183,12 +175,8 @@ fn on_a_terminal_it_asks_with_defaults() {
     std::io::Write::write_all(&mut stdin, answers.as_bytes()).expect("written");
     let ran = Ran::from(asking.wait_with_output().expect("ended"));
     drop(stdin);
-    assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(
-        ran.stdout
-            .contains("The image of jobs that name none [alpine:latest]: "),
-        "{ran}"
-    );
+    ran.exits(0)
+        .says("The image of jobs that name none [alpine:latest]: ");
     let text = fs::read_to_string(coordinator.beside("config.toml")).expect("there");
     assert!(
         text.contains("name = \"mine\"") && text.contains("image = \"alpine:latest\""),
@@ -200,7 +188,7 @@ fn on_a_terminal_it_asks_with_defaults() {
 fn on_a_terminal_a_wrong_address_is_known_at_once_and_no_token_is_shown() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     coordinator.configure("", &[""]);
-    let project = Project::new(&json!({"test": {"image": BUSYBOX, "script": "true"}}).to_string());
+    let project = Project::new(json!({"test": {"image": BUSYBOX, "script": "true"}}));
     let config = coordinator.beside("config.toml").display().to_string();
     let line = format!("$RUNNER --config {config} register; stty -a | grep -o ' .\\?echo '");
     let terminal = Terminal::run(&project, &line);
@@ -234,12 +222,9 @@ fn on_a_terminal_a_wrong_address_is_known_at_once_and_no_token_is_shown() {
         "The runner `other` is written to {config}.\n`alloy-runner --config {config} run` serves it"
     );
     assert!(shown.contains(&next), "{next}: {shown}");
-    let twice = run(&mut register(&coordinator, &["--name", "other"]));
-    assert_eq!(twice.status, Some(2), "{twice}");
-    assert!(
-        twice.stderr.contains("has a runner `other` already"),
-        "{twice}"
-    );
+    run(&mut register(&coordinator, &["--name", "other"]))
+        .fails(2)
+        .on_stderr("has a runner `other` already");
     assert_eq!(coordinator.registrations().len(), 1);
 }
 
@@ -257,8 +242,7 @@ fn certificates(directory: &Path, address: &str) {
         done",
         directory.display()
     );
-    let ran = run(&mut support::shell("sh", &script));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    run(&mut support::shell("sh", &script)).exits(0);
 }
 
 /// A server's side that asks for certificates by the authority.
@@ -293,9 +277,9 @@ fn tls_knows_an_authority_of_ones_own_and_shows_a_certificate() {
         (&["--tls-cert-file", &certificate], "tls-key-file"),
         (&["--tls-ca-file", &key], "no certificate"),
     ] {
-        let ran = run(&mut coordinator.single(arguments));
+        let ran = coordinator.serve(arguments);
         assert!(matches!(ran.status, Some(2 | 3)), "{ran}");
-        assert!(ran.stderr.contains(want), "{want}: {ran}");
+        ran.on_stderr(want);
     }
     let all = [
         "--tls-ca-file",
@@ -305,8 +289,7 @@ fn tls_knows_an_authority_of_ones_own_and_shows_a_certificate() {
         "--tls-key-file",
         &key,
     ];
-    let ran = run(&mut coordinator.single(&all));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve(all).exits(0);
     // The system's own authorities count too.
     let system = [
         "--tls-cert-file",
@@ -314,8 +297,7 @@ fn tls_knows_an_authority_of_ones_own_and_shows_a_certificate() {
         "--tls-key-file",
         &key,
     ];
-    let ran = run(coordinator.single(&system).env("SSL_CERT_FILE", &authority));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    run(coordinator.single(system).env("SSL_CERT_FILE", &authority)).exits(0);
     assert_eq!(coordinator.requests("POST /api/v4/jobs/request").len(), 2);
 }
 
@@ -324,26 +306,23 @@ fn exit_statuses_are_those_of_the_command_line() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let status = |command: &mut Command| run(command).status;
     assert_eq!(
-        status(&mut coordinator.single(&[])),
+        status(&mut coordinator.single([])),
         Some(0),
         "there is nothing to do"
     );
     let failing = coordinator.queue_script(BUSYBOX, &["false"]);
     assert_eq!(
-        status(&mut coordinator.single(&[])),
+        status(&mut coordinator.single([])),
         Some(0),
         "it served, whatever became of the job"
     );
-    assert_eq!(coordinator.heard(failing).state.as_deref(), Some("failed"));
+    coordinator.heard(failing).fails();
     assert_eq!(
-        status(&mut coordinator.command(&["run-single"])),
+        status(&mut coordinator.command("run-single")),
         Some(2),
         "which runner?"
     );
-    assert_eq!(
-        status(&mut coordinator.single(&["--no-such-flag"])),
-        Some(2)
-    );
+    assert_eq!(status(&mut coordinator.single("--no-such-flag")), Some(2));
     for command in [
         &["run"][..],
         &["list"],
@@ -358,20 +337,13 @@ fn exit_statuses_are_those_of_the_command_line() {
         );
     }
     fs::write(coordinator.beside("config.toml"), "concurrent = \"x\"\n").expect("written");
-    let ran = coordinator.run(&["run"]);
-    assert_eq!(ran.status, Some(2), "{ran}");
-    assert!(
-        ran.stderr.contains("config.toml:1:14: concurrent: "),
-        "{ran}"
-    );
+    coordinator
+        .run("run")
+        .fails(2)
+        .on_stderr("config.toml:1:14: concurrent: ");
     fs::remove_file(coordinator.beside("config.toml")).expect("removed");
-    let refused = run(coordinator.single(&[]).env("CI_SERVER_TOKEN", "nobody"));
-    assert_eq!(refused.status, Some(3), "{refused}");
-    assert!(refused.stderr.contains("the token is refused"), "{refused}");
+    let refused = run(coordinator.single([]).env("CI_SERVER_TOKEN", "nobody"));
+    refused.fails(3).on_stderr("the token is refused");
     coordinator.misbehave(|_| Some(Fault::Before(Response::silence(std::time::Duration::ZERO))));
-    assert_eq!(
-        status(&mut coordinator.single(&[])),
-        Some(3),
-        "out of reach"
-    );
+    assert_eq!(status(&mut coordinator.single([])), Some(3), "out of reach");
 }

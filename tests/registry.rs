@@ -167,12 +167,12 @@ impl Drop for Registry {
 
 /// A project whose job prints which image it runs in.
 fn project(image: &str) -> Project {
-    Project::new(&json!({"image": image, "test": {"script": "echo version $VERSION"}}).to_string())
+    Project::new(json!({"image": image, "test": {"script": "echo version $VERSION"}}))
 }
 
 /// `exec` with an environment, on a host whose docker configuration is empty unless that says otherwise.
 fn exec(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-    let mut command = project.command(&[&["-x", "exec"], arguments, &["test"]].concat());
+    let mut command = project.command([&["-x", "exec"], arguments, &["test"]].concat());
     command.env("DOCKER_CONFIG", project.beside("nothing"));
     run(command.envs(environment.iter().copied()))
 }
@@ -202,10 +202,9 @@ fn every_source_of_credentials_pulls_a_private_image() {
         (&[], &[("DOCKER_CONFIG", &with_store), ("PATH", &two)]),
     ] {
         let ran = exec(&project, arguments, environment);
-        ran.assert_success();
+        ran.succeeds();
         let pulling = format!("\nPulling docker image {image} ...\nUsing docker image sha256:");
-        assert!(ran.stdout.contains(&pulling), "{ran}");
-        assert!(ran.stdout.contains("\nversion 1\n"), "{ran}");
+        ran.says(&pulling).says("\nversion 1\n");
         forget(&image);
     }
     assert!(registry.asked("one") && registry.asked("two"));
@@ -221,18 +220,14 @@ fn credentials_that_come_with_a_coordinators_job_pull_a_private_image() {
         let mut job = coordinator.job(&image, &["echo version $VERSION"]);
         job["credentials"] = json!([{"type": "registry", "url": registry.address, "username": USER, "password": password}]);
         let id = coordinator.queue(job);
-        let mut command = coordinator.single(&["--docker-pull-policy", "always"]);
+        let mut command = coordinator.single("--docker-pull-policy always");
         let ran = run(command.env("DOCKER_CONFIG", &nobody));
         let heard = coordinator.heard(id);
         assert_eq!(heard.state.as_deref(), Some(state), "{ran} {}", heard.log);
         if state == "success" {
-            assert!(heard.log.contains("\nversion 1\n"), "{}", heard.log);
+            heard.says("\nversion 1\n");
         } else {
-            assert!(
-                heard.log.contains("(asked with the job's credentials)"),
-                "{}",
-                heard.log
-            );
+            heard.says("(asked with the job's credentials)");
         }
     }
     forget(&image);
@@ -295,7 +290,7 @@ fn a_refused_user_fails_the_build_at_once_and_says_whose_word_it_was() {
             &[]
         };
         let ran = exec(&project, arguments, &environment);
-        assert_eq!(ran.status, Some(1), "{ran}");
+        ran.fails(1);
         let last = ran.stdout.lines().last().expect("a line");
         let begin = format!("ERROR: Build failed: Error: cannot pull image {image}: ");
         assert!(last.starts_with(&begin), "{ran}");
@@ -334,15 +329,14 @@ fn no_password_is_seen_anywhere() {
     let image = registry.push("secret", "1");
     // The worst of jobs: its variable is public, another refers to it, and it prints all that it can.
     let project = Project::new(
-        &json!({"image": image, "services": [{"name": image, "alias": "it", "command": ["env"]}],
+        json!({"image": image, "services": [{"name": image, "alias": "it", "command": ["env"]}],
             "variables": {"DOCKER_AUTH_CONFIG": registry.auths(AUTH).to_string(), "COPY": "$DOCKER_AUTH_CONFIG"},
             "test": {"script": ["echo \"[${DOCKER_AUTH_CONFIG-none}]\"", "echo \"$COPY\"",
-                "echo \"$COPY\" | sed 's/.*:\"//; s/\".*//' >auth", "cat auth", "base64 -d auth"]}})
-        .to_string(),
+                "echo \"$COPY\" | sed 's/.*:\"//; s/\".*//' >auth", "cat auth", "base64 -d auth"]}}),
     );
     let arguments = ["--docker-wait-for-services-timeout", "-1"];
     let (ran, lines) = command_lines(|| exec(&project, &arguments, &[]));
-    ran.assert_success();
+    ran.succeeds();
     let printed = ran.build_output();
     assert!(printed.contains("\n[none]\n"), "{ran}");
     assert!(printed.contains("\n[MASKED]\n$ echo"), "{ran}");
@@ -375,21 +369,21 @@ fn programs_that_a_job_names_do_not_run() {
         &arguments,
         &[("DOCKER_AUTH_CONFIG", &config.to_string()), ("PATH", &path)],
     );
-    ran.assert_success();
+    ran.succeeds();
     for key in ["credsStore", "credHelpers"] {
         let warning = format!(
             "\nWARNING: DOCKER_AUTH_CONFIG: `{key}` is not used: a job may bring `auths` only\n"
         );
-        assert!(ran.stdout.contains(&warning), "{ran}");
+        ran.says(&warning);
     }
     forget(&image);
     config["auths"] = json!({});
-    let ran = exec(
+    exec(
         &project,
         &arguments,
         &[("DOCKER_AUTH_CONFIG", &config.to_string()), ("PATH", &path)],
-    );
-    assert_eq!(ran.status, Some(1), "{ran}");
+    )
+    .fails(1);
     assert!(!registry.asked("evil"));
 }
 
@@ -402,10 +396,10 @@ fn a_variable_that_is_wrong_costs_a_warning_without_the_secret() {
         &["--env", "DOCKER_AUTH_CONFIG"],
         &[("DOCKER_AUTH_CONFIG", &text)],
     );
-    ran.assert_success();
+    ran.succeeds();
     let warning = "\nWARNING: DOCKER_AUTH_CONFIG: the entry `r.tld` has an `auth` that is not the base64 of \
                    USER:PASSWORD\n";
-    assert!(ran.stdout.contains(warning), "{ran}");
+    ran.says(warning);
     assert!(!format!("{ran}").contains(PASSWORD), "{ran}");
 }
 
@@ -421,7 +415,7 @@ fn always_takes_what_is_new_in_the_registry_and_if_not_present_does_not() {
             &["--docker-pull-policy", policy],
             &[("DOCKER_CONFIG", &host)],
         );
-        ran.assert_success();
+        ran.succeeds();
         let pulled = ran
             .stdout
             .contains(&format!("\nPulling docker image {image} ...\n"));
@@ -454,49 +448,38 @@ fn never_asks_no_registry_and_what_is_missing_is_not_found() {
     let before = registry.requests();
     assert!(before > 0, "the registry's log shows the push");
     let ran = exec(&there, &never, &host);
-    assert_eq!(ran.status, Some(1), "{ran}");
+    ran.fails(1);
     let script = exec(&there, &[&never[..], &["--dry-run"]].concat(), &host);
-    assert!(!script.stdout.contains("docker pull "), "{script}");
+    script.says_nothing_of("docker pull ");
     let log = format!("...\n{}", not_found(&image));
-    assert!(
-        ran.stdout.ends_with(&log) && !ran.stdout.contains("Pulling"),
-        "{ran}"
-    );
+    ran.ends(&log).says_nothing_of("Pulling");
     assert_eq!(registry.requests(), before);
 
     let missing = format!("{}/no/such", registry.address);
     let nowhere = project(&missing);
     let ran = exec(&nowhere, &["--docker-pull-policy", "always"], &host);
-    assert_eq!(ran.status, Some(1), "{ran}");
+    ran.fails(1);
     let log = format!(
         "Pulling docker image {missing}:latest ...\n{}",
         not_found(&format!("{missing}:latest"))
     );
-    assert!(ran.stdout.ends_with(&log), "{ran}");
+    ran.ends(&log);
     assert_eq!(ran.stderr.matches("docker pull ").count(), 1, "{ran}");
     assert!(registry.requests() > before);
 
     // In turn: what is not there is pulled after all, by the printed script too.
     let in_turn = ["--docker-pull-policy", "never,always"];
-    let ran = exec(&there, &in_turn, &host);
-    ran.assert_success();
-    assert!(
-        ran.stdout
-            .contains("; trying the pull policy always\nPulling "),
-        "{ran}"
-    );
+    exec(&there, &in_turn, &host)
+        .succeeds()
+        .says("; trying the pull policy always\nPulling ");
     let before = registry.requests();
-    exec(&there, &never, &host).assert_success();
+    exec(&there, &never, &host).succeeds();
     assert_eq!(registry.requests(), before);
     forget(&image);
     let script = exec(&there, &[&in_turn[..], &["--dry-run"]].concat(), &host);
-    let ran = run(support::shell("sh", &script.stdout).envs(host));
-    ran.assert_success();
-    assert!(
-        ran.stdout
-            .contains(&format!("\nPulling docker image {image} ...\n")),
-        "{ran}"
-    );
+    run(support::shell("sh", &script.stdout).envs(host))
+        .succeeds()
+        .says(format!("\nPulling docker image {image} ...\n"));
 }
 
 const NO_NETWORK: &str =
@@ -508,7 +491,7 @@ fn a_registry_that_does_not_answer_is_asked_three_times() {
     let path = path_with(&fake_docker());
     let fake = [("PATH", path.as_str()), ("DOCKER_FAKE", NO_NETWORK)];
     let ran = exec(&project, &["--docker-pull-policy", "always"], &fake);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    ran.fails(3);
     assert_eq!(ran.stderr.matches("docker pull ").count(), 3, "{ran}");
     let reason = "Get \"https://r/v2/\": dial tcp: i/o timeout";
     let log = format!(
@@ -517,7 +500,7 @@ fn a_registry_that_does_not_answer_is_asked_three_times() {
          WARNING: {reason}; trying again in 5 s\n\
          ERROR: Build failed (system failure): {reason}; tried: docker pull --quiet -- {BUSYBOX}:latest\n"
     );
-    assert!(ran.stdout.ends_with(&log), "{ran}");
+    ran.ends(&log);
 
     let ran = exec(
         &project,
@@ -527,19 +510,15 @@ fn a_registry_that_does_not_answer_is_asked_three_times() {
         ],
         &fake,
     );
-    ran.assert_success();
+    ran.succeeds();
     assert_eq!(ran.stderr.matches("docker pull ").count(), 3, "{ran}");
-    assert!(
-        ran.stdout
-            .contains("; trying the pull policy if-not-present\n"),
-        "{ran}"
-    );
+    ran.says("; trying the pull policy if-not-present\n");
 }
 
 #[test]
 fn the_pause_before_another_try_can_be_interrupted() {
     let project = project(BUSYBOX);
-    let mut command = project.command(&["exec", "--docker-pull-policy", "always", "test"]);
+    let mut command = project.command("exec --docker-pull-policy always test");
     command
         .env("PATH", path_with(&fake_docker()))
         .env("DOCKER_FAKE", NO_NETWORK);

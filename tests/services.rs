@@ -11,62 +11,54 @@ use support::{BUSYBOX, POSTGRES, Project, REDIS, Ran, docker, run};
 
 #[test]
 fn a_service_answers_to_all_its_names_and_knows_the_public_variables() {
-    let project = Project::new(
-        &json!({"image": {"name": POSTGRES, "entrypoint": [""]},
+    let project = Project::new(json!({"image": {"name": POSTGRES, "entrypoint": [""]},
             "services": [{"name": POSTGRES, "alias": "postgres"}],
             "variables": {"POSTGRES_USER": "ci", "POSTGRES_DB": "site", "PGUSER": "ci", "PGDATABASE": "site", "PGPASSWORD": "postgres"},
             "test": {"script": [
-                "for host in alloy-runner-test__postgres alloy-runner-test-postgres postgres; do psql -h $host -Atc 'select 42'; done"]}})
-        .to_string(),
-    );
-    let ran = project.exec(&["test"]);
-    ran.assert_success();
-    assert!(
-        ran.stdout.ends_with("\n42\n42\n42\nJob succeeded\n"),
-        "{ran}"
-    );
-    ran.assert_in_order(&[
-        "Using Docker executor",
-        "Using docker image",
-        "Starting service",
-        "Running on",
-        "Cloning",
-        "Checking out",
-        "Waiting for services to be up and running...\n",
-        "\n$ for host",
-    ]);
+                "for host in alloy-runner-test__postgres alloy-runner-test-postgres postgres; do psql -h $host -Atc 'select 42'; done"]}}));
+    project
+        .exec("test")
+        .succeeds()
+        .ends("\n42\n42\n42\nJob succeeded\n")
+        .says_in_order(&[
+            "Using Docker executor",
+            "Using docker image",
+            "Starting service",
+            "Running on",
+            "Cloning",
+            "Checking out",
+            "Waiting for services to be up and running...\n",
+            "\n$ for host",
+        ]);
 }
 
 #[test]
 fn a_job_without_services_has_no_network_of_its_own() {
-    let project =
-        Project::new(&json!({"image": BUSYBOX, "test": {"script": ["true"]}}).to_string());
-    let ran = project.run(&["-x", "exec", "test"]);
-    ran.assert_success();
-    assert!(!ran.stderr.contains("network"), "{ran}");
-    assert!(!ran.stdout.contains("Waiting for services"), "{ran}");
+    let project = Project::script(["true"]);
+    project
+        .run("-x exec test")
+        .succeeds()
+        .not_on_stderr("network")
+        .says_nothing_of("Waiting for services");
 }
 
 #[test]
 fn a_service_that_does_not_come_up_costs_a_warning_with_the_reason() {
     let listens_elsewhere = ["sh", "-c", "echo up and deaf; sleep 600"];
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "services": [
+    let project = Project::new(json!({"image": BUSYBOX, "services": [
                 {"name": BUSYBOX, "alias": "quiet", "command": ["sleep", "600"]},
                 {"name": REDIS, "alias": "dead", "command": ["sh", "-c", "echo cannot go on; exit 3"]},
                 {"name": REDIS, "alias": "deaf", "command": listens_elsewhere},
                 {"name": REDIS, "alias": "none", "command": ["/no/such/program"]}],
-            "test": {"script": ["echo still here"]}})
-        .to_string(),
-    );
+            "test": {"script": ["echo still here"]}}));
     let begin = Instant::now();
-    let ran = project.exec(&["--docker-wait-for-services-timeout", "4", "test"]);
+    let ran = project.exec("--docker-wait-for-services-timeout 4 test");
     assert!(
         begin.elapsed() < Duration::from_secs(15),
         "{:?}",
         begin.elapsed()
     );
-    ran.assert_success();
+    ran.succeeds();
     for warning in [
         format!(
             "WARNING: service {BUSYBOX}:latest: its image exposes no TCP port to wait for; it logged nothing\n"
@@ -79,13 +71,9 @@ fn a_service_that_does_not_come_up_costs_a_warning_with_the_reason() {
         ),
         format!("WARNING: service {REDIS}:latest (none) did not start: "),
     ] {
-        assert!(ran.stdout.contains(&warning), "{warning}{ran}");
+        ran.says(&warning);
     }
-    assert!(
-        ran.stdout
-            .ends_with("\n$ echo still here\nstill here\nJob succeeded\n"),
-        "{ran}"
-    );
+    ran.ends("\n$ echo still here\nstill here\nJob succeeded\n");
 }
 
 #[test]
@@ -99,11 +87,10 @@ fn a_program_or_network_that_never_was_there_is_said_once() {
         ),
     ] {
         let project = Project::new(
-            &json!({"image": BUSYBOX, "services": [service(command)], "test": {"script": ["true"]}})
-                .to_string(),
+            json!({"image": BUSYBOX, "services": [service(command)], "test": {"script": ["true"]}}),
         );
-        let ran = project.exec(&["test"]);
-        ran.assert_success();
+        let ran = project.exec("test");
+        ran.succeeds();
         let warnings: Vec<&str> = ran
             .stdout
             .lines()
@@ -117,11 +104,8 @@ fn a_program_or_network_that_never_was_there_is_said_once() {
             "{ran}"
         );
     }
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "test": {"script": ["true"]},
-            "odd": {"image": {"name": BUSYBOX, "entrypoint": ["no-such-shell"]}, "script": ["true"]}})
-        .to_string(),
-    );
+    let project = Project::new(json!({"image": BUSYBOX, "test": {"script": ["true"]},
+            "odd": {"image": {"name": BUSYBOX, "entrypoint": ["no-such-shell"]}, "script": ["true"]}}));
     for (arguments, problem) in [
         (
             &["odd"][..],
@@ -137,8 +121,7 @@ fn a_program_or_network_that_never_was_there_is_said_once() {
         ),
     ] {
         let ran = project.exec(arguments);
-        assert_eq!(ran.status, Some(3), "{ran}");
-        assert!(!ran.stdout.contains("trying again"), "{ran}");
+        ran.fails(3).says_nothing_of("trying again");
         let last = ran.stdout.lines().last().unwrap_or_default();
         let end = format!("{last}\n");
         assert!(
@@ -155,41 +138,37 @@ fn services_of_one_image_cost_a_line_each_and_no_warning_where_each_has_an_alias
             |index| json!({"name": BUSYBOX, "alias": alias(index), "command": ["sleep", "600"]});
         (0..count).map(one).collect::<Vec<_>>()
     };
-    let project = Project::new(
-        &json!({"image": BUSYBOX,
+    let project = Project::new(json!({"image": BUSYBOX,
             "told_apart": {"script": "true", "services": services(4, |index| Some(format!("s{index}")))},
-            "alike": {"script": "true", "services": services(3, |index| (index == 1).then(|| "one".to_owned()))}})
-        .to_string(),
-    );
-    let exec = |job: &str| project.exec(&["--docker-wait-for-services-timeout", "-1", job]);
+            "alike": {"script": "true", "services": services(3, |index| (index == 1).then(|| "one".to_owned()))}}));
+    let exec = |job: &str| project.exec(["--docker-wait-for-services-timeout", "-1", job]);
     let ran = exec("told_apart");
-    let log = &ran.assert_success().stdout;
+    let log = &ran.succeeds().stdout;
     assert!(!log.contains("WARNING"), "{ran}");
     assert_eq!(log.matches("Using docker image ").count(), 1, "{ran}");
     assert_eq!(log.matches("Starting service ").count(), 4, "{ran}");
     let ran = exec("alike");
-    let log = &ran.assert_success().stdout;
+    let log = &ran.succeeds().stdout;
     assert_eq!(log.matches("WARNING").count(), 1, "{ran}");
     let warning = format!(
         "\nWARNING: 3 services share the hostnames `alloy-runner-test__busybox` and `alloy-runner-test-busybox`: \
          {BUSYBOX}:latest, {BUSYBOX}:latest (one), {BUSYBOX}:latest; give each an `alias` of its own\n"
     );
     assert!(log.contains(&warning), "{ran}");
-    let script = project.exec(&["--dry-run", "told_apart"]);
-    assert_eq!(
-        script.stdout.matches("Using docker image ").count(),
-        1,
-        "{script}"
-    );
+    project
+        .exec("--dry-run told_apart")
+        .says_times(1, "Using docker image ");
 }
 
 #[test]
 fn a_negative_timeout_does_not_wait() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": BUSYBOX, "command": ["sleep", "600"]}], "test": {"script": ["true"]}}).to_string(),
+        json!({"image": BUSYBOX, "services": [{"name": BUSYBOX, "command": ["sleep", "600"]}], "test": {"script": ["true"]}}),
     );
-    let ran = project.exec(&["--docker-wait-for-services-timeout", "-1", "test"]);
-    assert!(!ran.assert_success().stdout.contains("WARNING"), "{ran}");
+    project
+        .exec("--docker-wait-for-services-timeout -1 test")
+        .succeeds()
+        .says_nothing_of("WARNING");
 }
 
 #[test]
@@ -209,14 +188,13 @@ fn services_of_two_jobs_do_not_see_each_other() {
             "sleep 3"
         ]})
     };
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "one": job("one", 1), "two": job("two", 0)}).to_string(),
-    );
+    let project =
+        Project::new(json!({"image": BUSYBOX, "one": job("one", 1), "two": job("two", 0)}));
     let exec = ["exec", "--docker-wait-for-services-timeout", "-1"];
-    let mut one = project.spawn(&[&exec[..], &["one"]].concat());
+    let mut one = project.spawn([&exec[..], &["one"]].concat());
     let mut out = one.stdout.take().expect("piped");
     let seen = support::read_until(&mut out, "\nbegun as 0\n");
-    let mut two = project.spawn(&[&exec[..], &["two"]].concat());
+    let mut two = project.spawn([&exec[..], &["two"]].concat());
     let mut others = two.stdout.take().expect("piped");
     let others_seen = support::read_until(&mut others, "\nbegun as 1\n");
     // Not by its address either.
@@ -226,8 +204,7 @@ fn services_of_two_jobs_do_not_see_each_other() {
     let address = docker(&["inspect", "--format", format, &service]);
     let build = format!("{}-build", name(1));
     let connect = ["exec", &build, "nc", "-w", "1", address.trim(), "80"];
-    let connected = run(std::process::Command::new("docker").args(connect));
-    assert_eq!(connected.status, Some(1), "{connected}");
+    run(std::process::Command::new("docker").args(connect)).fails(1);
     for (child, mut out, seen, who) in [(one, out, seen, "one"), (two, others, others_seen, "two")]
     {
         let mut stdout = seen;
@@ -236,13 +213,9 @@ fn services_of_two_jobs_do_not_see_each_other() {
             stdout,
             ..Ran::from(child.wait_with_output().expect("ended"))
         };
-        ran.assert_success();
-        assert_eq!(ran.stdout.matches("I serve ").count(), 5, "{ran}");
-        assert_eq!(
-            ran.stdout.matches(&format!("I serve {who}\n")).count(),
-            5,
-            "{ran}"
-        );
+        ran.succeeds()
+            .says_times(5, "I serve ")
+            .says_times(5, format!("I serve {who}\n"));
     }
 }
 
@@ -266,7 +239,7 @@ fn no_service_has_the_name_of_a_bucket_of_the_configuration() {
     ] {
         for host in hosts {
             let job = json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": host}], "script": "true"});
-            let project = Project::new(&json!({ "test": job }).to_string());
+            let project = Project::new(json!({ "test": job }));
             let config = project.beside("config.toml");
             fs::write(&config, settings(more)).expect("written");
             let config = config.display().to_string();
@@ -279,10 +252,10 @@ fn no_service_has_the_name_of_a_bucket_of_the_configuration() {
                 "--dry-run",
                 "test",
             ];
-            let ran = project.run(&arguments);
+            let ran = project.run(arguments);
             assert_ne!(ran.status, Some(0), "{host}: {ran}");
             let want = format!("no service can be called {host}: the runner talks to that host");
-            assert!(ran.stderr.contains(&want), "{host}: {ran}");
+            ran.on_stderr(&want);
         }
     }
 }
@@ -298,10 +271,10 @@ fn no_service_has_the_name_of_a_host_that_gets_tokens() {
         let mut job = coordinator.job(BUSYBOX, &["true"]);
         job["services"] = json!([{"name": REDIS, "alias": alias}]);
         let id = coordinator.queue(job);
-        let ran = run(&mut coordinator.single(&[]));
+        coordinator.serve([]);
         let heard = coordinator.heard(id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+        heard.fails();
         let want = format!("no service can be called {alias}: the runner talks to that host");
-        assert!(heard.log.contains(&want), "{}\n{ran}", heard.log);
+        heard.says(&want);
     }
 }

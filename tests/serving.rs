@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Heard, Kind, RUNNER_TOKEN};
-use support::{BUSYBOX, NONROOT, REDIS, Ran, Running, git, run, signal};
+use support::{BUSYBOX, NONROOT, REDIS, Ran, Running, git, signal};
 
 /// Starts `run`, which ends when it is told to.
 fn serve(coordinator: &Coordinator, arguments: &[&str]) -> Running {
-    let mut command = coordinator.command(&[&["run"], arguments].concat());
+    let mut command = coordinator.command([&["run"], arguments].concat());
     Running::start(command.stderr(Stdio::piped()))
 }
 
@@ -20,17 +20,12 @@ fn serve(coordinator: &Coordinator, arguments: &[&str]) -> Running {
 fn quit(child: Running) -> String {
     signal(&child, "QUIT");
     let ran = Ran::from(child.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     ran.stderr
 }
 
 fn assert_success(heard: &Heard) {
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
-    assert!(
-        heard.log.ends_with("Job succeeded\u{1b}[0;m\n"),
-        "{}",
-        heard.log
-    );
+    heard.succeeds().ends("Job succeeded\u{1b}[0;m\n");
 }
 
 #[test]
@@ -41,8 +36,8 @@ fn one_job_from_asking_to_the_last_word() {
             BUSYBOX,
             &["echo it\\'s done", "cat README", "echo $CI_CONCURRENT_ID"],
         );
-        let ran = run(&mut coordinator.single(&[]));
-        assert_eq!(ran.status, Some(0), "{ran}");
+        let ran = coordinator.serve([]);
+        ran.exits(0);
         let said = &ran.stderr;
         let job = format!(" single job {id}] job ");
         assert!(
@@ -65,16 +60,10 @@ fn one_job_from_asking_to_the_last_word() {
             "{lines:?}"
         );
         assert_eq!(lines[1], "  on single runner_t");
-        assert!(
-            heard.log.contains("\nCloning repository...\n"),
-            "{}",
-            heard.log
-        );
-        assert!(
-            heard.log.contains("\nit's done\n") && heard.log.contains("\na site\n"),
-            "{}",
-            heard.log
-        );
+        heard
+            .says("\nCloning repository...\n")
+            .says("\nit's done\n")
+            .says("\na site\n");
         assert_eq!((heard.finals, heard.failure_reason), (1, None));
     }
 }
@@ -117,7 +106,7 @@ fn twenty_jobs_four_at_a_time_with_their_logs_complete() {
             let command = format!("\u{1b}[32;1m$ cat lines-{job}\u{1b}[0;m\n");
             let end = "\u{1b}[32;1m$ echo end\u{1b}[0;m\nend\n";
             let printed = format!("begin\n{command}{}{end}", lines(job));
-            assert!(heard.log.contains(&printed), "{}", heard.log);
+            heard.says(&printed);
         }
         let most = coordinator.most_running();
         assert!((2..=4).contains(&most), "{most} at once");
@@ -161,11 +150,10 @@ fn the_log_is_patched_while_it_grows_and_a_silent_job_is_asked_about() {
         "printf torn...; sleep 14; echo ' line'",
     ];
     let id = coordinator.queue_script(BUSYBOX, &script);
-    let ran = run(&mut coordinator.single(&[]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve([]).exits(0);
     let heard = coordinator.heard(id);
     assert_success(&heard);
-    assert!(heard.log.contains("\ntorn... line\n"), "{}", heard.log);
+    heard.says("\ntorn... line\n");
     let texts: Vec<String> = heard
         .patches
         .iter()
@@ -190,11 +178,10 @@ fn large_logs_come_in_patches_of_a_mebibyte_and_are_cut_where_the_limit_is() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let print = "yes 0123456789abcde | head -c 6000000 || true";
     let whole = coordinator.queue_script(BUSYBOX, &[print, "echo the end"]);
-    let ran = run(&mut coordinator.single(&["--output-limit", "8000"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve("--output-limit 8000").exits(0);
     let heard = coordinator.heard(whole);
     assert_success(&heard);
-    assert_eq!(heard.log.matches("0123456789abcde\n").count(), 375_000);
+    heard.says_times(375_000, "0123456789abcde\n");
     assert!(
         heard
             .patches
@@ -203,9 +190,9 @@ fn large_logs_come_in_patches_of_a_mebibyte_and_are_cut_where_the_limit_is() {
     );
 
     let cut = coordinator.queue_script(BUSYBOX, &[print, "echo the end", "exit 3"]);
-    run(&mut coordinator.single(&["--output-limit", "100"]));
+    coordinator.serve("--output-limit 100");
     let heard = coordinator.heard(cut);
-    assert_eq!(heard.state.as_deref(), Some("failed"));
+    heard.fails();
     assert!(heard.log.len() < 110 * 1024, "{}", heard.log.len());
     let end = "\n[the log is cut here: it has 100 kB, and output_limit allows no more]\n\
                \u{1b}[31;1mERROR: Build failed: exit code 3\u{1b}[0;m\n";
@@ -220,14 +207,10 @@ fn large_logs_come_in_patches_of_a_mebibyte_and_are_cut_where_the_limit_is() {
 fn what_is_no_text_is_replaced() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = coordinator.queue_script(BUSYBOX, &["printf 'a\\000b\\377c\\n'"]);
-    run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let heard = coordinator.heard(id);
     assert_success(&heard);
-    assert!(
-        heard.log.contains("\na\u{fffd}b\u{fffd}c\n"),
-        "{}",
-        heard.log
-    );
+    heard.says("\na\u{fffd}b\u{fffd}c\n");
 }
 
 #[test]
@@ -256,8 +239,7 @@ fn services_after_scripts_and_failures_are_told() {
     job["image"]["entrypoint"] = Value::Null;
     let image = coordinator.queue(job);
     let invalid = coordinator.queue_script("--privileged", &["x"]);
-    let ran = run(&mut coordinator.single(&["--max-builds", "3"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve("--max-builds 3").exits(0);
     for (id, text) in [
         (script, "\nthere\n"),
         (script, "\nafter failed\n"),
@@ -273,14 +255,14 @@ fn services_after_scripts_and_failures_are_told() {
         (invalid, "Running with alloy-runner 0.1.0 ("),
     ] {
         let heard = coordinator.heard(id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
+        heard.fails();
         assert_eq!(
             heard.failure_reason.as_deref(),
             Some("script_failure"),
             "{}",
             heard.log
         );
-        assert!(heard.log.contains(text), "{text}: {}", heard.log);
+        heard.says(text);
     }
 }
 
@@ -331,7 +313,7 @@ fn a_commit_is_found_by_branch_tag_id_or_pull_request() {
             job["git_info"]["ref_type"] = json!(kind);
             job["git_info"]["sha"] = json!(sha);
             let id = coordinator.queue(job);
-            run(&mut coordinator.single(&[]));
+            coordinator.serve([]);
             let heard = coordinator.heard(id);
             assert_success(&heard);
             assert!(
@@ -343,7 +325,7 @@ fn a_commit_is_found_by_branch_tag_id_or_pull_request() {
             let name = reference
                 .trim_start_matches("refs/heads/")
                 .trim_start_matches("refs/tags/");
-            assert!(heard.log.contains(&format!("<{name}>")), "{}", heard.log);
+            heard.says(format!("<{name}>"));
             let url = format!("{}/git/acme/site.git\n", coordinator.url());
             assert!(
                 heard.log.contains(&url),
@@ -362,7 +344,7 @@ fn a_job_that_may_fetch_finds_its_sources_again() {
         let mut job = coordinator.job(BUSYBOX, &["cat README"]);
         job["allow_git_fetch"] = json!(true);
         let id = coordinator.queue(job);
-        run(&mut coordinator.single(&[]));
+        coordinator.serve([]);
         assert_success(&coordinator.heard(id));
         logs.push(coordinator.heard(id).log);
     }
@@ -376,7 +358,7 @@ fn jobs_that_cannot_be_read_or_were_torn_are_reported() {
     let mut job = coordinator.job(BUSYBOX, &["x"]);
     job["steps"] = json!("SECRET");
     let unreadable = coordinator.queue(job);
-    run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let torn = coordinator.queue_script(BUSYBOX, &["x"]);
     coordinator.misbehave(|request| {
         request
@@ -384,7 +366,7 @@ fn jobs_that_cannot_be_read_or_were_torn_are_reported() {
             .ends_with("/jobs/request")
             .then_some(Fault::Torn(200))
     });
-    run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let lost = coordinator.queue_script(BUSYBOX, &["x"]);
     coordinator.misbehave(|request| {
         request
@@ -392,29 +374,22 @@ fn jobs_that_cannot_be_read_or_were_torn_are_reported() {
             .ends_with("/jobs/request")
             .then_some(Fault::Torn(10))
     });
-    let ran = run(&mut coordinator.single(&[]));
-    assert_eq!(ran.status, Some(3), "{ran}");
-    assert!(
-        ran.stderr
-            .contains("a job was handed out, and was lost on its way"),
-        "{ran}"
-    );
+    coordinator
+        .serve([])
+        .fails(3)
+        .on_stderr("a job was handed out, and was lost on its way");
     assert_eq!(coordinator.heard(lost).state, None);
     for (id, text) in [
         (unreadable, "an unexpected value at steps"),
         (torn, "cannot be read"),
     ] {
         let heard = coordinator.heard(id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{text}");
+        heard.fails();
         assert_eq!(
             heard.failure_reason.as_deref(),
             Some("runner_system_failure")
         );
-        assert!(
-            heard.log.contains(text) && !heard.log.contains("SECRET"),
-            "{}",
-            heard.log
-        );
+        heard.says(text).says_nothing_of("SECRET");
     }
 }
 
@@ -426,7 +401,7 @@ fn a_token_that_no_request_can_carry_fails_its_job_at_once() {
         job["token"] = json!(token);
         let id = coordinator.queue(job);
         let began = Instant::now();
-        run(&mut coordinator.single(&[]));
+        coordinator.serve([]);
         // It was two minutes of tries.
         assert!(began.elapsed() < Duration::from_secs(45), "{token:?}");
         let heard = coordinator.heard(id);
@@ -447,11 +422,10 @@ fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
         coordinator.queue_script(BUSYBOX, &script),
         coordinator.queue_script(BUSYBOX, &script),
     ];
-    let mut first = coordinator.single(&[]);
+    let mut first = coordinator.single([]);
     let mut first = Running::start(first.stderr(Stdio::null()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", 1);
-    let second = run(&mut coordinator.single(&[]));
-    assert_eq!(second.status, Some(0), "{second}");
+    coordinator.serve([]).exits(0);
     assert_eq!(first.wait().expect("ended").code(), Some(0));
     let mut numbers: Vec<String> = coordinator
         .wait_for_end(&ids)
@@ -471,21 +445,20 @@ fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
 
     let asked = coordinator.requests("POST /api/v4/jobs/request").len();
     let id = coordinator.queue_script(BUSYBOX, &script);
-    let mut first = coordinator.single(&["--limit", "1"]);
+    let mut first = coordinator.single("--limit 1");
     let mut first = Running::start(first.stderr(Stdio::null()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", asked + 1);
     let begin = Instant::now();
-    let second = run(&mut coordinator.single(&["--limit", "1"]));
+    let second = coordinator.serve("--limit 1");
     assert!(
         begin.elapsed() < Duration::from_secs(3),
         "{:?}",
         begin.elapsed()
     );
-    assert_eq!(second.status, Some(0), "{second}");
+    second.exits(0);
     // `concurrent` of the configuration counts over all runners and processes.
     coordinator.configure("concurrent = 1", &[""]);
-    let third = coordinator.run(&["run-single", "--runner", "docker-0"]);
-    assert_eq!(third.status, Some(0), "{third}");
+    coordinator.run("run-single --runner docker-0").exits(0);
     assert_success(&coordinator.wait_for_end(&[id])[0]);
     assert_eq!(first.wait().expect("ended").code(), Some(0));
     let third_asked = coordinator.requests("POST /api/v4/jobs/request").len() - asked;
@@ -496,8 +469,7 @@ fn cron_lines_that_overlap_share_a_project_or_end_at_once() {
 fn run_single_waits_and_counts_as_it_is_told() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let begin = Instant::now();
-    let ran = run(&mut coordinator.single(&["--wait-timeout", "4"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve("--wait-timeout 4").exits(0);
     assert!(
         begin.elapsed() >= Duration::from_secs(4),
         "{:?}",
@@ -507,11 +479,12 @@ fn run_single_waits_and_counts_as_it_is_told() {
     let ids: Vec<u64> = (0..3)
         .map(|_| coordinator.queue_script(BUSYBOX, &["true"]))
         .collect();
-    let ran = run(&mut coordinator.single(&["--max-builds", "2", "--wait-timeout", "30"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator
+        .serve("--max-builds 2 --wait-timeout 30")
+        .exits(0);
     assert!(coordinator.heard(ids[1]).state.is_some());
     assert_eq!(coordinator.heard(ids[2]).state, None);
-    let mut forever = coordinator.single(&["--forever"]);
+    let mut forever = coordinator.single("--forever");
     let forever = Running::start(forever.stderr(Stdio::piped()));
     assert_success(&coordinator.wait_for_end(&ids)[2]);
     quit(forever);
@@ -556,7 +529,7 @@ fn a_refused_token_rests_its_runner_and_no_other() {
 fn lines_for_machines_say_runner_and_job() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = coordinator.queue_script(BUSYBOX, &["true"]);
-    let ran = run(&mut coordinator.single(&["--log-format", "json"]));
+    let ran = coordinator.serve("--log-format json");
     let lines: Vec<Value> = ran
         .stderr
         .lines()

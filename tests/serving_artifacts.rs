@@ -44,8 +44,7 @@ fn artifacts(coordinator: &Coordinator, first: &[u16], zip: Option<Vec<u8>>) -> 
 }
 
 fn serve(coordinator: &Coordinator, id: u64) -> Heard {
-    let ran = run(&mut coordinator.single(&[]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve([]).exits(0);
     coordinator.heard(id)
 }
 
@@ -62,13 +61,7 @@ fn what_a_job_leaves_is_sent_and_the_next_one_gets_it() {
         "{}",
         heard.log
     );
-    assert!(
-        heard
-            .log
-            .contains("WARNING: the server failed (502); attempt 2 of 4 in 1 s"),
-        "{}",
-        heard.log
-    );
+    heard.says("WARNING: the server failed (502); attempt 2 of 4 in 1 s");
     let uploads = uploads.lock().expect("no panic").clone();
     assert_eq!(uploads.len(), 2);
     let (query, token, body) = &uploads[1];
@@ -79,7 +72,7 @@ fn what_a_job_leaves_is_sent_and_the_next_one_gets_it() {
         text.contains("name=\"file\"; filename=\"dist-test.zip\""),
         "{text}"
     );
-    assert!(!heard.log.contains(token.as_str()), "{}", heard.log);
+    heard.says_nothing_of(token.as_str());
     // The zip stands between the form's head and its last boundary.
     let begin = body
         .windows(4)
@@ -90,23 +83,17 @@ fn what_a_job_leaves_is_sent_and_the_next_one_gets_it() {
     let end = body.len() - format!("\r\n{boundary}--\r\n").len();
     let file = coordinator.beside("sent.zip");
     fs::write(&file, &body[begin..end]).expect("written");
-    let tested = run(Command::new("unzip").arg("-tq").arg(&file));
-    assert_eq!(tested.status, Some(0), "{tested}");
+    run(Command::new("unzip").arg("-tq").arg(&file)).exits(0);
 
     artifacts(&coordinator, &[], Some(body[begin..end].to_vec()));
     let mut job = coordinator.job(BUSYBOX, &["cat dist/a"]);
     job["dependencies"] = json!([{"id": 4711, "name": "build", "token": "job-token-dependency",
                                    "artifacts_file": {"filename": "dist.zip", "size": 2500}}]);
     let heard = serve(&coordinator, coordinator.queue(job));
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
-    assert!(
-        heard
-            .log
-            .contains("\nDownloading artifacts of build (4711)...\n  1 file, 1 kB\n"),
-        "{}",
-        heard.log
-    );
-    assert!(heard.log.contains("\nmade\n"), "{}", heard.log);
+    heard
+        .succeeds()
+        .says("\nDownloading artifacts of build (4711)...\n  1 file, 1 kB\n")
+        .says("\nmade\n");
 }
 
 #[test]
@@ -120,7 +107,7 @@ fn a_coordinators_no_is_said_and_fails_the_job() {
         let mut job = coordinator.job(BUSYBOX, &["echo x >a"]);
         job["artifacts"] = json!([{"paths": ["a"]}]);
         let heard = serve(&coordinator, coordinator.queue(job));
-        assert_eq!(heard.state.as_deref(), Some("failed"));
+        heard.fails();
         let log = String::from_utf8_lossy(&heard.trace);
         assert!(
             log.contains(&format!("ERROR: the server refuses the artifacts: {said}")),
@@ -133,7 +120,7 @@ fn a_coordinators_no_is_said_and_fails_the_job() {
     job["dependencies"] = json!([{"id": 4711, "name": "build", "token": "job-token-dependency",
                                    "artifacts_file": {"filename": "a.zip", "size": 2500}}]);
     let heard = serve(&coordinator, coordinator.queue(job));
-    assert_eq!(heard.state.as_deref(), Some("failed"));
+    heard.fails();
     let log = String::from_utf8_lossy(&heard.trace);
     assert!(
         log.contains("the artifacts of build (4711) cannot be fetched")

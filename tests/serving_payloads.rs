@@ -4,19 +4,14 @@ mod support;
 
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Heard, Kind};
-use support::{BUSYBOX, DEBIAN, docker, run};
+use support::{BUSYBOX, DEBIAN, docker};
 
 /// Serves the jobs one after the other, and returns what was heard of each.
 fn serve(coordinator: &Coordinator, jobs: Vec<Value>) -> Vec<Heard> {
     let ids: Vec<u64> = jobs.into_iter().map(|job| coordinator.queue(job)).collect();
     let count = ids.len().to_string();
-    let ran = run(&mut coordinator.single(&["--max-builds", &count]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve(["--max-builds", &count]).exits(0);
     ids.iter().map(|id| coordinator.heard(*id)).collect()
-}
-
-fn assert_success(heard: &Heard) {
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Value {
@@ -46,9 +41,10 @@ fn jobs_without_artifacts_and_nulls_in_lists_stop_nothing() {
     job["image"]["ports"] = json!([null]);
     job["features"] = Value::Null;
     let heard = serve(&coordinator, vec![job]).remove(0);
-    assert_success(&heard);
-    assert!(heard.log.contains("\nall is fine\n"), "{}", heard.log);
-    assert!(!heard.log.contains("WARNING"), "{}", heard.log);
+    heard
+        .succeeds()
+        .says("\nall is fine\n")
+        .says_nothing_of("WARNING");
     assert_eq!(
         coordinator.requests("GET /api/v4/jobs/91/artifacts").len(),
         0
@@ -140,7 +136,9 @@ fn what_a_job_gets_wrong_costs_a_warning_and_the_default() {
             .map(|line| line.split("; ").next().unwrap_or(line).to_owned())
             .collect::<Vec<_>>()
     };
-    heard.iter().for_each(assert_success);
+    for heard in &heard {
+        heard.succeeds();
+    }
     let [wrong, good] = [&heard[0].log, &heard[1].log];
     for sentence in [
         "the variable GIT_STRATEGY is `klone`; it can be clone, fetch, none: `clone` is taken",
@@ -179,9 +177,9 @@ fn an_after_script_ends_with_the_jobs_time() {
         .replace("\u{1b}[33m", "")
         .replace("\u{1b}[33;1m", "")
         .replace("\u{1b}[0;m", "");
-    assert_success(&heard[0]);
+    heard[0].succeeds();
     assert!(log.contains("\ncleaning\n") && log.contains(end), "{log}");
-    assert_eq!(heard[1].state.as_deref(), Some("failed"));
+    heard[1].fails();
     let log = &heard[1].log;
     assert!(
         log.contains("after_script is left out: the job's time is over"),
@@ -207,7 +205,7 @@ fn the_contents_of_file_variables_do_not_stay_in_kept_sources() {
         &coordinator,
         vec![job(&shows), job(&["exit 3"]), job(&shows)],
     ) {
-        assert!(heard.log.contains("\n20\n"), "{}", heard.log);
+        heard.says("\n20\n");
         let reads = heard.log.contains("\nCONTENTS-OF-THE-FILE");
         assert_eq!(
             reads,

@@ -77,7 +77,7 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
     ]);
     job["credentials"] = json!([{"type": "registry", "url": "registry.tld", "username": "me", "password": REGISTRY}]);
     let id = coordinator.queue(job);
-    let mut command = coordinator.single(&["--log-level", "trace", "--output-limit", "8000"]);
+    let mut command = coordinator.single("--log-level trace --output-limit 8000");
     let mut child = Running::start(command.arg("-x").stderr(Stdio::piped()));
     let mut stderr = child.stderr.take().expect("piped");
     let reader = std::thread::spawn(move || {
@@ -87,13 +87,13 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
     });
     let arguments = arguments_meanwhile(&mut child);
     let ran = Ran {
-        stdout: String::new(),
         stderr: reader.join().expect("no panic"),
         status: child.wait().expect("ended").code(),
+        ..Ran::default()
     };
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+    heard.succeeds();
     assert!(heard.log.len() > 1_048_000);
     assert!(heard.log.contains("\n[MASKED]\n"), "masked, not left out");
     assert!(
@@ -121,10 +121,7 @@ fn a_job_that_prints_its_secrets_shows_none_of_them() {
         .map(|(_, bytes, _)| String::from_utf8_lossy(bytes).into_owned())
         .collect();
     assert!(arguments.contains("docker run"), "{arguments}");
-    assert!(
-        ran.stderr.contains("\"${ALLOY_GIT_AUTHORIZATION}\""),
-        "{ran}"
-    );
+    ran.on_stderr("\"${ALLOY_GIT_AUTHORIZATION}\"");
     for secret in secrets {
         for (place, text) in [
             ("log", &heard.log),
@@ -269,7 +266,7 @@ fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
         let token = job["token"].as_str().expect("a token").to_owned();
         let id = coordinator.queue(job);
         let mut child = coordinator
-            .single(&[&["--log-level", "trace"], arguments].concat())
+            .single([&["--log-level", "trace"], arguments].concat())
             .arg("-x")
             .env("TMPDIR", &temporary)
             .env("FTP_PROXY", format!("http://me:{PROXY}@127.0.0.1:1"))
@@ -370,7 +367,7 @@ fn no_image_and_no_alias_says_a_secret() {
     own.extend(variables.as_array().expect("a list").iter().cloned());
     ids.push(coordinator.queue(fine));
     let count = ids.len().to_string();
-    let mut command = coordinator.single(&["--max-builds", &count]);
+    let mut command = coordinator.single(["--max-builds", &count]);
     command
         .arg("-x")
         .stdout(Stdio::piped())
@@ -380,11 +377,10 @@ fn no_image_and_no_alias_says_a_secret() {
     let ran = Ran::from(child.wait_with_output().expect("ended"));
     for (id, (_, sentence)) in ids.iter().zip(&cases) {
         let heard = coordinator.heard(*id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
+        heard.fails();
         assert!(heard.log.contains(sentence), "{sentence}: {}", heard.log);
     }
-    let last = coordinator.heard(ids[cases.len()]);
-    assert_eq!(last.state.as_deref(), Some("success"), "{}", last.log);
+    coordinator.heard(ids[cases.len()]).succeeds();
     for place in [&seen, &ran.stderr, &ran.stdout] {
         let place = place.to_lowercase();
         assert!(!place.contains("hunter2-of-the-database"), "{place}");

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind, RUNNER_TOKEN};
-use support::{BUSYBOX, DEBIAN, REDIS, Ran, Running, eventually, run, signal};
+use support::{BUSYBOX, DEBIAN, REDIS, Ran, Running, eventually, signal};
 
 fn serve(coordinator: &Coordinator) -> Running {
-    let mut command = coordinator.command(&["run"]);
+    let mut command = coordinator.command("run");
     Running::start(command.stderr(Stdio::piped()))
 }
 
@@ -42,16 +42,11 @@ fn a_cancel_reaches_a_silent_job_and_lets_it_clean_up() {
             "{:?}",
             begin.elapsed()
         );
-        assert_eq!(heard.state.as_deref(), Some("failed"));
-        assert!(heard.log.contains("\ncleaned up\n"), "{}", heard.log);
-        assert!(
-            heard
-                .log
-                .ends_with("ERROR: Build failed: canceled\u{1b}[0;m\n"),
-            "{}",
-            heard.log
-        );
-        assert!(!heard.log.contains("\nafter\n"), "{}", heard.log);
+        heard
+            .fails()
+            .says("\ncleaned up\n")
+            .ends("ERROR: Build failed: canceled\u{1b}[0;m\n")
+            .says_nothing_of("\nafter\n");
         eventually(Duration::from_secs(10), "a clean engine", || {
             coordinator.leftovers().is_empty()
         });
@@ -75,7 +70,7 @@ fn a_trap_of_the_script_itself_is_heard_on_cancel() {
     ] {
         let trap = "trap 'echo cleaned up; exit 1' TERM";
         let id = running_job(&coordinator, image, &[trap, "echo set", wait]);
-        let mut runner = coordinator.single(&[]);
+        let mut runner = coordinator.single([]);
         let runner = Running::start(runner.stderr(Stdio::piped()));
         coordinator.wait_for_text(id, "\nset\n");
         coordinator.cancel(id);
@@ -86,7 +81,7 @@ fn a_trap_of_the_script_itself_is_heard_on_cancel() {
         let times = heard.log.matches("\ncleaned up\n").count();
         assert_eq!(times, 1, "{image} {wait}: {}", heard.log);
         let ran = Ran::from(runner.wait_with_output().expect("ended"));
-        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.exits(0);
     }
     assert_eq!(coordinator.leftovers(), "");
 }
@@ -99,7 +94,7 @@ fn who_does_not_hear_term_is_killed() {
         DEBIAN,
         &["trap '' TERM; while :; do sleep 1; done"],
     );
-    let mut runner = coordinator.single(&[]);
+    let mut runner = coordinator.single([]);
     let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_text(id, "\nbegun\n");
     coordinator.cancel(id);
@@ -121,16 +116,13 @@ fn who_does_not_hear_term_is_killed() {
 fn a_job_that_the_coordinator_has_forgotten_is_stopped() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = running_job(&coordinator, BUSYBOX, &["sleep 600"]);
-    let mut runner = coordinator.single(&[]);
+    let mut runner = coordinator.single([]);
     let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_text(id, "\nbegun\n");
     coordinator.forget(id);
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(
-        ran.stderr.contains("the coordinator knows nothing of it"),
-        "{ran}"
-    );
+    ran.exits(0)
+        .on_stderr("the coordinator knows nothing of it");
     assert_eq!(coordinator.heard(id).state, None);
     assert_eq!(coordinator.leftovers(), "");
 }
@@ -146,19 +138,18 @@ fn time_limits_of_the_job_and_of_a_step_are_kept() {
         job["steps"][0]["timeout"] = json!(step_limit);
         ids.push(coordinator.queue(job));
     }
-    let ran = run(&mut coordinator.single(&["--max-builds", "2"]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve("--max-builds 2").exits(0);
     assert!(
         begin.elapsed() < Duration::from_secs(40),
         "{:?}",
         begin.elapsed()
     );
     for (heard, seconds) in coordinator.wait_for_end(&ids).iter().zip([3, 4]) {
-        assert_eq!(heard.state.as_deref(), Some("failed"));
+        heard.fails();
         assert_eq!(heard.failure_reason.as_deref(), Some("script_failure"));
         let end =
             format!("ERROR: Build failed: execution took longer than {seconds} s\u{1b}[0;m\n");
-        assert!(heard.log.ends_with(&end), "{}", heard.log);
+        heard.ends(&end);
     }
     assert_eq!(coordinator.leftovers(), "");
 }
@@ -187,13 +178,13 @@ fn sigterm_and_sigint_stop_the_jobs_and_report_them() {
         assert_eq!(ran.status, Some(status), "{ran}");
         for id in ids {
             let heard = coordinator.heard(id);
-            assert_eq!(heard.state.as_deref(), Some("failed"), "{ran}");
+            heard.fails();
             assert_eq!(
                 heard.failure_reason.as_deref(),
                 Some("runner_system_failure")
             );
             let end = "ERROR: Build failed (system failure): the runner was stopped\u{1b}[0;m\n";
-            assert!(heard.log.ends_with(end), "{}", heard.log);
+            heard.ends(end);
         }
         assert_eq!(coordinator.leftovers(), "");
     }
@@ -209,14 +200,9 @@ fn sigquit_waits_for_the_jobs_and_takes_no_others() {
     signal(&runner, "QUIT");
     let waiting = coordinator.queue_script(BUSYBOX, &["true"]);
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     let heard = coordinator.heard(running);
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
-    assert!(
-        heard.log.contains("\nall of it\n") && heard.log.contains("\nafter\n"),
-        "{}",
-        heard.log
-    );
+    heard.succeeds().says("\nall of it\n").says("\nafter\n");
     assert_eq!(coordinator.heard(waiting).state, None);
     assert_eq!(coordinator.leftovers(), "");
 }
@@ -243,15 +229,11 @@ fn sighup_and_a_changed_file_reload_and_drop_no_job() {
     std::thread::sleep(Duration::from_millis(1500));
     let third = coordinator.queue_script(BUSYBOX, &["echo \"<$WHO>\""]);
     let heard = &coordinator.wait_for_end(&[third])[0];
-    assert!(heard.log.contains("\n<third>\n"), "{}", heard.log);
+    heard.says("\n<third>\n");
     assert!(runner.try_wait().expect("asked").is_none());
     signal(&runner, "QUIT");
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert!(
-        ran.stderr
-            .contains("goes on with the configuration of before"),
-        "{ran}"
-    );
+    ran.on_stderr("goes on with the configuration of before");
     assert_eq!(coordinator.leftovers(), "");
 }
 
@@ -403,25 +385,12 @@ fn a_coordinator_without_tls_is_warned_of_once() {
     assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
     assert_eq!(ran.stderr.matches("without TLS").count(), 1, "{ran}");
 
-    let ran = coordinator.run(&[
-        "register",
-        "--non-interactive",
-        "--url",
-        "http://127.0.0.1:1/",
-        "--registration-token",
-        "x",
-    ]);
-    assert!(!ran.stderr.contains("without TLS"), "{ran}");
-    let ran = coordinator.run(&[
-        "register",
-        "--non-interactive",
-        "--name",
-        "new",
-        "--url",
-        "http://ci.invalid/",
-        "--registration-token",
-        "x",
-    ]);
-    assert_eq!(ran.status, Some(3), "{ran}");
+    coordinator
+        .run("register --non-interactive --url http://127.0.0.1:1/ --registration-token x")
+        .not_on_stderr("without TLS");
+    let ran = coordinator.run(
+        "register --non-interactive --name new --url http://ci.invalid/ --registration-token x",
+    );
+    ran.fails(3);
     assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
 }

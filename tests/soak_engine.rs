@@ -24,12 +24,11 @@ fn engine(options: &str) -> SecondEngine {
 /// A job with everything: a service, a cache, artifacts, an `after_script`. It takes about four seconds.
 fn project() -> Project {
     Project::new(
-        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
             "test": {"script": ["ls -A", "printf 'PING\\r\\nQUIT\\r\\n' | nc redis 6379", "mkdir -p kept", "echo kept >kept/text",
                         "sleep 1", "echo the end of the script"],
                 "after_script": ["echo after $CI_JOB_STATUS"],
-                "cache": {"key": "one", "paths": ["kept"]}, "artifacts": {"paths": ["kept"]}}})
-        .to_string(),
+                "cache": {"key": "one", "paths": ["kept"]}, "artifacts": {"paths": ["kept"]}}}),
     )
 }
 
@@ -39,12 +38,9 @@ fn judged(ran: &Ran) -> &'static str {
     let last = ran.stdout.lines().last().unwrap_or_default();
     match ran.status {
         Some(0) => {
-            assert!(ran.stdout.ends_with("\nJob succeeded\n"), "{ran}");
+            ran.ends("\nJob succeeded\n");
             let whole = "\n+PONG\r\n+OK\r\n";
-            assert!(
-                ran.stdout.contains(whole) && ran.stdout.contains("\nthe end of the script\n"),
-                "{ran}"
-            );
+            ran.says(whole).says("\nthe end of the script\n");
             let again = ran.stdout.contains(", the job begins again...");
             if again {
                 "succeeded, begun again"
@@ -71,7 +67,7 @@ fn an_engine_that_is_started_again_at_any_moment() {
         for signal in ["KILL", "TERM"] {
             for step in 0..5 {
                 let began = Instant::now();
-                let child = project.spawn(&[
+                let child = project.spawn([
                     "exec",
                     "--timeout",
                     "120",
@@ -101,14 +97,14 @@ fn an_engine_that_hangs_for_half_a_minute_at_any_moment() {
     let engine = engine("");
     let project = project();
     for step in [0, 3, 6, 12] {
-        let child = project.spawn(&["exec", "--docker-host", &engine.socket(), "test"]);
+        let child = project.spawn(["exec", "--docker-host", &engine.socket(), "test"]);
         thread::sleep(Duration::from_millis(step * 300));
         engine.signal("STOP");
         thread::sleep(Duration::from_secs(30));
         engine.signal("CONT");
         let ran = Ran::from(child.wait_with_output().expect("ended"));
         assert_eq!(judged(&ran), "succeeded", "{ran}");
-        assert!(ran.stdout.contains("\nafter success\n"), "{ran}");
+        ran.says("\nafter success\n");
         assert_eq!(engine.leftovers(), "", "{ran}");
     }
     println!("an engine that hung for 30 s: 4 of 4 jobs succeeded");
@@ -127,7 +123,7 @@ fn an_engine_that_hangs_past_the_time_of_the_job() {
         "\nafter success\n",
     ] {
         let began = Instant::now();
-        let mut child = project.spawn(&[
+        let mut child = project.spawn([
             "exec",
             "--timeout",
             "8",
@@ -148,14 +144,12 @@ fn an_engine_that_hangs_past_the_time_of_the_job() {
             (Some(1), ""),
             "{stdout}\n{ran}"
         );
-        assert!(
-            ran.stderr.contains("cannot clean up: ") && ran.stderr.contains("it said nothing for"),
-            "{ran}"
-        );
+        ran.on_stderr("cannot clean up: ")
+            .on_stderr("it said nothing for");
         engine.signal("CONT");
         // What the engine was told before it hung, it may do now.
         thread::sleep(Duration::from_secs(3));
-        let next = project.run(&["exec", "--docker-host", &engine.socket(), "test"]);
+        let next = project.run(["exec", "--docker-host", &engine.socket(), "test"]);
         assert_eq!(judged(&next), "succeeded", "{moment:?}: {next}");
         assert_eq!(engine.leftovers(), "", "{ran}\n{next}");
     }
@@ -179,17 +173,17 @@ fn a_coordinator_hears_in_time_of_a_job_whose_engine_hangs() {
         .expect("a list")
         .push(json!({"key": "GIT_STRATEGY", "value": "none", "public": true}));
     let id = coordinator.queue(job);
-    let mut command = coordinator.single(&["--docker-host", &engine.socket()]);
+    let mut command = coordinator.single(["--docker-host", &engine.socket()]);
     let began = Instant::now();
     let child = command.stderr(Stdio::piped()).spawn().expect("started");
     coordinator.wait_for_text(id, "\nbegun\n");
     engine.signal("STOP");
     let heard = coordinator.wait_for_end(&[id]).remove(0);
     let took = began.elapsed();
-    assert_eq!(heard.state.as_deref(), Some("failed"), "{}", heard.log);
+    heard.fails();
     assert!(took < Duration::from_secs(40), "{took:?}");
     let ran = Ran::from(child.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     engine.signal("CONT");
     println!("an engine that hung: the coordinator heard of a job of 5 s after {took:.1?}");
 }
@@ -253,10 +247,10 @@ fn an_operator_who_prunes_all_the_time() {
     let _registry = Registry::start(&engine);
     let helper = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
     let made = engine.docker(&["create", "--name", "entry", BUSYBOX]);
-    assert_eq!(made.status, Some(0), "{made}");
+    made.exits(0);
     let entrypoint = r#"ENTRYPOINT ["sh", "-c", "echo the entrypoint; exec \"$@\"", "sh"]"#;
     let made = engine.docker(&["commit", "--change", entrypoint, "entry", "entrypoint"]);
-    assert_eq!(made.status, Some(0), "{made}");
+    made.exits(0);
     let [busybox, redis, entrypoint, helper] = [
         (BUSYBOX, "busybox"),
         (REDIS, "redis"),
@@ -313,14 +307,13 @@ fn pruned_job(engine: &SecondEngine, helper: &str, image: &str, services: &Value
     let later = ["cat kept/text"];
     let cache = json!({"key": "one", "paths": ["kept"]});
     let project = Project::new(
-        &json!({"image": image, "services": services, "stages": ["one", "two"],
+        json!({"image": image, "services": services, "stages": ["one", "two"],
             "test": {"stage": "one", "script": script, "after_script": ["echo after $CI_JOB_STATUS"],
                 "cache": cache, "artifacts": {"paths": ["kept"]}},
-            "later": {"stage": "two", "script": later, "dependencies": ["test"]}})
-        .to_string(),
+            "later": {"stage": "two", "script": later, "dependencies": ["test"]}}),
     );
     let began = Instant::now();
-    let ran = project.exec(&[
+    let ran = project.exec([
         "--docker-host",
         &engine.socket(),
         "--docker-pull-policy",
@@ -328,16 +321,16 @@ fn pruned_job(engine: &SecondEngine, helper: &str, image: &str, services: &Value
         "--docker-helper-image",
         helper,
     ]);
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     for line in [
         "the end of the script\n",
         "after success\n",
         "Pipeline succeeded",
     ] {
-        assert!(ran.stdout.contains(line), "{line}: {ran}");
+        ran.says(line);
     }
-    assert!(!ran.stdout.contains("cache failed"), "{ran}");
-    assert_eq!(ran.stdout.matches("Job succeeded").count(), 2, "{ran}");
+    ran.says_nothing_of("cache failed")
+        .says_times(2, "Job succeeded");
     assert_eq!(engine.leftovers(), "", "{ran}");
     println!(
         "  {policy}, {} services: {:.1?}, {} times something was removed and made again",
@@ -352,7 +345,7 @@ fn an_engine_without_networks_ends_the_job_with_the_cause() {
     let options = "--default-address-pool base=10.198.0.0/23,size=24";
     let engine = engine(options);
     engine.docker(&["network", "create", "taken"]);
-    let mut child = project().spawn(&["exec", "--docker-host", &engine.socket(), "test"]);
+    let mut child = project().spawn(["exec", "--docker-host", &engine.socket(), "test"]);
     let mut stdout = child.stdout.take().expect("piped");
     read_until(
         &mut stdout,

@@ -41,7 +41,7 @@ fn a_hundred_jobs_end_right_and_leave_nothing() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     coordinator.configure("concurrent = 4", &["request_concurrency = 4"]);
     let ground = Ground::new(&coordinator);
-    let mut command = coordinator.command(&["run"]);
+    let mut command = coordinator.command("run");
     command.env("TMPDIR", ground.temporary());
     let runner = Running::start(command.stderr(Stdio::piped()));
     // What is made once is there after these.
@@ -63,12 +63,9 @@ fn a_hundred_jobs_end_right_and_leave_nothing() {
             "job {id}: {}",
             heard.log
         );
-        assert!(
-            heard.log.contains(&format!("\nnumber {number}\n")),
-            "{}",
-            heard.log
-        );
-        assert!(heard.log.contains("\n1999\n2000\n"), "{}", heard.log);
+        heard
+            .says(format!("\nnumber {number}\n"))
+            .says("\n1999\n2000\n");
         assert_eq!(heard.finals, 1);
     }
     let took = begin.elapsed();

@@ -101,7 +101,7 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
         BUSYBOX,
         &["echo begun; until [ -e /tmp/go ]; do sleep 1; done; echo alive"],
     );
-    let mut living = Running::start(coordinator.single(&[]).stderr(Stdio::null()));
+    let mut living = Running::start(coordinator.single([]).stderr(Stdio::null()));
     coordinator.wait_for_text(goes_on, "\nbegun\n");
     let state = coordinator.beside("state");
     let alive = names(&state.join("processes"));
@@ -112,7 +112,7 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
     let (mut found, mut dirty) = (0, 0);
     for round in 0..KILLS {
         ids.extend((0..=AT_ONCE).map(|_| coordinator.queue(job(&coordinator, &mut random))));
-        let mut command = coordinator.command(&["run"]);
+        let mut command = coordinator.command("run");
         let victim = Running::start(command.env("TMPDIR", &temporary).stderr(Stdio::null()));
         std::thread::sleep(Duration::from_millis(random.u64(0..MOMENTS)));
         victim.kill_and_wait();
@@ -138,7 +138,7 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
         assert_eq!(ran.status, Some(0), "round {round}: {ran}");
         if clients_too {
             std::thread::sleep(Duration::from_secs(3));
-            run(&mut coordinator.command(&["prune"]));
+            run(&mut coordinator.command("prune"));
         }
         let after = left(&coordinator, &alive, &temporary);
         assert!(after.is_empty(), "round {round}: {after:#?} {ran}");
@@ -152,8 +152,7 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
     );
     docker(&["exec", &build, "touch", "/tmp/go"]);
     let heard = &coordinator.wait_for_end(&[goes_on])[0];
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
-    assert!(heard.log.contains("\nalive\n"), "{}", heard.log);
+    heard.succeeds().says("\nalive\n");
     assert_eq!(living.wait().expect("ended").code(), Some(0));
     assert_eq!(coordinator.leftovers(), "");
     assert_nothing_of_processes(&state);
@@ -180,7 +179,7 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
         .iter()
         .filter(|heard| heard.state.as_deref() == Some("failed"))
     {
-        assert!(heard.log.contains("the runner was killed"), "{}", heard.log);
+        heard.says("the runner was killed");
     }
     // A job whose hand-out was on its way when the runner was killed is known to nobody.
     assert!(count(None) <= 4, "never reported: {}", count(None));
@@ -188,11 +187,11 @@ fn forty_kills_leave_nothing_and_every_job_is_reported() {
 
 /// Those that nobody has got yet go through.
 fn finish(coordinator: &Coordinator, ids: &[u64]) {
-    let runner = Running::start(coordinator.command(&["run"]).stderr(Stdio::null()));
+    let runner = Running::start(coordinator.command("run").stderr(Stdio::null()));
     let waiting = ids.iter().filter(|id| !coordinator.is_handed_out(**id));
     for id in waiting.copied().collect::<Vec<u64>>() {
         let heard = &coordinator.wait_for_end(&[id])[0];
-        assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+        heard.succeeds();
     }
     signal(&runner, "QUIT");
     let ended = runner.wait_with_output().expect("ended");

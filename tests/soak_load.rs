@@ -33,7 +33,7 @@ fn two_hundred_jobs_and_an_hour_of_questions_leave_nothing() {
     );
     let ground = Ground::new(&coordinator);
     let instant = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bin/instant");
-    let mut command = coordinator.command(&["run"]);
+    let mut command = coordinator.command("run");
     command
         .env("TMPDIR", ground.temporary())
         .env("PATH", path_with(&instant))

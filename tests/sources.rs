@@ -8,15 +8,15 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use serde_json::json;
-use support::{BUSYBOX, NONROOT, Project, Ran, git};
+use support::{NONROOT, Project, Ran, git};
 
 /// A job that says what it finds, in an image that has git.
 fn project(script: &[&str]) -> Project {
-    Project::new(&json!({"image": {"name": NONROOT}, "test": {"script": script}}).to_string())
+    Project::new(json!({"image": {"name": NONROOT}, "test": {"script": script}}))
 }
 
 fn lines(ran: &Ran) -> Vec<&str> {
-    ran.assert_success();
+    ran.succeeds();
     ran.build_output()
         .lines()
         .filter(|line| !line.starts_with("$ ") && *line != "Job succeeded")
@@ -36,7 +36,7 @@ fn the_exact_commit_is_checked_out_and_the_checkout_is_not_written_to() {
     project.write("new.txt", "changed\n");
     project.write("untracked", "x");
     let before = snapshot(&project);
-    let ran = project.exec(&["test"]);
+    let ran = project.exec("test");
     assert_eq!(
         lines(&ran),
         [
@@ -45,12 +45,7 @@ fn the_exact_commit_is_checked_out_and_the_checkout_is_not_written_to() {
             "2"
         ]
     );
-    assert!(
-        ran.stdout.contains(
-            "WARNING: there are uncommitted changes and untracked files (untracked); the job tests the commit without them\n"
-        ),
-        "{ran}"
-    );
+    ran.says("WARNING: there are uncommitted changes and untracked files (untracked); the job tests the commit without them\n");
     assert_eq!(snapshot(&project), before);
 }
 
@@ -63,7 +58,7 @@ fn what_no_commit_has_is_named_before_a_run_without_it() {
     project.write("debug.log", "ignored");
     let warned = |arguments: &[&str]| {
         let ran = project.exec(arguments);
-        ran.assert_success();
+        ran.succeeds();
         let warnings = ran
             .stdout
             .lines()
@@ -107,28 +102,20 @@ fn depth_strategy_and_checkout_do_what_they_say() {
         project.commit();
     }
     assert_eq!(
-        lines(&project.exec(&["--env", "GIT_DEPTH=2", "test"])),
+        lines(&project.exec("--env GIT_DEPTH=2 test")),
         ["2", "one", "three", "two"]
     );
-    let bare = project.exec(&["--env", "GIT_CHECKOUT=false", "test"]);
-    assert!(
-        bare.stdout.contains("\nSkipping Git checkout\n") && !bare.stdout.contains("Checking out"),
-        "{bare}"
-    );
-    let none = project.exec(&[
-        "--env",
-        "GIT_STRATEGY=none",
-        "--env",
-        "GET_SOURCES_ATTEMPTS=3",
-        "test",
-    ]);
-    assert_eq!(none.status, Some(1), "{none}");
-    assert!(
-        none.stdout.contains("\nSkipping Git repository setup\n") && none.stdout.contains("\n0\n"),
-        "{none}"
-    );
+    project
+        .exec("--env GIT_CHECKOUT=false test")
+        .says("\nSkipping Git checkout\n")
+        .says_nothing_of("Checking out");
+    project
+        .exec("--env GIT_STRATEGY=none --env GET_SOURCES_ATTEMPTS=3 test")
+        .fails(1)
+        .says("\nSkipping Git repository setup\n")
+        .says("\n0\n");
     // A builds directory of a clone lives as long as its job, so a fetch finds nothing and clones.
-    let fetched = project.exec(&["--env", "GIT_STRATEGY=fetch", "test"]);
+    let fetched = project.exec("--env GIT_STRATEGY=fetch test");
     assert_eq!(lines(&fetched), ["4", "one", "three", "two"]);
 }
 
@@ -140,7 +127,7 @@ fn branches_tags_and_detached_heads_have_their_names() {
         "git branch -r",
     ]);
     project.git(&["checkout", "-qb", "feature/x"]);
-    let ran = project.exec(&["test"]);
+    let ran = project.exec("test");
     assert_eq!(
         lines(&ran),
         [
@@ -149,10 +136,10 @@ fn branches_tags_and_detached_heads_have_their_names() {
             "  origin/master"
         ]
     );
-    assert!(ran.stdout.contains(" as feature/x...\n"), "{ran}");
+    ran.says(" as feature/x...\n");
     project.git(&["tag", "-am", "first", "v1"]);
     project.git(&["checkout", "-q", "v1"]);
-    assert_eq!(lines(&project.exec(&["test"]))[..2], ["v1 v1 ", "v1"]);
+    assert_eq!(lines(&project.exec("test"))[..2], ["v1 v1 ", "v1"]);
 }
 
 #[test]
@@ -168,7 +155,7 @@ fn linked_worktrees_shallow_clones_and_borrowed_objects_work() {
     ] {
         let other = project.beside(name);
         project.git(&[&arguments[..], &[other.to_str().expect("UTF-8")]].concat());
-        let mut command = project.command(&["exec", "test"]);
+        let mut command = project.command("exec test");
         let ran = support::run(command.current_dir(&other));
         let count = if name == "shallow" { "1" } else { "2" };
         assert_eq!(lines(&ran), [count, "two"], "{name}");
@@ -193,7 +180,7 @@ fn a_job_owns_a_copy_of_the_checkouts_objects_and_no_pack_is_made_for_it() {
         "GIT_STRATEGY=fetch",
         "GIT_STRATEGY=fetch",
     ] {
-        let ran = project.exec(&["--env", strategy, "--env", "GIT_TRACE=1", "test"]);
+        let ran = project.exec(["--env", strategy, "--env", "GIT_TRACE=1", "test"]);
         assert_eq!(lines(&ran), ["packed", "3"], "{strategy}");
         let log = &ran.stdout;
         assert!(log.contains("git checkout"), "{ran}");
@@ -210,7 +197,7 @@ fn a_job_owns_a_copy_of_the_checkouts_objects_and_no_pack_is_made_for_it() {
     let elsewhere = project.directory.join(".git/elsewhere");
     std::fs::rename(&loose, &elsewhere).expect("moved");
     std::os::unix::fs::symlink("../../elsewhere", &loose).expect("linked");
-    assert_eq!(lines(&project.exec(&["test"])), ["packed", "3"]);
+    assert_eq!(lines(&project.exec("test")), ["packed", "3"]);
 }
 
 /// Of a checkout that is not the test's first.
@@ -229,10 +216,10 @@ fn remove_caches(ran: &Ran) {
 
 #[test]
 fn submodules_come_from_the_checkouts_own_clones() {
-    let inner = Project::new(&json!({"x": {"script": "x"}}).to_string());
+    let inner = Project::new(json!({"x": {"script": "x"}}));
     inner.write("inner.txt", "inner");
     inner.commit();
-    let outer = Project::new(&json!({"x": {"script": "x"}}).to_string());
+    let outer = Project::new(json!({"x": {"script": "x"}}));
     outer.git(&[
         "submodule",
         "--quiet",
@@ -261,19 +248,19 @@ fn submodules_come_from_the_checkouts_own_clones() {
     project.git(&["submodule", "--quiet", "update", "--init", "--recursive"]);
     project.commit();
     let origin = "https://git.example.org/acme/site.git";
-    assert_eq!(lines(&project.exec(&["test"])), ["nothing", origin]);
-    let normal = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=normal", "test"]);
+    assert_eq!(lines(&project.exec("test")), ["nothing", origin]);
+    let normal = project.exec("--env GIT_SUBMODULE_STRATEGY=normal test");
     assert_eq!(
         lines(&normal),
         [origin],
         "the directory of the inner one is there, and empty: {normal}"
     );
-    let recursive = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=recursive", "test"]);
+    let recursive = project.exec("--env GIT_SUBMODULE_STRATEGY=recursive test");
     assert_eq!(lines(&recursive), ["inner.txt", origin], "{recursive}");
-    let wrong = project.exec(&["--env", "GIT_SUBMODULE_STRATEGY=all", "test"]);
+    let wrong = project.exec("--env GIT_SUBMODULE_STRATEGY=all test");
     assert_eq!(lines(&wrong), ["nothing", origin]);
     let warning = "WARNING: the variable GIT_SUBMODULE_STRATEGY is `all`; it can be none, normal, recursive: `none` is taken\n";
-    assert!(wrong.stdout.contains(warning), "{wrong}");
+    wrong.says(warning);
 }
 
 #[test]
@@ -286,10 +273,10 @@ fn a_user_other_than_root_can_write_to_sources_and_caches_and_git_does_not_mind(
         "git -c user.name=B -c user.email=b@example.org commit -qam two && echo committed",
     ];
     let project = project(&script);
-    let of_image = project.exec(&["test"]);
+    let of_image = project.exec("test");
     let want = ["builder", " M .alloy-ci.json", "?? new/", "committed"];
     assert_eq!(lines(&of_image), want);
-    let of_configuration = project.exec(&["--docker-user", "nobody", "test"]);
+    let of_configuration = project.exec("--docker-user nobody test");
     assert_eq!(lines(&of_configuration)[1..], want[1..]);
 }
 
@@ -305,15 +292,12 @@ fn an_engine_without_our_files_gets_a_copy_of_the_repository() {
             forward(client.expect("a client"));
         }
     });
-    let ran = project.run(&["-x", "exec", "--docker-host", &host, "test"]);
+    let ran = project.run(["-x", "exec", "--docker-host", &host, "test"]);
     assert_eq!(
         lines(&ran),
         [project.git(&["rev-parse", "HEAD"]).as_str(), "file"]
     );
-    assert!(
-        !ran.stderr.contains("type=bind") && ran.stderr.contains(" cp -- "),
-        "{ran}"
-    );
+    ran.not_on_stderr("type=bind").on_stderr(" cp -- ");
     assert!(
         ran.stderr
             .lines()
@@ -344,13 +328,13 @@ fn forward(client: TcpStream) {
 fn an_engine_that_only_seems_to_share_our_files_gets_a_copy_too() {
     let project = project(&["git rev-parse HEAD"]);
     let sha = project.git(&["rev-parse", "HEAD"]);
-    let mut command = project.command(&["exec", "test"]);
+    let mut command = project.command("exec test");
     command
         .env("PATH", support::path_with(&support::fake_docker()))
         .env("DOCKER_FAKE", support::NO_BIND_SOURCE);
     assert_eq!(lines(&support::run(&mut command)), [sha.as_str()]);
     // The same path, but another repository: the copy is of one without the commit here.
-    let script = project.exec(&["--dry-run", "test"]).stdout;
+    let script = project.exec("--dry-run test").stdout;
     let elsewhere = project.beside("elsewhere");
     std::fs::create_dir(&elsewhere).expect("created");
     git(&elsewhere, &["init", "-q", "--bare"]);
@@ -366,15 +350,10 @@ fn a_checkout_may_be_called_anything() {
     let project = project(&["echo here"]);
     let odd = project.beside("a, \"b\": $c 'd' [e]");
     project.git(&["clone", "-q", ".", odd.to_str().expect("UTF-8")]);
-    let mut command = project.command(&["exec", "test"]);
+    let mut command = project.command("exec test");
     let ran = support::run(command.current_dir(&odd));
     assert_eq!(lines(&ran), ["here"]);
-    let script = support::run(
-        project
-            .command(&["exec", "--dry-run", "test"])
-            .current_dir(&odd),
-    )
-    .stdout;
+    let script = support::run(project.command("exec --dry-run test").current_dir(&odd)).stdout;
     assert_eq!(
         lines(&support::run(&mut support::shell("sh", &script))),
         ["here"]
@@ -384,9 +363,12 @@ fn a_checkout_may_be_called_anything() {
 
 #[test]
 fn modes_links_and_odd_names_come_through() {
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "test": {"script": ["./run.sh", "readlink link", "cat 'a b\n\"c'", "stat -c %a plain run.sh"]}}).to_string(),
-    );
+    let project = Project::script([
+        "./run.sh",
+        "readlink link",
+        "cat 'a b\n\"c'",
+        "stat -c %a plain run.sh",
+    ]);
     project.write("run.sh", "#!/bin/sh\necho ran\n");
     project.write("plain", "");
     project.write("a b\n\"c", "odd\n");
@@ -396,7 +378,7 @@ fn modes_links_and_odd_names_come_through() {
         .expect("set");
     project.commit();
     assert_eq!(
-        lines(&project.exec(&["test"])),
+        lines(&project.exec("test")),
         ["ran", "plain", "odd", "666", "777"]
     );
     drop(git(&project.directory, &["status"]));

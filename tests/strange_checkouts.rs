@@ -14,25 +14,21 @@ const SECRET: &str = "what is private";
 
 /// Beside the checkout, a directory of the user's with something private in it, also as an archive.
 fn project() -> Project {
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "stages": ["build", "test"],
+    let project = Project::new(json!({"image": BUSYBOX, "stages": ["build", "test"],
             "build": {"stage": "build", "script": ["echo made >made"], "artifacts": {"paths": ["made"]}},
-            "test": {"stage": "test", "script": ["cat * || true"]}})
-        .to_string(),
-    );
+            "test": {"stage": "test", "script": ["cat * || true"]}}));
     let private = project.beside("private");
     fs::create_dir(&private).expect("made");
     fs::write(private.join("letter"), SECRET).expect("written");
-    let zipped = run(Command::new("zip")
+    run(Command::new("zip")
         .args(["-q", "letter.zip", "letter"])
-        .current_dir(&private));
-    assert_eq!(zipped.status, Some(0), "{zipped}");
+        .current_dir(&private))
+    .exits(0);
     project
 }
 
 fn assert_private(ran: &Ran) {
-    assert!(!ran.stdout.contains(SECRET), "{ran}");
-    assert!(!ran.stderr.contains(SECRET), "{ran}");
+    ran.says_nothing_of(SECRET).not_on_stderr(SECRET);
 }
 
 /// Commits what is there, also what git takes no notice of.
@@ -59,14 +55,10 @@ fn artifacts_are_what_jobs_left_and_not_what_lies_there() {
         fs::create_dir_all(&kept).expect("made");
         plant(&project, &kept).expect("planted");
         commit_all(&project);
-        let ran = project.exec(&["test"]);
-        ran.assert_success();
+        let ran = project.exec("test");
+        ran.succeeds();
         assert_private(&ran);
-        assert!(
-            ran.stdout
-                .contains("\nWARNING: there are no artifacts of build here\n"),
-            "{ran}"
-        );
+        ran.says("\nWARNING: there are no artifacts of build here\n");
     }
 }
 
@@ -87,8 +79,8 @@ fn what_people_find_is_written_behind_no_link_of_the_checkout() {
         symlink(private.join(to), link).expect("linked");
     }
     commit_all(&project);
-    let ran = project.exec(&["build"]);
-    ran.assert_success();
+    let ran = project.exec("build");
+    ran.succeeds();
     assert_private(&ran);
     let mut left = fs::read_dir(&private).expect("readable");
     assert_eq!(left.by_ref().count(), 2, "the letter and its archive");
@@ -108,10 +100,8 @@ fn what_people_find_is_written_behind_no_link_of_the_checkout() {
 #[test]
 fn artifacts_go_with_the_checkout_that_they_are_of() {
     let project = project();
-    project.exec(&["build"]).assert_success();
-    let ran = project.exec(&["test"]);
-    ran.assert_success();
-    assert!(ran.stdout.contains("\nmade\n"), "{ran}");
+    project.exec("build").succeeds();
+    project.exec("test").succeeds().says("\nmade\n");
     let stores = || {
         let all = fs::read_dir(project.beside("state/artifacts")).expect("readable");
         all.count()
@@ -124,13 +114,10 @@ fn artifacts_go_with_the_checkout_that_they_are_of() {
         let from = project.beside("before").join(file);
         fs::rename(from, project.directory.join(file)).expect("moved");
     }
-    let ran = project.exec(&["test"]);
-    ran.assert_success();
-    assert!(
-        ran.stdout
-            .contains("\nWARNING: there are no artifacts of build here\n"),
-        "{ran}"
-    );
+    project
+        .exec("test")
+        .succeeds()
+        .says("\nWARNING: there are no artifacts of build here\n");
     assert_eq!(stores(), 0, "what nothing leads to any more is removed");
 }
 
@@ -150,8 +137,7 @@ fn private_repository(project: &Project) -> PathBuf {
 
 fn assert_refused(project: &Project, arguments: &[&str], message: &str) {
     let ran = project.exec(arguments);
-    assert_eq!(ran.status, Some(2), "{ran}");
-    assert!(ran.stderr.contains(message), "{ran}");
+    ran.fails(2).on_stderr(message);
     assert_private(&ran);
 }
 
@@ -202,7 +188,7 @@ fn a_repository_elsewhere_that_names_the_checkout_is_its_own() {
         project.root(),
         &["--git-dir", elsewhere, "config", "alloy-ci.checkout", &top],
     );
-    project.exec(&["test"]).assert_success();
+    project.exec("test").succeeds();
 }
 
 #[test]
@@ -220,12 +206,10 @@ fn objects_are_borrowed_from_object_directories_only() {
     }
     // What is not there any more, git passes over, too.
     project.write(".git/objects/info/alternates", "/nowhere/objects\n");
-    let ran = project.exec(&["test"]);
-    ran.assert_success();
-    assert!(
-        ran.stderr.contains("/nowhere/objects is not there"),
-        "{ran}"
-    );
+    project
+        .exec("test")
+        .succeeds()
+        .on_stderr("/nowhere/objects is not there");
 }
 
 #[test]
@@ -243,7 +227,7 @@ fn no_program_that_its_settings_name_runs_on_the_host() {
     project.write(".alloy-ci.json", &text);
     for arguments in [&["test"][..], &["--dirty", "test"], &["--list"]] {
         let ran = project.exec(arguments);
-        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.exits(0);
         assert!(!mark.exists(), "{ran}");
     }
 }
@@ -270,8 +254,8 @@ fn dirty_copies_nothing_from_behind_a_link() {
     let script = "find . -type f | grep -v /.git/ | xargs cat; find . -name letter";
     let file = json!({"image": BUSYBOX, "test": {"script": [script]}});
     project.write(".alloy-ci.json", &file.to_string());
-    let ran = project.exec(&["--dirty", "test"]);
-    ran.assert_success();
+    let ran = project.exec("--dirty test");
+    ran.succeeds();
     assert_private(&ran);
     assert!(!ran.build_output().contains("letter\n./"), "{ran}");
 }
@@ -309,8 +293,7 @@ fn a_job_file_is_a_file() {
         assert_refused(&project, arguments, ".alloy-ci.json is a link");
     }
     fs::remove_file(&file).expect("removed");
-    let made = run(Command::new("mkfifo").arg(&file));
-    assert_eq!(made.status, Some(0), "{made}");
+    run(Command::new("mkfifo").arg(&file)).exits(0);
     assert_refused(&project, &["test"], "there is no .alloy-ci.json");
     fs::remove_file(&file).expect("removed");
 }
@@ -321,23 +304,18 @@ fn what_a_job_file_says_makes_no_line_of_its_own_and_leads_no_terminal() {
     let project = Project::empty();
     let file = json!({"image": BUSYBOX, "test": {"script": "true", key: 1}});
     project.write("job.json", &file.to_string());
-    let ran = project.exec(&["--file", "job.json", "--list"]);
-    assert_eq!(ran.status, Some(0), "{ran}");
-    assert!(
-        ran.stderr.contains("job.json:1:62: test.key\\n[2026"),
-        "{ran}"
-    );
+    let ran = project.exec("--file job.json --list");
+    ran.exits(0).on_stderr("job.json:1:62: test.key\\n[2026");
     let control = |c: char| c.is_control() && c != '\n';
-    assert!(!ran.stderr.contains(control), "{:?}", ran.stderr);
-    assert!(!ran.stderr.contains("\n[2026-01-01"), "{ran}");
+    assert!(!ran.stderr.contains(control), "{ran}");
+    ran.not_on_stderr("\n[2026-01-01");
 }
 
 /// An index that no git makes.
 #[test]
 fn dirty_copies_and_empties_nothing_that_an_index_names_outside() {
     for case in 0..3 {
-        let project =
-            Project::new(&json!({"image": BUSYBOX, "test": {"script": "true"}}).to_string());
+        let project = Project::script(["true"]);
         let victim = project.beside("victim");
         fs::write(&victim, "of the user\n").expect("written");
         // Of one length.
@@ -366,8 +344,8 @@ fn dirty_copies_and_empties_nothing_that_an_index_names_outside() {
         fs::write(&index, &bytes).expect("written");
         let config = project.directory.join(".git/config");
         let before = fs::read(&config).expect("there");
-        let ran = project.exec(&["--dirty", "test"]);
-        assert_eq!(ran.status, Some(2), "{ran}");
+        let ran = project.exec("--dirty test");
+        ran.fails(2);
         assert!(
             ran.stderr.contains("is no path in it") || ran.stderr.contains("index"),
             "{ran}"

@@ -9,11 +9,10 @@ use support::{BUSYBOX, DEBIAN, Project};
 #[test]
 fn ctrl_c_in_a_parallel_stage_cleans_up_and_the_table_says_what_was_interrupted() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "stages": ["build", "test", "deploy"],
+        json!({"image": BUSYBOX, "stages": ["build", "test", "deploy"],
             "compile": {"stage": "build", "script": "true"},
             "unit": {"script": ["echo begun", "sleep 600"]}, "lint": {"script": ["echo begun", "sleep 600"]},
-            "publish": {"stage": "deploy", "script": "true"}})
-        .to_string(),
+            "publish": {"stage": "deploy", "script": "true"}}),
     );
     let terminal = Terminal::run(&project, "$RUNNER exec --concurrent 2");
     terminal.wait_for("unit    | begun");
@@ -42,8 +41,7 @@ fn ctrl_c_in_a_parallel_stage_cleans_up_and_the_table_says_what_was_interrupted(
 #[test]
 fn a_dumb_terminal_gets_no_colours_and_no_status_line() {
     let project = Project::new(
-        &json!({"image": BUSYBOX, "a": {"script": "sleep 3"}, "b": {"script": "sleep 3"}})
-            .to_string(),
+        json!({"image": BUSYBOX, "a": {"script": "sleep 3"}, "b": {"script": "sleep 3"}}),
     );
     let terminal = Terminal::run(&project, "TERM=dumb $RUNNER exec");
     terminal.wait_for("status=0");
@@ -55,12 +53,9 @@ fn a_dumb_terminal_gets_no_colours_and_no_status_line() {
 
 #[test]
 fn the_status_line_says_how_many_jobs_are_done() {
-    let project = Project::new(
-        &json!({"image": BUSYBOX, "stages": ["one", "two"],
+    let project = Project::new(json!({"image": BUSYBOX, "stages": ["one", "two"],
         "a": {"stage": "one", "script": "true"}, "b": {"stage": "two", "script": "sleep 600"},
-        "by_hand": {"stage": "two", "script": "true", "when": "manual"}})
-        .to_string(),
-    );
+        "by_hand": {"stage": "two", "script": "true", "when": "manual"}}));
     let terminal = Terminal::run(&project, "$RUNNER exec --quiet");
     terminal.wait_for("1 of 2 done  [b: script, ");
     terminal.press("C-c");
@@ -69,13 +64,10 @@ fn the_status_line_says_how_many_jobs_are_done() {
 
 /// A job that fails, with variables of all kinds.
 fn failing() -> Project {
-    Project::new(
-        &json!({"image": DEBIAN, "variables": {"COLOUR": "blue"},
+    Project::new(json!({"image": DEBIAN, "variables": {"COLOUR": "blue"},
             "unit": {"script": ["cd /", "sleep 1234 & echo kept >/tmp/kept", "exit 7"],
                 "after_script": ["echo after $CI_JOB_STATUS $(cat /tmp/typed)"]},
-            "good": {"script": "true"}})
-        .to_string(),
-    )
+            "good": {"script": "true"}}))
 }
 
 /// Waits until the shell has asked so many times what to do: what is typed before may get lost.
@@ -157,8 +149,7 @@ fn a_signal_ends_the_shell_and_leaves_a_usable_terminal() {
     );
     terminal.wait_for("The script of `unit` failed.");
     let pid = std::fs::read_to_string(project.beside("pid")).expect("written");
-    let killed = support::run(std::process::Command::new("kill").args(["-TERM", pid.trim()]));
-    assert_eq!(killed.status, Some(0), "{killed}");
+    support::run(std::process::Command::new("kill").args(["-TERM", pid.trim()])).exits(0);
     let shown = terminal.wait_for("status=");
     assert!(shown.contains("ERROR: Build failed: canceled"), "{shown}");
     assert!(
@@ -171,12 +162,11 @@ fn a_signal_ends_the_shell_and_leaves_a_usable_terminal() {
 #[test]
 fn where_there_can_be_no_shell_that_is_said() {
     let project = Project::new(
-        &json!({"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "cat >/dev/null; exit 5"]}, "unit": {"script": "true"},
-            "good": {"image": DEBIAN, "script": "true"}})
-        .to_string(),
+        json!({"image": {"name": BUSYBOX, "entrypoint": ["sh", "-c", "cat >/dev/null; exit 5"]}, "unit": {"script": "true"},
+            "good": {"image": DEBIAN, "script": "true"}}),
     );
-    let nobody = project.exec(&["--shell-on-failure", "unit"]);
-    assert_eq!(nobody.status, Some(2), "{nobody}");
+    let nobody = project.exec("--shell-on-failure unit");
+    nobody.fails(2);
     assert_eq!(
         nobody.stderr,
         "alloy-runner: --shell-on-failure needs a terminal, as stdin and stdout\n"
@@ -190,4 +180,29 @@ fn where_there_can_be_no_shell_that_is_said() {
     let terminal = Terminal::run(&project, "$RUNNER exec --shell-on-failure good");
     let shown = terminal.wait_for("status=");
     assert!(shown.contains("\nJob succeeded\nstatus=0\n"), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_a_page_is_shown_by_the_users_pager_else_by_less() {
+    let project = Project::empty();
+    // The pager takes the place of the runner.
+    for (line, shown) in [
+        (
+            "PAGER='sed 1s/^/paged:/' $RUNNER help services",
+            "paged:# Services",
+        ),
+        ("PAGER= $RUNNER help exit-statuses", "# Exit statuses"),
+        (
+            "PAGER='cat >/dev/null; exit 5; :' $RUNNER help services",
+            "status=5",
+        ),
+    ] {
+        let terminal = Terminal::run(&project, line);
+        let text = terminal.wait_for("status=");
+        assert!(text.contains(shown), "{line}: {text}");
+    }
+    let terminal = Terminal::run(&project, "env -u PAGER $RUNNER help services");
+    terminal.wait_for("# Services");
+    terminal.press("q");
+    terminal.wait_for("status=0");
 }

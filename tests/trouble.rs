@@ -53,12 +53,12 @@ fn go_through_trouble(kind: Kind) {
             _ => None,
         }
     });
-    let mut runner = coordinator.command(&["run"]);
+    let mut runner = coordinator.command("run");
     let runner = Running::start(runner.stderr(Stdio::piped()));
     for (heard, id) in coordinator.wait_for_end(&ids).iter().zip(&ids) {
-        assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+        heard.succeeds();
         let lines: Vec<String> = (1..=40).map(|i| format!("line {i} of {id}\n")).collect();
-        assert!(heard.log.contains(&lines.concat()), "{}", heard.log);
+        heard.says(lines.concat());
     }
     assert!(
         count.load(Ordering::SeqCst) >= 16,
@@ -66,7 +66,7 @@ fn go_through_trouble(kind: Kind) {
     );
     signal(&runner, "QUIT");
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    ran.exits(0);
     assert_eq!(coordinator.leftovers(), "");
 }
 
@@ -83,16 +83,16 @@ fn a_coordinator_that_lost_its_log_gets_it_again() {
             request.method == "PATCH" && request.header("content-range").starts_with(|c| c != '0');
         (later && std::mem::take(&mut first)).then_some(Fault::Rewind(17))
     });
-    run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("success"), "{}", heard.log);
+    heard.succeeds();
     assert!(
         heard.patches.iter().any(|(first, ..)| *first == 17),
         "{:?}",
         heard.patches
     );
     for text in ["\none\n", "\ntwo\n", "\nthree\n"] {
-        assert_eq!(heard.log.matches(text).count(), 1, "{}", heard.log);
+        heard.says_times(1, text);
     }
 }
 
@@ -107,15 +107,15 @@ fn a_last_word_that_is_too_large_is_the_end_of_the_log() {
         let large = request.method == "PUT" && request.body.len() > 100_000;
         large.then(|| Fault::Before(Response::status(413)))
     });
-    let ran = run(&mut coordinator.single(&[]));
+    coordinator.serve([]);
     let heard = coordinator.heard(id);
-    assert_eq!(heard.state.as_deref(), Some("success"), "{ran}");
+    heard.succeeds();
     assert!(
         heard.log.starts_with("[the log's first "),
         "{}",
         &heard.log[..100]
     );
-    assert!(heard.log.contains("\nthe end\n"));
+    heard.says("\nthe end\n");
 }
 
 #[test]
@@ -128,11 +128,10 @@ fn nobody_runs_a_job_twice_and_a_lost_answer_to_the_last_word_does_no_harm() {
         answers += u32::from(last_word);
         (last_word && answers <= 2).then(|| Fault::After(Response::silence(RESET)))
     });
-    let ran = run(&mut coordinator.single(&[]));
-    assert_eq!(ran.status, Some(0), "{ran}");
+    coordinator.serve([]).exits(0);
     let heard = coordinator.heard(id);
     assert_eq!((heard.state.as_deref(), heard.finals), (Some("success"), 3));
-    assert_eq!(heard.log.matches("\nonce\n").count(), 1);
+    heard.says_times(1, "\nonce\n");
 }
 
 #[test]
@@ -140,21 +139,21 @@ fn a_coordinator_hears_of_the_end_even_if_docker_fails() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let dead = coordinator.queue_script(BUSYBOX, &["true"]);
     run(coordinator
-        .single(&["--docker-host", "tcp://127.0.0.1:1"])
+        .single("--docker-host tcp://127.0.0.1:1")
         .env_remove("DOCKER_TLS_VERIFY"));
     let missing = coordinator.queue_script(BUSYBOX, &["true"]);
-    run(coordinator.single(&[]).env("PATH", "/nowhere"));
+    run(coordinator.single([]).env("PATH", "/nowhere"));
     for (id, text) in [
         (dead, "no docker engine answers"),
         (missing, "cannot start the docker command line"),
     ] {
         let heard = coordinator.heard(id);
-        assert_eq!(heard.state.as_deref(), Some("failed"), "{text}");
+        heard.fails();
         assert_eq!(
             heard.failure_reason.as_deref(),
             Some("runner_system_failure")
         );
-        assert!(heard.log.contains(text), "{}", heard.log);
+        heard.says(text);
     }
 }
 
@@ -163,7 +162,7 @@ fn pauses_grow_while_nobody_answers() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     coordinator.misbehave(|_| Some(Fault::Before(Response::status(503))));
     coordinator.configure("", &[""]);
-    let mut runner = coordinator.command(&["run"]);
+    let mut runner = coordinator.command("run");
     let runner = Running::start(runner.stderr(Stdio::piped()));
     coordinator.wait_for_requests("POST /api/v4/jobs/request", 5);
     let asked = coordinator.requests("POST /api/v4/jobs/request");
@@ -171,6 +170,5 @@ fn pauses_grow_while_nobody_answers() {
     assert!(late > early * 2, "{early:?} {late:?}");
     signal(&runner, "TERM");
     let ran = Ran::from(runner.wait_with_output().expect("ended"));
-    assert_eq!(ran.status, Some(143), "{ran}");
-    assert!(ran.stderr.contains("status 503"), "{ran}");
+    ran.fails(143).on_stderr("status 503");
 }

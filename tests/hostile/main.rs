@@ -8,6 +8,7 @@
 mod answers;
 mod archives;
 mod commands;
+mod containers;
 mod docker_line;
 mod files;
 mod memory;

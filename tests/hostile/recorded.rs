@@ -253,13 +253,13 @@ fn a_coordinators_job_leaves_by_checked_commands_only() {
         }
         job["job_info"]["project_id"] = json!(coordinator.project);
         let id = coordinator.queue(job.clone());
-        let mut command = coordinator.single(&[]);
+        let mut command = coordinator.single([]);
         records.with(&mut command);
         let ran = run(&mut command);
-        assert_eq!(ran.status, Some(0), "{job:#}\n{ran}");
+        ran.exits(0);
         let heard = coordinator.heard(id);
         assert!(heard.state.is_some(), "{job:#}\n{ran}");
-        assert!(!ran.stderr.contains("panicked"), "{job:#}\n{ran}");
+        ran.not_on_stderr("panicked");
         for start in records.take() {
             started += 1;
             check(&start, None);
@@ -295,18 +295,18 @@ fn job_file(words: &[String]) -> Value {
 
 #[test]
 fn a_checkouts_job_leaves_by_checked_commands_only() {
-    let project = Project::new(&json!({"test": {"script": "true", "image": "ruby"}}).to_string());
+    let project = Project::new(json!({"test": {"script": "true", "image": "ruby"}}).to_string());
     let records = Records::new();
     let mut started = 0;
     for words in some(&proptest::collection::vec(word(), 16), 25) {
         let file = job_file(&words);
         fs::write(project.beside("hostile.json"), file.to_string()).expect("written");
         let place = project.beside("hostile.json").display().to_string();
-        let mut command = project.command(&["exec", "--file", &place, "test"]);
+        let mut command = project.command(["exec", "--file", &place, "test"]);
         records.with(&mut command);
         let ran = run(&mut command);
         assert!(matches!(ran.status, Some(0..=3)), "{file:#}\n{ran}");
-        assert!(!ran.stderr.contains("panicked"), "{file:#}\n{ran}");
+        ran.not_on_stderr("panicked");
         for start in records.take() {
             started += 1;
             check(&start, Some(&project.directory));
@@ -348,15 +348,11 @@ fn a_jobs_variables_lead_no_script_in_dockers_place() {
         variables.push(json!({"key": key, "value": value, "public": false, "raw": true}));
     }
     let id = coordinator.queue(job);
-    let mut command = coordinator.single(&[]);
+    let mut command = coordinator.single([]);
     records.with(&mut command);
     command.env("PATH", path_with(scripts.path()));
-    let ran = run(&mut command);
-    assert_eq!(
-        coordinator.heard(id).state.as_deref(),
-        Some("success"),
-        "{ran}"
-    );
+    run(&mut command);
+    coordinator.heard(id).succeeds();
     assert!(!mark.exists(), "the host ran it");
     // They reach the build all the same.
     let starts = records.take();
@@ -389,7 +385,7 @@ fn with_little_memory(project: &Project, records: &Records, arguments: &[&str], 
 #[test]
 fn whatever_docker_prints_the_job_ends_and_says_why() {
     let job = json!({"test": {"script": "true", "image": "ruby", "services": ["redis"]}});
-    let project = Project::new(&job.to_string());
+    let project = Project::new(job.to_string());
     let records = Records::new();
     let said = project.beside("said");
     let mut texts: Vec<Vec<u8>> = vec![
@@ -454,7 +450,7 @@ fn a_docker_that_never_ends_its_answer_is_ended() {
     // With another attempt in store, the helper is started before its first stage.
     let variables = json!({"GET_SOURCES_ATTEMPTS": "2"});
     let job = json!({"script": "true", "image": "ruby", "variables": variables});
-    let project = Project::new(&json!({"test": job}).to_string());
+    let project = Project::new(json!({"test": job}).to_string());
     let records = Records::new();
     let (exec, prune) = (&["exec", "test"][..], &["prune"][..]);
     for (words, arguments) in [

@@ -38,6 +38,16 @@ pub struct Heard {
     pub finals: u32,
 }
 
+impl std::fmt::Display for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} {:?}\n--- log\n{}",
+            self.state, self.failure_reason, self.log
+        )
+    }
+}
+
 /// An answer that goes wrong.
 pub enum Fault {
     /// The request has no effect.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub use super::api::{Fault, Heard, Kind};
 use super::api::{Shared, State};
 use super::http::{Request, Server};
-use super::{Ran, assert_nothing_left, docker, git, leftovers, run, runner_command};
+use super::{Ran, Words, assert_nothing_left, docker, git, leftovers, run, runner_command};
 
 /// The password of the sources.
 pub const GIT_PASSWORD: &str = "git-password-7391";
@@ -260,14 +260,14 @@ impl Coordinator {
     }
 
     /// The executable with this test's state directory and configuration.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: impl Words) -> Command {
         let mut command = runner_command(self.root.path());
         command.arg("--config").arg(self.beside("config.toml"));
-        command.args(arguments);
+        command.args(arguments.words());
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: impl Words) -> Ran {
         run(&mut self.command(arguments))
     }
 
@@ -294,14 +294,19 @@ impl Coordinator {
     }
 
     /// `run-single` for this coordinator, by its flags.
-    pub fn single(&self, arguments: &[&str]) -> Command {
+    pub fn single(&self, arguments: impl Words) -> Command {
         let url = self.url();
-        let flags = ["run-single", "--url", &url, "--name", "single"];
-        let mut command = self.command(&[&flags, arguments].concat());
+        let mut command = self.command(["run-single", "--url", &url, "--name", "single"]);
         command
+            .args(arguments.words())
             .env("CI_SERVER_TOKEN", RUNNER_TOKEN)
             .env("DOCKER_PULL_POLICY", "never");
         command
+    }
+
+    /// Runs [`Coordinator::single`].
+    pub fn serve(&self, arguments: impl Words) -> Ran {
+        run(&mut self.single(arguments))
     }
 
     /// What is on the engine of this project's jobs, cache volumes aside.

@@ -2,26 +2,31 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub mod api;
+pub mod configured;
 pub mod coordinator;
 pub mod deaf;
 pub mod git_server;
+pub mod golden;
 pub mod http;
+mod ran;
 pub mod running;
 pub mod second_engine;
 pub mod soak;
 pub mod tmux;
 pub mod user;
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use ran::{Ran, Words, run, spawn};
 pub use running::Running;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub const BUSYBOX: &str = "alloy-runner-test/busybox";
@@ -49,32 +54,67 @@ pub struct Project {
     root: TempDir,
     /// The checkout.
     pub directory: PathBuf,
-}
-
-/// What a run of the executable left.
-#[derive(Debug)]
-pub struct Ran {
-    pub stdout: String,
-    pub stderr: String,
-    pub status: Option<i32>,
+    /// Its jobs may run.
+    has_engine: bool,
 }
 
 impl Project {
     /// A checkout whose one commit holds this job file.
-    pub fn new(job_file: &str) -> Self {
+    pub fn new(job_file: impl Display) -> Self {
         let project = Self::empty();
-        project.write(".alloy-ci.json", job_file);
+        project.write(".alloy-ci.json", &job_file.to_string());
         project.commit();
         project
+    }
+
+    /// The same with one job, `test`, in busybox.
+    pub fn job(job: impl Serialize) -> Self {
+        Self::new(json!({"image": BUSYBOX, "test": job}))
+    }
+
+    /// The same, of which only the commands matter.
+    pub fn script<const N: usize>(commands: [&str; N]) -> Self {
+        Self::new(json!({"image": BUSYBOX, "test": {"script": commands.as_slice()}}))
     }
 
     /// A directory that is no checkout yet.
     pub fn empty() -> Self {
         require_helper_image();
+        let mut project = Self::without_engine();
+        project.has_engine = true;
+        project
+    }
+
+    /// The same for commands that need neither an engine nor any other program: none is in their reach.
+    pub fn without_engine() -> Self {
         let root = TempDir::with_prefix("alloy-test-").expect("a directory");
         let directory = root.path().join("site");
         fs::create_dir(&directory).expect("created");
-        Self { root, directory }
+        Self {
+            root,
+            directory,
+            has_engine: false,
+        }
+    }
+
+    /// Makes it a repository without a commit, where there may be no git.
+    pub fn init_without_git(&self) {
+        gix::init(&self.directory).expect("made");
+        fs::write(self.directory.join(".git/HEAD"), "ref: refs/heads/master\n").expect("written");
+    }
+
+    /// Makes it a checkout of a commit in which nothing is, where there may be no git.
+    pub fn commit_without_git(&self) {
+        if !self.directory.join(".git").exists() {
+            self.init_without_git();
+        }
+        let repository = gix::open(&self.directory).expect("a repository");
+        let who = gix::actor::SignatureRef::from_bytes(b"Test <test@example.org> 1700000000 +0000");
+        let who = who.expect("a signature");
+        let tree = repository.empty_tree().id;
+        let none: [gix::ObjectId; 0] = [];
+        let commit = repository.commit_as(who, who, "HEAD", "a commit", tree, none);
+        commit.expect("committed");
     }
 
     /// The directory that holds all of this test's files.
@@ -82,7 +122,7 @@ impl Project {
         self.root.path()
     }
 
-    /// A directory beside the checkout.
+    /// A path beside the checkout.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
@@ -107,40 +147,33 @@ impl Project {
     }
 
     /// The executable in the checkout, with a state directory of this test's own.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: impl Words) -> Command {
         let mut command = runner_command(self.root.path());
-        command.args(arguments).current_dir(&self.directory);
+        command.args(arguments.words()).current_dir(&self.directory);
+        if !self.has_engine {
+            command.env("PATH", "/nowhere");
+        }
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: impl Words) -> Ran {
         run(&mut self.command(arguments))
     }
 
     /// Runs `exec`.
-    pub fn exec(&self, arguments: &[&str]) -> Ran {
-        self.run(&[&["exec"], arguments].concat())
+    pub fn exec(&self, arguments: impl Words) -> Ran {
+        run(self.command("exec").args(arguments.words()))
     }
 
-    /// Starts the executable in a process group of its own, as a shell would.
-    pub fn spawn(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        command
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Running::start(&mut command)
+    /// [Starts](spawn) the executable.
+    pub fn spawn(&self, arguments: impl Words) -> Running {
+        spawn(&mut self.command(arguments))
     }
 
     /// The number in the names of this checkout's containers.
     pub fn id(&self) -> String {
         let script = self
-            .exec(&[
-                "--dry-run",
-                "--docker-image",
-                "none",
-                self.any_job().as_str(),
-            ])
+            .exec(["--dry-run", "--docker-image", "none", &self.any_job()])
             .stdout;
         let line = script
             .lines()
@@ -154,13 +187,9 @@ impl Project {
     }
 
     fn any_job(&self) -> String {
-        let text = fs::read_to_string(self.directory.join(".alloy-ci.json")).expect("a job file");
-        let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let jobs = file.as_object().expect("an object").iter();
-        let mut names = jobs
-            .filter(|(_, value)| value.get("script").is_some())
-            .map(|(name, _)| name.clone());
-        names.next().expect("a job")
+        let list = self.exec("--list --json").stdout;
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        list[0]["name"].as_str().expect("a job").to_owned()
     }
 
     /// What is on the engine of this checkout's jobs, cache volumes aside.
@@ -190,10 +219,11 @@ pub fn runner_command(root: &Path) -> Command {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        if std::thread::panicking() || !self.directory.join(".alloy-ci.json").exists() {
-            return;
+        let mut job_files = [".alloy-ci.json", ".alloy-ci.yml"].iter();
+        let ran_jobs = self.has_engine && job_files.any(|file| self.directory.join(file).exists());
+        if ran_jobs && !std::thread::panicking() {
+            assert_nothing_left(&self.id());
         }
-        assert_nothing_left(&self.id());
     }
 }
 
@@ -225,57 +255,6 @@ pub fn leftovers(id: &str, caches: bool) -> String {
         }
     }
     found
-}
-
-impl Ran {
-    /// The log from the job's first command on.
-    pub fn build_output(&self) -> &str {
-        self.stdout
-            .find("\n$ ")
-            .map_or("", |at| &self.stdout[at + 1..])
-    }
-
-    /// These stand in its stdout, the first time each in this order.
-    #[track_caller]
-    pub fn assert_in_order(&self, texts: &[&str]) {
-        let find = |text: &&str| {
-            let found = self.stdout.find(text);
-            found.unwrap_or_else(|| panic!("{text}: {self}"))
-        };
-        let order: Vec<usize> = texts.iter().map(find).collect();
-        assert!(order.is_sorted(), "{self}");
-    }
-
-    pub fn assert_success(&self) -> &Self {
-        assert_eq!(self.status, Some(0), "{self}");
-        assert!(self.stdout.ends_with("\nJob succeeded\n"), "{self}");
-        self
-    }
-}
-
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "status {:?}\n--- stdout\n{}--- stderr\n{}",
-            self.status, self.stdout, self.stderr
-        )
-    }
-}
-
-pub fn run(command: &mut Command) -> Ran {
-    command.output().map(Ran::from).expect("started")
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Self {
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-            status: output.status.code(),
-        }
-    }
 }
 
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
