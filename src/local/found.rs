@@ -64,13 +64,22 @@ impl Local {
     /// [`crate::outcome::InputError`] for a missing checkout, job file or job, and what is wrong in them.
     pub fn find(&self, wanted: &Wanted) -> Result<Found> {
         let checkout = Checkout::discover(&current_directory()?)?;
+        let store = Store::of(&checkout.directory, &state::directory()?)?;
+        self.find_in(checkout, store, wanted)
+    }
+
+    /// Finds jobs of this checkout, whose artifacts are in this store.
+    ///
+    /// # Errors
+    /// [`crate::outcome::InputError`] for a missing job file or job, and what is wrong in them.
+    pub fn find_in(&self, checkout: Checkout, store: Store, wanted: &Wanted) -> Result<Found> {
         let pipeline = self.read(&checkout.directory)?;
         let selection = Selection::of(&pipeline, wanted, &checkout.sources)
             .map_err(|error| pipeline.document.placed(error))?;
         Ok(Found {
             selection,
             shown_names: shown_names(pipeline.jobs.iter().map(|job| job.name.as_str())),
-            store: Store::of(&checkout.directory, &state::directory()?)?,
+            store,
             checkout,
             config: self.config(),
             document: pipeline.document,

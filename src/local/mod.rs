@@ -25,8 +25,8 @@ use crate::job::Project;
 use crate::job::changes::Changes;
 use crate::job::files::When;
 use crate::outcome::InputError;
-use crate::plan::Plan;
 use crate::plan::names::Names;
+use crate::plan::{Host, Plan};
 use crate::printer;
 use crate::state::{self, State};
 use crate::worker::Worker;
@@ -63,14 +63,21 @@ impl Local {
     /// # Errors
     /// [`InputError`] if it is not one job, or the job or the settings say something that cannot be meant.
     pub fn script(&self, found: &Found) -> Result<String> {
+        self.script_for(found, &host::describe(&found.config, false)?)
+    }
+
+    /// The same for this host.
+    ///
+    /// # Errors
+    /// As [`Local::script`].
+    pub fn script_for(&self, found: &Found, host: &Host) -> Result<String> {
         let mut jobs = found.selection.jobs();
         let (Some(selected), None) = (jobs.next(), jobs.next()) else {
             let message = "--dry-run writes a script of one job: name it";
             return Err(InputError::new(message).into());
         };
         let job = self.job(found, selected);
-        let host = host::describe(&found.config, false)?;
-        let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), &host)
+        let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), host)
             .map_err(|error| found.document.placed(error))?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
         let engine = found.config.docker.engine().words();

@@ -226,3 +226,38 @@ fn files_have_one_subject_and_names_that_say_it() {
         }
     }
 }
+
+#[test]
+fn what_cargo_test_runs_needs_no_engine_and_no_other_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("UTF-8");
+    let left_out = Regex::new("name = \"(\\w+)\"\ntest = false").expect("a pattern");
+    let left_out: Vec<&str> = left_out
+        .captures_iter(&manifest)
+        .map(|found| found.extract::<1>().1[0])
+        .collect();
+    let needs = Regex::new(
+        r"Project::(new|job|script|empty)\(|\bdocker\(|Coordinator::|SecondEngine::|Terminal::|\bgit\(|Command::new\(",
+    )
+    .expect("a pattern");
+    for entry in fs::read_dir(root.join("tests")).expect("readable") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let main = path.join("main.rs");
+        let file = if main.exists() { main } else { path };
+        let is_test = file.extension().is_some_and(|extension| extension == "rs");
+        if !is_test || left_out.contains(&name.as_str()) || name == "architecture" {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        let found = needs.find(&text).map(|found| found.as_str());
+        assert_eq!(
+            found, None,
+            "tests/{name} needs `test = false` in Cargo.toml"
+        );
+    }
+}
