@@ -124,18 +124,22 @@ fn under_a_script_it_is_a_system_failure(engine: &SecondEngine) {
 
 fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
     let services = json!([{"name": REDIS, "alias": "redis"}]);
-    for (pattern, services) in [
+    for (pattern, services, before) in [
         // Where the sources are fetched: in a helper that stays, and in one for it alone.
-        (" exec --interactive ", &services),
-        (" --entrypoint  ", &json!([])),
+        ("-helper sh ", &services, ""),
+        (" --entrypoint  ", &json!([]), ""),
+        // Where the services are waited for.
+        (" health-check ", &services, "Waiting for services"),
     ] {
         let job = json!({"image": BUSYBOX, "services": services, "test": {"script": ["ls -A", "echo done"]}});
         let project = Project::new(&job);
         let bin = waits_at(&project, pattern);
         let mut child = held(&project, engine, &bin);
+        let stdout = child.stdout.as_mut().expect("piped");
+        let seen = read_until(stdout, before);
         engine.go_away("KILL");
         fs::write(bin.join("go"), "").expect("written");
-        let seen = read_until(child.stdout.as_mut().expect("piped"), "went away: ");
+        let seen = seen + &read_until(stdout, "went away: ");
         engine.come_back();
         let ran = end(child);
         let ran = Ran {

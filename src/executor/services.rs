@@ -4,7 +4,7 @@ use std::thread::{self, Scope};
 
 use super::{Run, Stop, joined, system_failure};
 use crate::docker::error::Kind;
-use crate::docker::session::Session;
+use crate::docker::session::{Session, Status};
 use crate::docker::{DockerCommand, DockerError, Word};
 use crate::logging::carried;
 use crate::plan::{Service, key_hint};
@@ -225,18 +225,28 @@ impl Run<'_> {
             };
             let status = session.run(&Word::default(), &mut output, self.cancel)?;
             let text = String::from_utf8_lossy(&report).into_owned();
-            Ok::<_, DockerError>((status.0 == Some(0)).then_some(text))
+            Ok::<_, DockerError>((status, text))
         };
         if let Some(session) = asking
-            && let Ok(Some(report)) = ask(session)
+            && let Ok((Status(Some(0)), report)) = ask(session)
         {
             return Ok(report);
         }
         self.check_canceled()?;
-        let report = ask(self.docker.start_apart(&self.bound(check))?)?;
-        report.ok_or_else(|| {
-            system_failure("the helper container ended while it asked for the services")
-        })
+        match ask(self.docker.start_apart(&self.bound(check))?)? {
+            (Status(Some(0)), report) => Ok(report),
+            (Status(status), _) => Err(
+                match self.helper_is_gone(status.unwrap_or_default(), false) {
+                    Some(error) => error.into(),
+                    None => system_failure(format!(
+                        "asking for the services failed in the helper: {}",
+                        status.map_or("the docker client died".to_owned(), |status| format!(
+                            "status {status}"
+                        ))
+                    )),
+                },
+            ),
+        }
     }
 
     /// Says why a service does not answer, with the end of its log.
