@@ -16,11 +16,20 @@ use support::{BUSYBOX, Project, REDIS, Ran, docker, eventually, path_with, progr
 
 /// A `docker` that waits where a command has these words, until a file `go` is beside it. Once only.
 fn waits_at(project: &Project, pattern: &str) -> PathBuf {
+    held_at(project, pattern, "")
+}
+
+/// The same, and each command with these words loses its connection without a word where the engine is gone.
+fn waits_and_is_cut_off_at(project: &Project, pattern: &str) -> PathBuf {
+    held_at(project, pattern, "docker version >/dev/null 2>&1 || exit 1")
+}
+
+fn held_at(project: &Project, pattern: &str, then: &str) -> PathBuf {
     let bin = project.beside("bin");
     fs::create_dir(&bin).expect("created");
     let text = format!(
         "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \" $* \" in\n*'{pattern}'*) if mkdir {0}/reached 2>/dev/null; then\n\
-         while [ ! -e {0}/go ]; do sleep 0.02; done; fi ;;\nesac\nexec docker \"$@\"\n",
+         while [ ! -e {0}/go ]; do sleep 0.02; done; fi\n{then}\n;;\nesac\nexec docker \"$@\"\n",
         bin.display()
     );
     program(&bin.join("docker"), &text);
@@ -124,16 +133,22 @@ fn under_a_script_it_is_a_system_failure(engine: &SecondEngine) {
 
 fn before_the_script_it_costs_a_new_beginning(engine: &SecondEngine) {
     let services = json!([{"name": REDIS, "alias": "redis"}]);
-    for (pattern, services, before) in [
+    let waits: fn(&Project, &str) -> PathBuf = waits_at;
+    for (waits, pattern, services, before) in [
         // Where the sources are fetched: in a helper that stays, and in one for it alone.
-        ("-helper sh ", &services, ""),
-        (" --entrypoint  ", &json!([]), ""),
+        (waits, "-helper sh ", &services, ""),
+        (waits, " --entrypoint  ", &json!([]), ""),
         // Where the services are waited for.
-        (" health-check ", &services, "Waiting for services"),
+        (
+            waits_and_is_cut_off_at,
+            " health-check ",
+            &services,
+            "Waiting for services",
+        ),
     ] {
         let job = json!({"image": BUSYBOX, "services": services, "test": {"script": ["ls -A", "echo done"]}});
         let project = Project::new(&job);
-        let bin = waits_at(&project, pattern);
+        let bin = waits(&project, pattern);
         let mut child = held(&project, engine, &bin);
         let stdout = child.stdout.as_mut().expect("piped");
         let seen = read_until(stdout, before);
