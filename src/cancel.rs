@@ -1,6 +1,6 @@
 //! Telling running work to stop.
 //!
-//! No thread polls for it: whoever waits in a way that can be cut short leaves a hook that cuts it.
+//! No thread polls for it: a wait that can be cut short leaves a hook that cuts it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Why work is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Somebody asked for it: a signal, or the coordinator.
+    /// A signal or the coordinator asked for it.
     Canceled,
     /// The runner itself has to stop.
     Stopped,
@@ -46,7 +46,7 @@ impl Shared {
 pub struct Cancel(Arc<Shared>);
 
 impl Cancel {
-    /// A handle that nobody has triggered.
+    /// A handle that is not triggered.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -168,7 +168,7 @@ impl Cancel {
         waited.unwrap_or_else(PoisonError::into_inner).reason
     }
 
-    /// What hangs on this handle is over: there is nothing left to stop, and whoever waits goes on.
+    /// What hangs on this handle is over: there is nothing left to stop, and those that wait go on.
     pub fn finish(&self) {
         self.0.lock().done = true;
         self.0.changed.notify_all();

@@ -11,7 +11,7 @@ impl Glob {
     /// Why it is none.
     pub fn new(pattern: &str) -> Result<Self, String> {
         fast_glob::validate(pattern).map_err(|error| error.to_string())?;
-        // For the library it turns the whole pattern round: whoever allows images means no such thing.
+        // For the library it turns the whole pattern round: who allows images by a pattern means no such thing.
         let escape = if pattern.starts_with('!') { "\\" } else { "" };
         Ok(Self(format!("{escape}{pattern}")))
     }

@@ -22,7 +22,7 @@ pub enum Outcome {
     BuildError(String),
     /// The runner, the engine or the network failed, not the job.
     SystemFailure(String),
-    /// Somebody told the runner to stop the job.
+    /// A signal or the coordinator stopped the job.
     Canceled,
     /// The job took longer than it may.
     TimedOut(Duration),

@@ -2,7 +2,7 @@
 //! one that writes beside it removes.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -23,9 +23,9 @@ pub fn create(directory: &Path) -> io::Result<NamedTempFile> {
             .prefix(PREFIX)
             .tempfile_in(directory)?;
         match file.as_file().try_lock() {
-            // Somebody takes it for abandoned, before it was locked.
+            // Another process took it for abandoned, before it was locked.
             Err(TryLockError::WouldBlock) => continue,
-            // A file system without locks: nobody there can tell what is abandoned.
+            // A file system without locks, on which it cannot be told what is abandoned.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         if is_at(file.as_file(), file.path())? {
@@ -34,8 +34,19 @@ pub fn create(directory: &Path) -> io::Result<NamedTempFile> {
     }
 }
 
-/// Whether this very file is what the path leads to: who locks a file by its name may find that somebody has removed
-/// it meanwhile.
+/// Writes a file of mode 0600, in place of one that is there.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = create(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(contents)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Whether this very file is what the path leads to: a file that was locked by its name may have been removed
+/// meanwhile.
 ///
 /// # Errors
 /// If the file does not say what it is.
@@ -44,7 +55,7 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == own))
 }
 
-/// Removes those that nobody holds any more.
+/// Removes those that no process holds any more.
 fn remove_abandoned(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         let partial = entry.file_name().to_string_lossy().starts_with(PREFIX)

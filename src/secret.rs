@@ -5,8 +5,14 @@ use std::fmt;
 /// What stands in a log in place of a secret.
 pub const MASK: &str = "[MASKED]";
 
-/// Shorter values are no secrets, in bytes: half of all texts have them in them.
+/// How many characters a value has at least that is looked for in texts: shorter ones are parts of many words.
 pub const SHORTEST: usize = 4;
+
+/// Whether a value is long enough to be looked for in texts.
+#[must_use]
+pub fn is_maskable(value: &str) -> bool {
+    value.chars().nth(SHORTEST - 1).is_some()
+}
 
 /// A value that must reach no log, no argument list and no error message: `Display` and `Debug` print
 /// [`MASK`]. [`Secret::expose`] is the only way to the text.
@@ -19,7 +25,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for whoever really needs it.
+    /// The text itself, for the places that cannot do without it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -40,7 +46,14 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::{Secret, is_maskable};
+
+    #[test]
+    fn what_is_looked_for_has_four_characters() {
+        for (value, is) in [("", false), ("abc", false), ("äöü", false), ("äöüß", true)] {
+            assert_eq!(is_maskable(value), is, "{value}");
+        }
+    }
 
     #[test]
     fn neither_display_nor_debug_shows_the_text() {

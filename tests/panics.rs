@@ -13,6 +13,7 @@ use alloy_runner::config::{DockerConfig, PullPolicy, RunnerConfig};
 use alloy_runner::job::payload;
 use alloy_runner::outcome::Outcome;
 use alloy_runner::state::State;
+use alloy_runner::trace::secrets::JobSecrets;
 use alloy_runner::worker::recovery::Recovered;
 use alloy_runner::worker::{Run, Worker};
 use serde_json::json;
@@ -69,6 +70,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
         let report = worker.run(
             &job,
             &Run {
+                secrets: &JobSecrets::default(),
                 log: &|| Box::new(log.clone()),
                 output_limit: None,
                 beside: &|_| {},

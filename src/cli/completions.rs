@@ -1,4 +1,4 @@
-//! `alloy-runner completions`, and what a shell then asks for while somebody types.
+//! `alloy-runner completions`, and what a shell then asks for while a line is typed.
 //!
 //! The scripts that are printed call this executable again, so they know what there is at that moment: the jobs
 //! of the job file too.

@@ -44,7 +44,7 @@ impl Globals {
 
     /// Begins to log: as the command line says, else as the configuration does, if there is one.
     pub fn start_logging(&self, format: Option<Format>) {
-        // What is wrong with it, whoever needs it will say.
+        // What is wrong with it is said by the command that needs it.
         let config = self.config_file().ok().and_then(|file| load(&file).ok());
         let config = config.map(|loaded| loaded.config).unwrap_or_default();
         let level = self.given.log_level.or(config.log_level);
@@ -56,7 +56,7 @@ impl Globals {
     }
 }
 
-/// Where the configuration is unless somebody says otherwise: `/etc/alloy-runner/config.toml` for root, else
+/// Where the configuration is by default: `/etc/alloy-runner/config.toml` for root, else
 /// `~/.alloy-runner/config.toml`.
 ///
 /// # Errors

@@ -208,7 +208,7 @@ fn show_again(before: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
-/// Asks somebody at a terminal, if there is one.
+/// Asks the user, if there is a terminal.
 struct Ask {
     terminal: bool,
 }

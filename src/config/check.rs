@@ -70,18 +70,14 @@ fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
             assignment(text).map_err(|what| (at(), what))?;
         }
     }
-    for (key, text) in [
-        ("memory", &docker.memory),
-        ("memory_swap", &docker.memory_swap),
-        ("memory_reservation", &docker.memory_reservation),
-        ("service_memory", &docker.service_memory),
-        ("service_memory_swap", &docker.service_memory_swap),
-        (
-            "service_memory_reservation",
-            &docker.service_memory_reservation,
-        ),
-    ] {
-        if let Some(text) = text {
+    sizes(docker, path)
+}
+
+/// Each key of an amount of memory is called so: none is left out when one is added.
+fn sizes(docker: &DockerConfig, path: &KeyPath) -> Checked {
+    let keys = serde_json::to_value(docker).unwrap_or_default();
+    for (key, value) in keys.as_object().into_iter().flatten() {
+        if let (true, Some(text)) = (key.contains("memory"), value.as_str()) {
             size(text).map_err(|what| (path.key(key), what))?;
         }
     }
@@ -138,7 +134,32 @@ fn size(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{size, sizes};
+    use crate::config::DockerConfig;
+    use crate::keypath::KeyPath;
+
+    #[test]
+    fn each_key_of_an_amount_of_memory_is_checked() {
+        let text = || Some("lots".to_owned());
+        for docker in [
+            DockerConfig {
+                helper_memory: text(),
+                ..DockerConfig::default()
+            },
+            DockerConfig {
+                memory_swap: text(),
+                ..DockerConfig::default()
+            },
+            DockerConfig {
+                service_memory_reservation: text(),
+                ..DockerConfig::default()
+            },
+        ] {
+            let (_, what) = sizes(&docker, &KeyPath::of("docker")).expect_err("no amount");
+            assert!(what.starts_with("`lots` is no amount of memory"), "{what}");
+        }
+        assert!(sizes(&DockerConfig::default(), &KeyPath::of("docker")).is_ok());
+    }
 
     #[test]
     fn amounts_of_memory_are_read_as_docker_reads_them() {

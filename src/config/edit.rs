@@ -1,4 +1,4 @@
-//! Changing `config.toml` by program: comments and order stay, and nobody ever sees half of a change.
+//! Changing `config.toml` by program: comments and order stay, and no reader ever sees half of a change.
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};

@@ -10,10 +10,12 @@ use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use super::captured::{self, Captured};
+use super::client_names::client_reads;
 use super::clients;
-use super::command::{DockerCommand, Words, client_reads};
+use super::command::DockerCommand;
 use super::engine::Engine;
 use super::error::{DockerError, Kind};
+use super::line::Words;
 use super::word::Word;
 use crate::cancel::Cancel;
 
@@ -64,7 +66,7 @@ impl Docker {
     }
 
     /// The same client with its files, and those of the processes that it starts, in a directory of this process's
-    /// own. Whoever cleans up after this process knows its clients by that.
+    /// own. Recovery after this process knows its clients by that.
     #[must_use]
     pub fn with_files_in(mut self, directory: &Path) -> Self {
         let path = directory.display().to_string();
@@ -160,7 +162,7 @@ impl Docker {
     pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
         if self.print {
             let line = command.pasted_line(&self.engine.words(), stdin, end);
-            // One write, so that the lines of two threads do not mix. If stderr is gone, there is nobody to
+            // One write, so that the lines of two threads do not mix. If stderr is gone, there is no reader to
             // tell.
             drop(
                 io::stderr()

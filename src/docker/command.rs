@@ -1,120 +1,24 @@
-//! One call of the docker command line, typed and printable.
+//! One call of the docker command line, typed.
 //!
-//! A command is made by its named constructors and never from a string. The process and the printed line
-//! come from the same words, so they cannot drift. No secret is among the words: secret variables travel
-//! in the docker client's environment.
+//! A command is made by its named constructors and never from a string. The process and the printed line (`line`) come
+//! from the same words, so they cannot drift. No secret is among the words: secret variables travel in the docker
+//! client's environment, or in a file where their names would lead the client (`client_names`).
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::word::{Bindings, Piece, Slot, Word, is_hidden};
+use super::client_names::may_lead_client;
+use super::word::{Bindings, Slot, Word};
 use crate::secret::Secret;
 
 /// A docker command line, without the program's name and without the options that say which engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerCommand {
-    words: Vec<Word>,
+    pub(super) words: Vec<Word>,
     secrets: Vec<(String, Secret)>,
     /// Secrets whose names the client or a script in its place reads: they go through a file, one `NAME=value` a line.
-    file_secrets: Vec<(String, Secret)>,
+    pub(super) file_secrets: Vec<(String, Secret)>,
     /// Where among `words` the option of that file belongs.
-    file_at: usize,
-}
-
-/// Names that the docker client (or the loader, or its libraries) reads from its environment.
-const CLIENT_NAMES: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "TERM",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "NO_COLOR",
-    "COLUMNS",
-    "LINES",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "ALL_PROXY",
-    "TMP",
-    "TEMP",
-];
-const CLIENT_PREFIXES: &[&str] = &[
-    "DOCKER_",
-    "SSL_",
-    "SSH_",
-    "LD_",
-    "LC_",
-    "XDG_",
-    "GO",
-    "BUILDKIT_",
-    "BUILDX_",
-    "MOBY_",
-    "OTEL_",
-    "MALLOC_",
-    "GLIBC_",
-    "NSS_",
-];
-
-/// Whether the docker client's own behaviour may depend on the environment variable of this name. Those
-/// are what it gets of the runner's environment, and no job may set any of them there ([`may_lead_client`]).
-#[must_use]
-pub fn client_reads(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    CLIENT_NAMES.contains(&upper.as_str())
-        || upper.ends_with("_PROXY")
-        || CLIENT_PREFIXES
-            .iter()
-            .any(|prefix| upper.starts_with(prefix))
-}
-
-/// What shells and interpreters read as they start, and podman: the `docker` of a host may be a script, as podman's
-/// is. `SHELLOPTS=xtrace` with a command in `PS4`, for one, would run it on the host.
-const SCRIPT_NAMES: &[&str] = &[
-    "ENV",
-    "PS4",
-    "IFS",
-    "CDPATH",
-    "GLOBIGNORE",
-    "POSIXLY_CORRECT",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "GCONV_PATH",
-    "LOCPATH",
-    "NLSPATH",
-    "TZDIR",
-    "JAVA_TOOL_OPTIONS",
-    "REGISTRY_AUTH_FILE",
-    "NOTIFY_SOCKET",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-];
-const SCRIPT_PREFIXES: &[&str] = &[
-    "BASH_",
-    "PERL",
-    "PYTHON",
-    "RUBY",
-    "NODE_",
-    "GRPC_",
-    "CONTAINER",
-    "BUILDAH_",
-    "PODMAN_",
-    "STORAGE_",
-];
-
-/// Whether a job's variable of this name stays out of the environment of the client, and so of whatever stands in
-/// for it.
-#[must_use]
-pub fn may_lead_client(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    client_reads(name)
-        || SCRIPT_NAMES.contains(&upper.as_str())
-        || SCRIPT_PREFIXES
-            .iter()
-            .any(|prefix| upper.starts_with(prefix))
+    pub(super) file_at: usize,
 }
 
 impl DockerCommand {
@@ -228,30 +132,6 @@ impl DockerCommand {
             .is_some_and(|word| *word == Word::from("exec"))
     }
 
-    /// [`DockerCommand::shell_line`] for pasting: a command that reads its standard input, and gets none, leaves the
-    /// lines alone that follow it.
-    #[must_use]
-    pub fn pasted_line(&self, program: &Words, stdin: Option<&Word>, end: &str) -> String {
-        let none = self.reads_stdin() && stdin.is_none() && !end.contains(" <");
-        let end = if none {
-            format!(" </dev/null{end}")
-        } else {
-            end.to_owned()
-        };
-        self.shell_line(program, stdin, &end)
-    }
-
-    /// Whether it reads its standard input, which is no terminal.
-    fn reads_stdin(&self) -> bool {
-        let mut words = self.words.iter().map(ToString::to_string);
-        let begin: Vec<String> = words.by_ref().take(3).collect();
-        match begin.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["exec", "--interactive", third] => third != "--tty",
-            ["start", _, "--interactive"] => true,
-            _ => false,
-        }
-    }
-
     /// `docker exec` on a terminal.
     #[must_use]
     pub fn exec_on_terminal() -> Self {
@@ -361,7 +241,7 @@ impl DockerCommand {
         self.option("--env", format!("{name}={value}"))
     }
 
-    /// Sets a variable in the container whose value nobody is to see.
+    /// Sets a variable in the container whose value no list of processes is to show.
     #[must_use]
     pub fn secret_env(mut self, name: &str, value: &Secret) -> Self {
         if may_lead_client(name) {
@@ -438,128 +318,12 @@ impl DockerCommand {
     pub fn file_secrets(&self) -> &[(String, Secret)] {
         &self.file_secrets
     }
-
-    /// The command as a POSIX shell reads it, on one line, except for its standard input, which follows as
-    /// a here-document. Secrets are names of variables that the shell must have.
-    #[must_use]
-    pub fn shell_line(&self, program: &Words, stdin: Option<&Word>, end: &str) -> String {
-        let mut words: Vec<String> = self.words.iter().map(ToString::to_string).collect();
-        let mut documents = String::new();
-        let mut redirections = String::new();
-        if !self.file_secrets.is_empty() {
-            words.splice(
-                self.file_at..self.file_at,
-                ["--env-file".to_owned(), "/dev/fd/3".to_owned()],
-            );
-            redirections.push_str(" 3<<VARIABLES");
-            for (name, _) in &self.file_secrets {
-                let _ = writeln!(documents, "{name}=${name}");
-            }
-            documents.push_str("VARIABLES\n");
-        }
-        let mut before = String::new();
-        if let Some(Word(pieces)) = stdin {
-            let (last, heads) = match pieces.split_last() {
-                Some((Piece::Literal(last), heads)) => (last.as_str(), heads),
-                _ => ("", pieces.as_slice()),
-            };
-            let mut delimiter = "SCRIPT".to_owned();
-            while last.lines().any(|line| line == delimiter) {
-                delimiter.push('_');
-            }
-            let document = format!("{last}{delimiter}\n");
-            let hidden =
-                |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(is_hidden));
-            if pieces.iter().any(hidden) {
-                // A document shows everything as it is.
-                before = format!("printf %s {} | ", Word(pieces.clone()));
-            } else if heads.is_empty() {
-                let _ = write!(redirections, " <<'{delimiter}'");
-                documents.push_str(&document);
-            } else {
-                before = format!(
-                    "{{ printf %s {}; cat <<'{delimiter}'; }} | ",
-                    Word(heads.to_vec())
-                );
-                documents.insert_str(0, &document);
-            }
-        }
-        format!(
-            "{before}{program} {}{redirections}{end}\n{documents}",
-            words.join(" ")
-        )
-        .trim_end()
-        .to_owned()
-    }
-}
-
-/// The program and the options that come before every command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
-
-impl std::fmt::Display for Words {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words: Vec<String> = self
-            .0
-            .iter()
-            .map(|word| Word::from(word).to_string())
-            .collect();
-        f.write_str(&words.join(" "))
-    }
-}
-
-impl std::fmt::Display for DockerCommand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shell_line(&Words(vec!["docker".to_owned()]), None, ""))
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerCommand, Words, client_reads, may_lead_client};
-    use crate::docker::word::{Slot, Word};
-    use crate::secret::Secret;
-
-    #[test]
-    fn secrets_stand_in_neither_arguments_nor_line() {
-        let command = DockerCommand::run("c")
-            .env("A", "it's")
-            .secret_env("TOKEN", &Secret::new("hunter2"))
-            .secret_env("DOCKER_TOKEN", &Secret::new("hunter3"))
-            .operands("--privileged", ["sh"]);
-        let argv = command.argv(Some("/f")).expect("no slots").join(" ");
-        assert_eq!(
-            argv,
-            "run --pull never --name c --env A=it's --env TOKEN --env-file /f -- --privileged sh"
-        );
-        let line = command.to_string();
-        assert!(!line.contains("hunter"), "{line}");
-        assert_eq!(
-            line,
-            "docker run --pull never --name c --env 'A=it'\\''s' --env TOKEN --env-file /dev/fd/3 -- --privileged sh \
-             3<<VARIABLES\nDOCKER_TOKEN=$DOCKER_TOKEN\nVARIABLES"
-        );
-    }
-
-    #[test]
-    fn standard_input_is_a_here_document_that_its_text_cannot_end() {
-        let docker = Words(vec!["docker".to_owned()]);
-        let line = DockerCommand::start_attached("c").shell_line(
-            &docker,
-            Some(&Word::from("SCRIPT\n$x\n")),
-            "",
-        );
-        assert_eq!(
-            line,
-            "docker start --attach --interactive -- c <<'SCRIPT_'\nSCRIPT\n$x\nSCRIPT_"
-        );
-        let status = Word::from("S=").then(Slot::new("job_status")).then("\nx\n");
-        let line = DockerCommand::start_attached("c").shell_line(&docker, Some(&status), "");
-        assert_eq!(
-            line,
-            "{ printf %s S=\"${job_status}\"; cat <<'SCRIPT'; } | docker start --attach --interactive -- c\n\nx\nSCRIPT"
-        );
-    }
+    use super::DockerCommand;
+    use crate::docker::word::Slot;
 
     #[test]
     fn an_unbound_slot_never_reaches_a_process() {
@@ -567,32 +331,5 @@ mod tests {
             DockerCommand::start_attached(Slot::new("x")).argv(None),
             Err(Slot::new("x"))
         );
-    }
-
-    #[test]
-    fn knows_the_names_that_lead_the_client() {
-        for name in [
-            "DOCKER_HOST",
-            "PATH",
-            "http_proxy",
-            "LD_PRELOAD",
-            "GODEBUG",
-            "SSL_CERT_FILE",
-            "HOME",
-        ] {
-            assert!(client_reads(name) && may_lead_client(name), "{name}");
-        }
-        for name in [
-            "BASH_ENV",
-            "PS4",
-            "SHELLOPTS",
-            "CONTAINER_HOST",
-            "PYTHONPATH",
-        ] {
-            assert!(!client_reads(name) && may_lead_client(name), "{name}");
-        }
-        for name in ["CI", "DB_PASSWORD", "MY_DOCKER_HOST"] {
-            assert!(!client_reads(name) && !may_lead_client(name), "{name}");
-        }
     }
 }

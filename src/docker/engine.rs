@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::command::Words;
+use super::line::Words;
 
 /// Which engine: what `docker --host` and its TLS options say. The default is whatever the client itself
 /// would talk to.

@@ -21,7 +21,7 @@ pub enum Kind {
     Gone,
     /// The image, container, network or volume does not exist, or may not be seen.
     NotFound,
-    /// The registry knows nobody of this name and password.
+    /// The registry knows no user of this name and password.
     Denied,
     /// The name is taken.
     Conflict,
@@ -194,7 +194,7 @@ fn kind_of(stderr: &str) -> Kind {
     }
 }
 
-/// Whether a client lost its engine in the middle of an answer. What the engine itself says of somebody else's
+/// Whether a client lost its engine in the middle of an answer. What the engine itself says of another host's
 /// connections, those to a registry for example, is another matter.
 fn is_cut_off(stderr: &str) -> bool {
     !stderr.contains("Error response from daemon")

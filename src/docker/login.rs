@@ -250,7 +250,7 @@ mod tests {
             .expect("made");
         assert_ne!(login.docker.environment, docker.environment);
         let error = login.docker.capture(&DockerCommand::version("x"));
-        let error = error.expect_err("nobody is there").to_string();
+        let error = error.expect_err("no helper is there").to_string();
         assert!(error.contains("/far.sock"), "{error}");
     }
 

@@ -22,7 +22,7 @@ use crate::cancel::Cancel;
 /// What a client ends with that could not make or start a container, or the command in it.
 const NOT_STARTED: RangeInclusive<i32> = 125..=127;
 
-/// How long a client may take to end that nobody wants any more, when its standard input has ended.
+/// How long a client whose result is not wanted any more may take to end when its standard input has ended.
 const ENOUGH: Duration = Duration::from_secs(10);
 
 impl Docker {
@@ -141,7 +141,7 @@ pub struct Session {
     process: Arc<Stream>,
     /// Its standard input, until it is run.
     feed: Option<PipeWriter>,
-    /// Where its stdout goes, if not to whoever reads.
+    /// The file that its stdout goes to, if it is not read here.
     output: Option<PathBuf>,
     /// What the client itself says, where that is no output: the end of it.
     complaints: Option<JoinHandle<io::Result<Vec<u8>>>>,

@@ -1,4 +1,4 @@
-//! A docker client on the runner's own terminal, for somebody who types.
+//! A docker client on the runner's own terminal, on which the user types.
 
 use std::io;
 use std::sync::Arc;

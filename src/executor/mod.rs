@@ -280,7 +280,7 @@ impl Run<'_> {
             (_, Some(reason)) => outcome_of_reason(reason),
             (Stop::Outcome(outcome), None) => outcome,
             (Stop::Docker(error), None) => {
-                let hint = key_hint(error.reason(), false);
+                let hint = key_hint(&error);
                 if error.is_refusal() && !hint.is_empty() {
                     let said = on_one_line(error.reason());
                     return Outcome::SystemFailure(format!(

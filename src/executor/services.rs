@@ -52,7 +52,7 @@ impl Run<'_> {
                     "service {} did not start: {}{}",
                     service.title,
                     error.reason(),
-                    key_hint(error.reason(), true)
+                    key_hint(&error)
                 ))?;
                 Ok(false)
             }

@@ -114,7 +114,7 @@ impl Run<'_> {
     ) -> Result<Outcome, Stop> {
         // What was never made has no end, and what had the name before is another one.
         if not_run && said.is_refusal() {
-            let hint = key_hint(said.reason(), false);
+            let hint = key_hint(&said);
             return Err(system_failure(format!(
                 "docker refuses to make the build container: {}{hint}",
                 on_one_line(said.reason())

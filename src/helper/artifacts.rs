@@ -91,7 +91,7 @@ fn send(
     })
 }
 
-/// Whether an archive could not be written because nobody listened.
+/// Whether an archive could not be written because its reader had gone.
 fn is_unheard(error: &anyhow::Error) -> bool {
     let broken = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();

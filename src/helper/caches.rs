@@ -23,7 +23,7 @@ use super::transfer::{Client, attempts};
 
 /// What a file is called that is not whole yet.
 const PARTIAL: &str = ".partial-";
-/// Nobody writes on one for so long.
+/// No archive takes so long to write.
 const ABANDONED: Duration = Duration::from_hours(24);
 /// How often an upload is tried.
 const UPLOADS: u32 = 3;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use uuid::Uuid;
 
-/// How much is handed over at once, and how often before somebody waits.
+/// How much is handed over at once, and how often before the writer waits.
 const CHUNK: usize = 256 * 1024;
 const WAITING: usize = 8;
 
@@ -58,7 +58,7 @@ impl PipeWriter {
     /// Says that this was all.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If the reader has gone.
     pub fn finish(mut self) -> io::Result<()> {
         self.send()?;
         self.sender

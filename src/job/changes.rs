@@ -108,7 +108,7 @@ impl Changes {
         depth: usize,
     ) -> Result<()> {
         let Some(submodule) = own::submodule(workdir(parent)?, path)? else {
-            // Nobody has fetched it here. The job gets what is committed.
+            // The submodule is not fetched here. The job gets what is committed.
             return Ok(());
         };
         let (below, depth) = (below.join(path), (depth + 1).min(LAST));

@@ -104,7 +104,7 @@ pub enum When {
     OnFailure,
     /// Whatever happened.
     Always,
-    /// Only when somebody asks for it by name.
+    /// Only when it is asked for by name.
     Manual,
 }
 

@@ -1,4 +1,4 @@
-//! What to run: a job, whoever it comes from.
+//! What to run: a job, from a checkout or from a coordinator.
 
 pub mod changes;
 pub mod checkout;
@@ -81,21 +81,26 @@ pub struct Job {
 }
 
 impl Job {
-    /// All that must not be shown of it, values unexpanded.
+    /// What must not be shown though no variable says so: its tokens, and the password of its sources' address.
+    #[must_use]
+    pub fn own_secrets(&self) -> Vec<Secret> {
+        let of_sources = match &self.sources.origin {
+            Origin::Remote { remote, .. } => remote.secrets(),
+            Origin::Checkout { .. } => Vec::new(),
+        };
+        [&self.secrets[..], &of_sources].concat()
+    }
+
+    /// All that is known not to be shown of it before it is planned: variables' values are unexpanded.
     #[must_use]
     pub fn every_secret(&self) -> Vec<Secret> {
         let variables = self.variables.iter().filter(|variable| !variable.public);
-        let login = match &self.sources.origin {
-            Origin::Remote { remote, .. } => remote.login.as_ref(),
-            Origin::Checkout { .. } => None,
-        };
-        self.secrets
-            .iter()
-            .chain(variables.map(|variable| &variable.value))
-            .chain(self.credentials.iter().map(|of| &of.password))
-            .chain(login.map(|(_, password)| password))
-            .cloned()
-            .collect()
+        let more = variables
+            .map(|variable| &variable.value)
+            .chain(self.credentials.iter().map(|of| &of.password));
+        let mut secrets = self.own_secrets();
+        secrets.extend(more.cloned());
+        secrets
     }
 }
 

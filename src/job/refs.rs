@@ -47,7 +47,7 @@ fn matches(entry: &str, sources: &Sources) -> Result<bool, String> {
     match entry {
         "branches" => return Ok(!sources.tag),
         "tags" => return Ok(sources.tag),
-        // A checkout is nobody's fork.
+        // A checkout is no fork.
         "forks" => return Ok(false),
         _ => {}
     }

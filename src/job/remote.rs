@@ -103,6 +103,17 @@ impl Remote {
         }
     }
 
+    /// What must not be shown of it: the password, also as it stands in an address, and user and password as HTTP has
+    /// them.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let password = self.login.iter().flat_map(|(_, password)| {
+            let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
+            [Secret::new(encoded), password.clone()]
+        });
+        password.chain(self.authorization()).collect()
+    }
+
     /// User and password as HTTP has them (basic authentication): the base64 of `user:password`.
     #[must_use]
     pub fn authorization(&self) -> Option<Secret> {

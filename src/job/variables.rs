@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::outcome::InputError;
-use crate::secret::{SHORTEST, Secret};
+use crate::secret::{Secret, is_maskable};
 
-/// The longest `NAME=value` that Linux gives to a program (`MAX_ARG_STRLEN`, its closing NUL counted).
-const MAX_LENGTH: usize = 128 * 1024 - 1;
+/// The longest argument, and the longest `NAME=value`, that Linux gives to a program, in bytes (`MAX_ARG_STRLEN` without
+/// the closing NUL).
+pub const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 
 /// How many references it may take to expand one value, those in what it refers to counted.
 const MAX_REFERENCES: u32 = 10_000;
 
-/// A variable as somebody defined it.
+/// A variable as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -151,7 +152,7 @@ impl Variables {
         let mut found = None;
         substitute(text, &mut |name| {
             let variable = self.0.get(name).filter(|variable| variable.secret);
-            if variable.is_some_and(|variable| variable.value.expose().len() >= SHORTEST) {
+            if variable.is_some_and(|variable| is_maskable(variable.value.expose())) {
                 found.get_or_insert_with(|| name.to_owned());
             }
             String::new()
@@ -266,9 +267,9 @@ fn check_value(name: &str, value: &str) -> Result<(), InputError> {
             "the variable {name} has a NUL character, which no environment can hold"
         )));
     }
-    if name.len() + 1 + value.len() > MAX_LENGTH {
+    if name.len() + 1 + value.len() > LONGEST_ARGUMENT {
         return Err(InputError::new(format!(
-            "the variable {name} has {} bytes, and Linux gives no program one of more than {MAX_LENGTH}: put it into a \
+            "the variable {name} has {} bytes, and Linux gives no program one of more than {LONGEST_ARGUMENT}: put it into a \
              file of the repository",
             value.len()
         )));

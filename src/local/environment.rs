@@ -1,4 +1,4 @@
-//! Variables that somebody gives on the command line.
+//! Variables that are given on the command line.
 
 use std::path::Path;
 

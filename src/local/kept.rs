@@ -1,4 +1,4 @@
-//! Which directories a local job keeps for its next run, where nobody says so: the one for caches, if the job names it.
+//! Which directories a local job keeps for its next run, where the configuration says nothing of volumes: the one for caches, if the job names it.
 
 use crate::config::RunnerConfig;
 use crate::job::{ImageSpec, Job};

@@ -16,7 +16,7 @@ pub enum Fate {
     Ended(Outcome),
     /// It was not begun: something before it failed, or nothing did that it waits for.
     NotRun,
-    /// It waits for somebody who names it.
+    /// It runs only when it is named.
     Manual,
 }
 
@@ -62,7 +62,7 @@ enum Count {
 }
 
 impl Row {
-    /// Whether it failed in a way that counts. What the system does to a job, nobody has allowed.
+    /// Whether it failed in a way that counts. `allow_failure` is about the script, not about failures of the system.
     #[must_use]
     pub fn failed(&self) -> bool {
         match &self.fate {

@@ -19,8 +19,10 @@ use crate::executor::shown::Shown;
 use crate::executor::{Report, Terminal};
 use crate::job::Job;
 use crate::job::uncommitted::Uncommitted;
+use crate::logging::Context;
 use crate::outcome::Outcome;
 use crate::trace::Trace;
+use crate::trace::secrets::JobSecrets;
 use crate::worker::{Run, Worker};
 
 /// A run that is under way.
@@ -64,7 +66,7 @@ impl Runner<'_> {
         rows
     }
 
-    /// Runs jobs, as many at a time as may be. Once somebody stops the run, no other begins.
+    /// Runs jobs, as many at a time as `--concurrent` says. Once the run is stopped, no other job starts.
     fn side_by_side(&self, due: Vec<Place>) -> Vec<(usize, Row)> {
         let at_once = self.local.concurrent.map_or_else(cores, NonZero::get);
         let threads = at_once.min(due.len());
@@ -115,9 +117,17 @@ impl Runner<'_> {
         };
         let first = place.index == 0;
         let terminal = |shell: &mut dyn FnMut()| self.lend_terminal(name, &log, shell);
+        let secrets = JobSecrets::default();
+        let masked = secrets.clone();
+        let _entered = Context {
+            mask: Some(Arc::new(move |text| masked.masked(text))),
+            ..Context::default()
+        }
+        .enter();
         let report = self.worker.run(
             &job,
             &Run {
+                secrets: &secrets,
                 log: &|| Box::new(log.clone()),
                 beside: &|trace: &Trace| {
                     if first && !self.local.dirty {
@@ -262,7 +272,7 @@ fn row(selected: &Selected, fate: Fate) -> Row {
     }
 }
 
-/// How many jobs run at a time unless somebody says so.
+/// How many jobs run at a time by default.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -9,7 +9,7 @@ use super::table::{padded, width};
 use crate::cancel::{Cancel, Reason};
 use crate::trace::terminal::Filter;
 
-/// Longer lines are torn: nobody may make the runner keep one without end.
+/// Longer lines are torn: no job may make the runner keep one without end.
 const MAX_LINE: usize = 64 * 1024;
 /// A log up to this size is kept in memory, a larger one in a file.
 const IN_MEMORY: usize = 1024 * 1024;
@@ -45,7 +45,7 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Writes a text, for whoever has the screen.
+    /// Writes a text, for the holder of the screen.
     ///
     /// # Errors
     /// Those of the terminal or file behind it.
@@ -186,7 +186,7 @@ struct Inner {
     filter: Option<Filter>,
     /// A line that has not ended yet.
     line: Vec<u8>,
-    /// Keeps the log back until somebody decides.
+    /// Keeps the log back until it is known whether to show it.
     kept: Option<SpooledTempFile>,
     copy: Option<Copy>,
 }

@@ -5,7 +5,7 @@ use crate::job::files::When;
 use crate::job::pipeline::{JobEntry, Pipeline};
 use crate::outcome::InputError;
 
-/// What somebody asked for. Nothing: all jobs that are for what is checked out.
+/// What the command line asks for. Nothing: all jobs that are for what is checked out.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Jobs by their names.

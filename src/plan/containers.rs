@@ -12,13 +12,13 @@ use super::stage::Stage;
 use super::volumes::{Layout, Made, Mount};
 use super::{git, options};
 use crate::config::{RunnerConfig, normal};
-use crate::docker::command::may_lead_client;
+use crate::docker::client_names::may_lead_client;
 use crate::docker::{DockerCommand, Slot, Word, mount};
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, SHELL};
 
-/// Its first process only keeps the helper there; it ends by itself should nobody remove it.
+/// Its first process only keeps the helper there; it ends by itself should it never be removed.
 const HELPER_COMMAND: [&str; 2] = ["sleep", "1000000"];
 
 /// Stands for the id of the helper image.

@@ -3,11 +3,10 @@
 
 use super::parts::{Build, HelperWay, Service};
 use crate::docker::DockerCommand;
+use crate::job::variables::LONGEST_ARGUMENT;
 use crate::job::{ImageSpec, Job};
 use crate::outcome::InputError;
 
-/// The longest argument (`MAX_ARG_STRLEN`, its closing NUL counted).
-const LONGEST: usize = 128 * 1024 - 1;
 /// What arguments and environment may take together: 2 MiB is what Linux has for them with the usual limit of the
 /// stack, and the client's own environment needs some.
 const ALL: usize = 2 * 1024 * 1024 - 256 * 1024;
@@ -30,9 +29,9 @@ pub(super) fn words(job: &Job) -> Result<(), InputError> {
             for (index, word) in list.iter().flatten().enumerate() {
                 let wrong = if word.contains('\0') {
                     "has a NUL character, which no argument can hold".to_owned()
-                } else if word.len() > LONGEST {
+                } else if word.len() > LONGEST_ARGUMENT {
                     format!(
-                        "has {} bytes, and Linux gives no program a word of more than {LONGEST}",
+                        "has {} bytes, and Linux gives no program a word of more than {LONGEST_ARGUMENT}",
                         word.len()
                     )
                 } else {

@@ -31,11 +31,11 @@ pub struct HelperImage {
     pub certificates: String,
     /// The runner's version.
     pub version: String,
-    /// The label of the process that builds it, empty if nobody is to know.
+    /// The label of the process that builds it; empty in a printed script.
     pub process: String,
     /// What its labels are sealed with.
     pub seal: Seal,
-    /// Somebody asked for it, instead of a job.
+    /// `helper-image build` asked for it, and no job.
     pub by_hand: bool,
 }
 
@@ -128,12 +128,12 @@ impl HelperImage {
             return DockerCommand::commit(container, &self.name, None);
         }
         // The container is a process's, the image is not.
-        let nobody = format!("LABEL {LABEL}.process=\"\"");
-        DockerCommand::commit(container, &self.name, Some(&nobody))
+        let no_process = format!("LABEL {LABEL}.process=\"\"");
+        DockerCommand::commit(container, &self.name, Some(&no_process))
     }
 
     /// The steps that make the image, each with its standard input. `container` is the name of a
-    /// container that nobody else uses, and that the last step removes.
+    /// container that nothing else uses, and that the last step removes.
     #[must_use]
     pub fn steps(&self, container: &Word) -> Vec<(DockerCommand, Option<String>)> {
         let proxies =

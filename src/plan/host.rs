@@ -13,7 +13,7 @@ pub struct Host {
     pub revision: String,
     /// The host's name.
     pub hostname: String,
-    /// [`crate::state::Process::label`]; empty where nobody holds such a lock.
+    /// [`crate::state::Process::label`]; empty where no process holds such a lock.
     pub process: String,
     /// What labels are sealed with.
     pub seal: Seal,
@@ -25,9 +25,9 @@ pub struct Host {
     pub helper_image: HelperImage,
     /// Whether the engine may see this host's files.
     pub shares_files: bool,
-    /// Whether whoever reads the log wants colour.
+    /// Whether the log may have colours.
     pub colour: bool,
-    /// What scripts say of themselves: nothing to people, their failure where somebody at a terminal wants a shell
+    /// What scripts say of themselves: nothing to people, their failure where a user at a terminal wants a shell
     /// then.
     pub marks: Marks,
     /// When the plan is made, in seconds since 1970.

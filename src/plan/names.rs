@@ -156,7 +156,7 @@ mod tests {
     use super::{
         Names, hold_volume, image_of_hold, own_name, prefix_of, prefix_of_cache, travel_name,
     };
-    use crate::docker::command::client_reads;
+    use crate::docker::client_names::client_reads;
 
     #[test]
     fn no_client_reads_a_name_that_variables_travel_under() {

@@ -11,13 +11,13 @@ use crate::outcome::InputError;
 pub(super) enum Network {
     /// By a network of the job's own; without services there is none.
     Own,
-    /// By a network that somebody made.
+    /// By a network that the configuration names.
     Named(String),
     /// By the default bridge, where only links give names.
     Bridge,
     /// They share the host's network, so a service is at localhost.
     Host,
-    /// Not at all, or with a container of somebody's.
+    /// Not at all, or with a container that the configuration names.
     Other(String),
 }
 

@@ -2,68 +2,63 @@
 //! they count for (manual, "configuration").
 
 use super::allowed::allows;
+use super::names::LABEL;
 use crate::config::{DockerConfig, Table};
-use crate::docker::DockerCommand;
+use crate::docker::{DockerCommand, DockerError};
 
 type Value<'a> = (&'static str, &'a Option<String>);
 type List<'a> = (&'static str, &'a Option<Vec<String>>);
 /// The option, the table, and what is between a key and its value.
 type Pairs<'a> = (&'static str, &'a Option<Table>, char);
 
-/// Options that are called otherwise than the key that they come from, and that key; for a service its own, if there is
-/// one.
-const OTHER_NAMES: &[(&str, &str, &str)] = &[
-    ("add-host", "extra_hosts", ""),
-    ("cpu-shares", "cpu_shares", "service_cpu_shares"),
-    ("cpus", "cpus", "service_cpus"),
-    ("cpuset-cpus", "cpuset_cpus", "service_cpuset_cpus"),
-    ("device", "devices", "services_devices"),
-    ("device-cgroup-rule", "device_cgroup_rules", ""),
-    ("ipc", "ipcmode", ""),
-    ("label", "container_labels", ""),
-    ("link", "links", ""),
-    ("memory", "memory", "service_memory"),
-    (
-        "memory-reservation",
-        "memory_reservation",
-        "service_memory_reservation",
-    ),
-    ("memory-swap", "memory_swap", "service_memory_swap"),
-    ("mount", "volumes", ""),
-    ("network", "network_mode", ""),
-    ("oom-score-adj", "oom_score_adjust", ""),
-    ("pid", "pid_mode", ""),
-    ("security-opt", "security_opt", "services_security_opt"),
-    ("sysctl", "sysctls", ""),
-    ("tmpfs", "tmpfs", "services_tmpfs"),
-    ("userns", "userns_mode", ""),
-    ("volume", "volumes", ""),
+/// Options that are called otherwise than the key of `[runners.docker]` that they come from, and that key.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("add-host", "extra_hosts"),
+    ("device", "devices"),
+    ("device-cgroup-rule", "device_cgroup_rules"),
+    ("ipc", "ipcmode"),
+    ("label", "container_labels"),
+    ("link", "links"),
+    ("mount", "volumes"),
+    ("network", "network_mode"),
+    ("oom-score-adj", "oom_score_adjust"),
+    ("pid", "pid_mode"),
+    ("sysctl", "sysctls"),
+    ("userns", "userns_mode"),
+    ("volume", "volumes"),
 ];
 
-/// Where the value of an option stands that a client refuses by its name, as the end of a sentence.
+/// What the keys begin with that count for one kind of container only, by the label of those.
+const OF_CONTAINERS: &[(&str, &[&str])] = &[
+    ("helper", &["helper_"]),
+    ("service", &["service_", "services_"]),
+];
+
+/// Where the value of an option stands that a client refuses by its name, as the end of a sentence: the key of the
+/// container that the refused command was to make, else that of all containers.
 #[must_use]
-pub fn key_hint(refusal: &str, service: bool) -> String {
-    let option = refusal.split_once("--").map(|(_, rest)| {
+pub fn key_hint(error: &DockerError) -> String {
+    let option = error.reason().split_once("--").map(|(_, rest)| {
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
         &rest[..end.unwrap_or(rest.len())]
     });
     let Some(option) = option.filter(|option| !option.is_empty()) else {
         return String::new();
     };
-    let other = OTHER_NAMES.iter().find(|(name, ..)| *name == option);
-    let key = match other {
-        Some((.., key)) if service && !key.is_empty() => (*key).to_owned(),
-        Some((_, key, _)) => (*key).to_owned(),
-        None => option.replace('-', "_"),
-    };
-    let known =
-        serde_json::to_value(DockerConfig::default()).is_ok_and(|known| known.get(&key).is_some());
-    if known {
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == option);
+    let common = other.map_or_else(|| option.replace('-', "_"), |(_, key)| (*key).to_owned());
+    let is_made = |kind: &str| error.command.contains(&format!(" {LABEL}.type={kind} "));
+    let kind = OF_CONTAINERS.iter().find(|(kind, _)| is_made(kind));
+    let prefixes = kind.map_or(&[][..], |(_, prefixes)| prefixes);
+    let own = prefixes.iter().map(|prefix| format!("{prefix}{common}"));
+    let known = serde_json::to_value(DockerConfig::default()).unwrap_or_default();
+    let key = own
+        .chain([common.clone()])
+        .find(|key| known.get(key).is_some());
+    key.map_or_else(String::new, |key| {
         let flag = key.replace('_', "-");
         format!("; see the key {key} of [runners.docker] (--docker-{flag})")
-    } else {
-        String::new()
-    }
+    })
 }
 
 fn values(run: DockerCommand, values: &[Value]) -> DockerCommand {
@@ -265,32 +260,39 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{OTHER_NAMES, build, helper, key_hint, service};
+    use super::{LABEL, OTHER_NAMES, build, helper, key_hint, service};
     use crate::config::DockerConfig;
-    use crate::docker::DockerCommand;
+    use crate::docker::{DockerCommand, DockerError};
+
+    /// What a client says that refuses to make a container of this kind.
+    fn refused(kind: &str, message: &str) -> DockerError {
+        let label = format!("{LABEL}.type={kind}");
+        let command = DockerCommand::run("name").option("--label", label);
+        let command = command.operands("image", [""; 0]).to_string();
+        DockerError::from_stderr(command, Some(125), message.as_bytes())
+    }
 
     #[test]
-    fn a_refused_option_is_a_key() {
+    fn a_refused_option_is_a_key_of_its_container() {
         let known = serde_json::to_value(DockerConfig::default()).expect("JSON");
-        for (_, key, of_services) in OTHER_NAMES {
+        for (_, key) in OTHER_NAMES {
             assert!(known.get(*key).is_some(), "{key}");
-            assert!(
-                of_services.is_empty() || known.get(*of_services).is_some(),
-                "{of_services}"
-            );
         }
-        let said = |option: &str| format!("invalid argument \"x\" for \"{option}\" flag: bad");
-        for (text, service, key) in [
-            (said("-m, --memory"), false, "memory"),
-            (said("-m, --memory"), true, "service_memory"),
-            (said("--dns"), true, "dns"),
-            (said("--cap-add"), false, "cap_add"),
-            (said("--pid"), false, "pid_mode"),
+        for (option, kind, key) in [
+            ("-m, --memory", "build", "memory"),
+            ("-m, --memory", "service", "service_memory"),
+            ("-m, --memory", "helper", "helper_memory"),
+            ("--device", "service", "services_devices"),
+            ("--dns", "service", "dns"),
+            ("--dns", "helper", "dns"),
+            ("--cap-add", "build", "cap_add"),
+            ("--pid", "build", "pid_mode"),
         ] {
-            let hint = key_hint(&text, service);
+            let said = format!("invalid argument \"x\" for \"{option}\" flag: bad");
+            let hint = key_hint(&refused(kind, &said));
             assert!(
                 hint.starts_with(&format!("; see the key {key} of ")),
-                "{text}: {hint}"
+                "{option} of a {kind}: {hint}"
             );
         }
         for text in [
@@ -299,7 +301,7 @@ mod tests {
             "unknown flag: --rm-all",
             "a -- b",
         ] {
-            assert_eq!(key_hint(text, false), "", "{text}");
+            assert_eq!(key_hint(&refused("build", text)), "", "{text}");
         }
     }
 

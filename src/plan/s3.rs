@@ -1,4 +1,4 @@
-//! Addresses in a bucket, signed, so that whoever gets one needs no keys (`[runners.cache]`).
+//! Addresses in a bucket, signed, so that the helper needs no keys (`[runners.cache]`).
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::parts::Service;
 use super::s3::Bucket;
 use super::{allowed, options};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
-use crate::job::variables::is_name;
+use crate::job::variables::assignment;
 use crate::job::{ImageSpec, Origin};
 use crate::keypath::KeyPath;
 use crate::outcome::InputError;
@@ -132,13 +132,12 @@ impl Builder<'_> {
         let run = public.fold(run, |run, variable| {
             run.env(&variable.name, variable.value.expose())
         });
-        let run = own_variables(spec)
-            .map_err(|entry| {
-                by.key("environment")
-                    .error(format_args!("`{entry}` must look like KEY=value"))
-            })?
-            .into_iter()
-            .fold(run, |run, (name, value)| run.env(name, value));
+        let mut run = run;
+        for entry in &spec.environment {
+            let (name, value) =
+                assignment(entry).map_err(|what| by.key("environment").error(what))?;
+            run = run.env(name, value);
+        }
         let command = spec.command.clone().unwrap_or_default();
         Ok(Service {
             ports: DockerCommand::image_inspect(
@@ -183,16 +182,6 @@ impl Builder<'_> {
         }
         Some(DockerCommand::exec().operands(self.names.container("helper"), words))
     }
-}
-
-/// The variables of a service alone, or the entry that is none.
-fn own_variables(spec: &ImageSpec) -> Result<Vec<(&str, &str)>, &str> {
-    let entries = spec.environment.iter();
-    let pairs = entries.map(|entry| {
-        let pair = entry.split_once('=').filter(|(name, _)| is_name(name));
-        pair.ok_or(entry.as_str())
-    });
-    pairs.collect()
 }
 
 impl Service {

@@ -23,7 +23,7 @@ pub enum When {
     OnSuccess,
     /// Only if something failed.
     OnFailure,
-    /// In any case, except that somebody cancelled the job.
+    /// In any case, unless the job is canceled.
     Always,
 }
 
@@ -86,7 +86,7 @@ pub struct Stage {
     pub attempts: u32,
     /// How long it may take by itself.
     pub timeout: Option<Duration>,
-    /// A shell beside it, for somebody at a terminal. Where there is one, the script waits when it has failed.
+    /// A shell beside it, for a user at a terminal. Where there is one, the script waits when it has failed.
     pub enter: Option<DockerCommand>,
 }
 

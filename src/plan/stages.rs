@@ -85,7 +85,7 @@ pub(super) fn stages(
         let script = BuildScript {
             commands: &job.after_script,
             job_status: Some(Slot::new(JOB_STATUS)),
-            // Nobody enters after it.
+            // No shell is opened after it.
             marks: match host.marks {
                 Marks::Failure => Marks::Success,
                 marks => marks,

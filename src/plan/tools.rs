@@ -6,11 +6,12 @@ use super::containers::Builder;
 use super::helper_image::EXECUTABLE;
 use crate::docker::{DockerCommand, Word};
 use crate::helper::task::{Files, Proxies, VARIABLE};
+use crate::job::variables::LONGEST_ARGUMENT;
 use crate::outcome::InputError;
-use crate::secret::{SHORTEST, Secret};
+use crate::secret::{Secret, is_maskable};
 
-/// The longest task that fits into a variable.
-const LONGEST: usize = 128 * 1024 - 64;
+/// The longest task that fits into its variable, beside the variable's name and `=`.
+const LONGEST: usize = LONGEST_ARGUMENT - VARIABLE.len() - 1;
 
 impl Builder<'_> {
     /// A command in the running helper, and its standard input: the task.
@@ -72,7 +73,7 @@ impl Builder<'_> {
         let secrets = || {
             let secret = self.variables.iter().filter(|variable| !variable.public);
             let values = secret.map(|variable| variable.value.expose());
-            values.filter(|value| value.len() >= SHORTEST)
+            values.filter(|value| is_maskable(value))
         };
         texts
             .into_iter()

@@ -1,7 +1,5 @@
 //! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::host::Host;
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
@@ -11,7 +9,7 @@ use crate::job::remote::passwords_in;
 use crate::job::variables::{Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
-use crate::secret::{SHORTEST, Secret};
+use crate::secret::{Secret, is_maskable};
 
 /// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
 /// (manual, "variables").
@@ -32,14 +30,14 @@ pub(super) fn resolve(
     all.extend(job.variables.iter().cloned());
     let secrets = secrets(job, host);
     let tells = |value: &str| {
-        let of = |secret: &&Secret| secret.expose().len() >= SHORTEST;
+        let of = |secret: &&Secret| is_maskable(secret.expose());
         secrets
             .iter()
             .filter(of)
             .any(|secret| value.contains(secret.expose()))
     };
     for variable in &mut all {
-        // Whoever refers to it refers to passwords.
+        // A variable that refers to it refers to passwords.
         let secret = variable.name == DOCKER_AUTH_CONFIG || tells(variable.value.expose());
         variable.public &= !secret;
         variable.secret |= secret;
@@ -49,15 +47,7 @@ pub(super) fn resolve(
 
 /// What must not be shown though no variable says so: the job's tokens, and passwords of addresses.
 pub(super) fn secrets(job: &Job, host: &Host) -> Vec<Secret> {
-    let mut secrets = job.secrets.clone();
-    if let Origin::Remote { remote, .. } = &job.sources.origin {
-        if let Some((_, password)) = &remote.login {
-            let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
-            secrets.push(Secret::new(encoded));
-            secrets.push(password.clone());
-        }
-        secrets.extend(remote.authorization());
-    }
+    let mut secrets = job.own_secrets();
     let proxies = host.proxies.iter();
     secrets.extend(proxies.flat_map(|(_, address)| passwords_in(address)));
     secrets

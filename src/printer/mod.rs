@@ -8,7 +8,7 @@ mod stages;
 use std::fmt::Write as _;
 
 use crate::config::PullPolicy;
-use crate::docker::command::Words;
+use crate::docker::Words;
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::outcome::misleads;
 use crate::plan::helper_image::architecture;

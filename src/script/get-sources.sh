@@ -86,7 +86,7 @@ drop_refs() {
   fi
 }
 
-# An index takes the word of whoever wrote it for what is in a file. A new one compares them all, so that those that are
+# An index is believed about what is in a file. A new one compares them all, so that those that are
 # as they should be keep their times, and the others are written again. Each is compared with the object as it is.
 compare_files() {
   mkdir -p .git/info

@@ -24,7 +24,7 @@ pub const FAILED: &str = "\x1b_alloy-runner:failed\x1b\\";
 /// What a script with [`Marks::Success`] prints when its last command has ended well.
 pub const SUCCEEDED: &str = "\x1b_alloy-runner:succeeded\x1b\\";
 
-/// What a script says of itself, in its output, to whoever runs it.
+/// What a script says of itself, in its output, to the runner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Marks {
     /// Nothing: people read it.
@@ -149,7 +149,7 @@ impl BuildScript<'_> {
         text
     }
 
-    /// The command of a shell for somebody at a terminal, with variables and directory of the commands.
+    /// The command of a shell for a user at a terminal, with variables and directory of the commands.
     #[must_use]
     pub fn shell(&self) -> [String; 3] {
         let [sh, option, shell] = SHELL;

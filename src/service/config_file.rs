@@ -12,7 +12,7 @@ use crate::outcome::InputError;
 
 /// How long jobs have to end in unless the configuration says so.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
-/// More than this nobody means, and no clock can add it.
+/// The longest `shutdown_timeout`; more than this a clock may not be able to add.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 3650);
 
 /// What counts for all runners.
@@ -31,7 +31,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Where there is no configuration, nobody has said how many jobs may run at once.
+    /// Where there is no configuration, any number of jobs may run at once.
     #[must_use]
     pub fn without_file() -> Self {
         Self {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::Outcome;
 
-/// A log that is written by the job and read by whoever sends it.
+/// A log that is written by the job and read by its upload.
 #[derive(Default)]
 pub struct JobLog {
     state: Mutex<State>,
@@ -21,7 +21,7 @@ struct State {
     torn: Vec<u8>,
     /// How the job ended; nothing follows then.
     outcome: Option<Outcome>,
-    /// Has the same text, for whoever comes after a runner that was killed.
+    /// Has the same text, for recovery should this runner be killed.
     copy: Option<File>,
 }
 
@@ -126,7 +126,7 @@ impl JobLog {
 
     /// Does something with the whole text.
     pub fn with_text<T>(&self, work: impl FnOnce(&str) -> T) -> T {
-        // The writer is gone by then, so that nobody waits for this lock.
+        // The writer is gone by then, so that no thread waits for this lock.
         work(&self.lock().text)
     }
 }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_whole_lines_unless_somebody_wants_more() {
+    fn parts_are_whole_lines_unless_torn_ones_are_wanted() {
         let log = Arc::new(JobLog::default());
         Writer(log.clone())
             .write_all(b"one\ntwo\nthr")

@@ -1,11 +1,10 @@
-//! What of a coordinator's job is on disk while it runs, so that whoever cleans up after a killed runner can say how
-//! the job ended.
+//! What of a coordinator's job is on disk while it runs, so that recovery after a kill can report how the job ended.
 //!
 //! It holds the job's token and its log as the coordinator has it: mode 0600, in the directory of the process. It
 //! goes when the coordinator has been told.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +28,7 @@ const ENTRY: &str = "json";
 const LOG: &str = "log";
 /// Beside them, empty: people know that its coordinator could not be told.
 const SAID: &str = "said";
-/// So long a coordinator is told that did not answer; later nobody waits for it any more.
+/// How long it is tried to tell a coordinator that does not answer.
 const KEPT: Duration = Duration::from_hours(24);
 
 /// What is known of a job beside its log.
@@ -125,10 +124,7 @@ impl Drop for Record {
 }
 
 fn write(path: &Path, entry: &Entry) -> io::Result<()> {
-    let mut file = partial::create(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(serde_json::to_string(entry)?.as_bytes())?;
-    file.persist(path.with_extension(ENTRY))?;
-    Ok(())
+    partial::write(&path.with_extension(ENTRY), &serde_json::to_vec(entry)?)
 }
 
 fn forget(path: &Path) {
@@ -247,7 +243,7 @@ mod tests {
     #[test]
     fn a_record_is_for_us_only_and_goes_with_its_job() {
         let files = tempfile::tempdir().expect("a directory");
-        // Nobody listens there.
+        // No coordinator listens there.
         let config = RunnerConfig {
             url: "http://127.0.0.1:9".to_owned(),
             ..RunnerConfig::default()

@@ -53,7 +53,7 @@ pub struct Given {
 }
 
 impl Roster {
-    /// Nobody, yet.
+    /// A roster without runners.
     pub fn new(settings: Settings, state: State, given: Given) -> Self {
         Self {
             settings,
@@ -95,7 +95,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Reads the configuration again if it has changed, or if somebody asks for it.
+    /// Reads the configuration again if it has changed, or if a signal asks for it.
     pub fn reload(&mut self, asked: bool) {
         let Some(file) = &mut self.file else { return };
         if !(file.has_changed() || asked) {

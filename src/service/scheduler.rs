@@ -1,6 +1,6 @@
 //! Who asks for a job when, and when to end.
 //!
-//! One thread decides; it sleeps until something is due or somebody tells it something. Each question is asked
+//! One thread decides; it sleeps until something is due or an event comes. Each job request is made
 //! by a thread of its own, which becomes the job's if there is one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,13 +21,13 @@ use crate::state::{Slot, State};
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::signals::{Signal, tell_of_signals};
 
-/// How long a question that is under way is waited for by somebody who wants to end. GitLab holds questions
-/// open until there is a job, and gives none to whoever has gone.
+/// How long the end of this process waits for a job request that is under way. GitLab holds requests open until there
+/// is a job, and gives none to a client that has gone.
 const QUESTION: Duration = Duration::from_secs(5);
 /// How long before patience ends a job has for its last word to a coordinator in trouble.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
-/// When to end, unless somebody ends it.
+/// When to end, if no signal does it before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Until {
     /// After so many jobs; `None`: any number.
@@ -57,7 +57,7 @@ enum Answer {
     Failed(ApiError),
 }
 
-/// Somebody wants it to end at once.
+/// A signal wants it to end at once.
 #[derive(Clone, Copy)]
 struct Aborted {
     status: u8,
@@ -101,7 +101,7 @@ pub fn serve_all(file: PathBuf, state: State, given: Given) -> Result<u8> {
 }
 
 /// Serves one runner, a job at a time, and returns the exit status. Where `settings` or the runner's limit allow
-/// no more jobs on this host, nobody is asked.
+/// no more jobs on this host, no job is requested.
 ///
 /// # Errors
 /// [`crate::outcome::InputError`] for settings that are wrong, [`ApiError`] where there was no job because the
@@ -224,7 +224,7 @@ impl Scheduler {
 
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        // Also when nobody asks, a changed configuration is noticed.
+        // Also when no request is due, a changed configuration is noticed.
         let mut wakes = vec![now + self.roster.settings.check_interval];
         if !self.draining {
             let asking = self.roster.runners.iter().filter(|it| self.may_ask(it));
@@ -270,7 +270,7 @@ impl Scheduler {
             self.roster.runners[index].pace.due = now + interval;
             match places {
                 Ok(Some(places)) => self.ask(index, places),
-                // The end of a job of ours makes it due again; of others' jobs nobody tells.
+                // The end of a job of this process makes it due again; other processes do not tell of theirs.
                 Ok(None) => {}
                 Err(error) => log::error!("{error:#}"),
             }
@@ -283,9 +283,10 @@ impl Scheduler {
         let last_update = runner.pace.last_update.clone();
         let (sender, stop, hurry) = (self.sender.clone(), self.stop.clone(), self.hurry.clone());
         let work = move || {
-            // Whoever is told may end this process. The runner is given back before, so that the process unregisters.
+            // The deciding thread may end this process when it is told. The runner is given back before, so that the process
+            // unregisters.
             let _entered = serving.context().enter();
-            // The channel lives as long as the deciding thread; without that nobody cares.
+            // The channel lives as long as the deciding thread; without that there is nothing to tell.
             let tell = |event| drop(sender.send(event));
             let (answer, job) = match serving.ask(last_update.as_deref()) {
                 Ok(JobResponse::Job(out)) => (Answer::Job, Some(out)),
@@ -371,7 +372,7 @@ impl Scheduler {
             Answer::Nothing(last_update) => pace.got_nothing(last_update),
             Answer::Failed(error) => {
                 pace.failed(&error, now, interval);
-                // Who serves one runner that is not known serves nobody.
+                // With its one runner unknown to the coordinator, this process has nothing to serve.
                 let one = self.single.is_some() && !self.until.is_forever();
                 self.draining |= one && error.is_refused();
                 self.last_error = Some(error);

@@ -23,7 +23,7 @@ use crate::outcome::{InputError, Outcome, on_one_line};
 use crate::secret::Secret;
 use crate::state::{self, State};
 use crate::trace::Trace;
-use crate::trace::mask::Masker;
+use crate::trace::secrets::JobSecrets;
 use crate::worker::duration::time;
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::recovery::Recovered;
@@ -127,17 +127,18 @@ impl Serving {
     }
 
     /// Runs a job that was handed out. However it ends, the coordinator hears of it. `stop` stops it; `hurry`
-    /// is triggered by somebody who cannot wait for a coordinator in trouble.
+    /// is triggered when this process ends and cannot wait for a coordinator in trouble.
     pub fn run(&self, out: JobPayload, stop: &Cancel, hurry: &Cancel) {
         let JobPayload { id, token, job } = out;
         let mut secrets = job
             .as_ref()
             .map_or_else(|_| Vec::new(), |job| job.every_secret());
         secrets.extend([self.token.clone(), token.clone()]);
-        let masker = Masker::new(&secrets);
+        let secrets = JobSecrets::new(secrets);
+        let masked = secrets.clone();
         let context = Context {
             job: Some(id),
-            mask: Some(Arc::new(move |text| masker.masked(text))),
+            mask: Some(Arc::new(move |text| masked.masked(text))),
             ..self.context()
         };
         let _entered = context.enter();
@@ -199,8 +200,7 @@ impl Serving {
         }
     }
 
-    /// What is written down of a job for whoever comes after a runner that was killed. A job does not fail for
-    /// want of that.
+    /// Writes down what recovery needs should this runner be killed. A job does not fail for want of that.
     fn begin_record(&self, id: u64, token: &Secret, log: &JobLog) -> Option<Record> {
         // Where there is no worker, there will be no job, and the attempt to run it says why.
         let worker = catch_unwind(AssertUnwindSafe(|| self.worker()));
@@ -211,7 +211,9 @@ impl Serving {
                 Some(record)
             }
             Err(error) => {
-                log::warn!("{error:#}; should this runner be killed, nobody would report the job");
+                log::warn!(
+                    "{error:#}; should this runner be killed, the job would not be reported"
+                );
                 None
             }
         }
@@ -223,7 +225,7 @@ impl Serving {
         log: &Arc<JobLog>,
         cancel: &Cancel,
         meter: &JobMeter,
-        secrets: &[Secret],
+        secrets: &JobSecrets,
         end: &(dyn Fn(&Outcome) + Sync),
     ) -> (Outcome, Vec<Span>) {
         let run = || {
@@ -235,6 +237,7 @@ impl Serving {
             self.worker()?.run(
                 &job,
                 &Run {
+                    secrets,
                     log: &|| Box::new(Writer(log.clone())),
                     output_limit: Some(
                         self.config
@@ -270,8 +273,8 @@ impl Serving {
     }
 
     /// Writes why a job could not begin where people look for it.
-    fn give_up(&self, outcome: Outcome, log: &Arc<JobLog>, secrets: &[Secret]) -> Outcome {
-        let trace = Trace::new(Box::new(Writer(log.clone())), Masker::new(secrets), true);
+    fn give_up(&self, outcome: Outcome, log: &Arc<JobLog>, secrets: &JobSecrets) -> Outcome {
+        let trace = Trace::new(Box::new(Writer(log.clone())), secrets.masker(), true);
         let head = format!("Running with alloy-runner {VERSION} ({REVISION})");
         let on = format!("  on {} {}", self.config.name, self.config.short_token());
         let written = [head, on]

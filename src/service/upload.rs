@@ -33,7 +33,7 @@ pub struct Upload<'a> {
     pub log: &'a JobLog,
     /// Triggered when the coordinator wants the job stopped, or does not know it any more.
     pub cancel: &'a Cancel,
-    /// Triggered by somebody who cannot wait for a coordinator in trouble.
+    /// Triggered when this process ends and cannot wait for a coordinator in trouble.
     pub hurry: &'a Cancel,
 }
 
@@ -61,7 +61,7 @@ impl Upload<'_> {
     #[must_use]
     pub fn run(&self) -> Delivered {
         let Ok(sent) = self.while_it_grows() else {
-            // Somebody else cleans up behind the job; there is nobody to tell.
+            // The job stops and cleans up by itself; the coordinator wants to hear nothing of it.
             while !self.log.wait_for_end(Duration::from_hours(1)) {}
             return Delivered::Gone;
         };
@@ -69,7 +69,7 @@ impl Upload<'_> {
         self.at_the_end(sent, &outcome)
     }
 
-    /// Sends a log that is whole, and the job's outcome, for somebody who knows nothing of what was sent before.
+    /// Sends a log that is whole, and the job's outcome, where it is not known what was sent before.
     #[must_use]
     pub fn at_once(&self, outcome: &Outcome) -> Delivered {
         self.at_the_end(0, outcome)

@@ -2,7 +2,7 @@
 //! nothing of the processes that live with the first, and must not take their things for what the dead left.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -108,11 +108,9 @@ impl Identity {
             device,
             inode,
         } = &self.place;
-        let mut file = partial::create(directory)?;
         let key = hex::encode(&self.key);
-        write!(file, "{}\n{boot}\n{device}\n{inode}\n{key}\n", self.id)?;
-        file.persist(directory.join("id"))?;
-        Ok(())
+        let text = format!("{}\n{boot}\n{device}\n{inode}\n{key}\n", self.id);
+        partial::write(&directory.join("id"), text.as_bytes())
     }
 }
 

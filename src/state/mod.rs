@@ -21,7 +21,7 @@ pub use artifacts::Store;
 use identity::Identity;
 pub use process::{DeadProcess, Process};
 
-/// How long to wait until a lock that somebody else has is tried again.
+/// How long to wait until a lock that another process has is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The directory of the locks: `ALLOY_RUNNER_STATE_DIR`, else `/var/lib/alloy-runner` for root, else
@@ -154,7 +154,7 @@ impl State {
     /// If the lock's file cannot be written.
     pub fn exclusive(&self, name: &str, cancel: &Cancel) -> Result<Option<File>> {
         let path = self.directory.join("locks").join(name);
-        // The kernel's own wait could not be cut short, and whoever holds the lock may hang.
+        // The kernel's own wait could not be cut short, and the process that holds the lock may hang.
         loop {
             if let Some(lock) = try_file(&path)? {
                 return Ok(Some(lock));
@@ -166,7 +166,7 @@ impl State {
     }
 }
 
-/// A lock on a file, if nobody else has it; the file goes with it.
+/// A lock on a file, if it is free; the file goes with it.
 fn try_lock(path: &Path) -> Result<Option<Lock>> {
     let lock = |file| Lock {
         path: path.to_owned(),
@@ -175,7 +175,7 @@ fn try_lock(path: &Path) -> Result<Option<Lock>> {
     Ok(try_file(path)?.map(lock))
 }
 
-/// A file, locked, if nobody else has locked it.
+/// A file, locked, if it is free.
 fn try_file(path: &Path) -> Result<Option<File>> {
     loop {
         let file =
@@ -185,7 +185,7 @@ fn try_file(path: &Path) -> Result<Option<File>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         };
-        // If not, whoever had it before has removed it, and others lock another file by this name.
+        // If not, the holder before has removed it, and others lock another file by this name.
         if locked.with_context(|| format!("cannot lock {}", path.display()))? {
             return Ok(Some(file));
         }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_shares_a_concurrent_id_however_many_come_and_go() {
+    fn a_concurrent_id_is_held_once_however_many_come_and_go() {
         let directory = tempfile::tempdir().expect("a directory");
         let held = std::array::from_fn::<_, 8, _>(|_| AtomicU32::new(0));
         std::thread::scope(|scope| {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_slots_as_somebody_says() {
+    fn there_are_as_many_slots_as_are_asked_for() {
         let directory = tempfile::tempdir().expect("a directory");
         let state = State::open(directory.path().to_owned()).expect("opens");
         let take = |count| state.slot("all", count).expect("a file");

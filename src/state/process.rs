@@ -23,7 +23,7 @@ pub struct Process {
     _lock: File,
 }
 
-/// A process that ended without cleaning up. Nobody else cleans up after it while this exists.
+/// A process that ended without cleaning up. No other process cleans up after it while this exists.
 pub struct DeadProcess {
     /// What its things on the engine are labelled with.
     pub label: String,
@@ -57,7 +57,7 @@ impl Entry {
 }
 
 impl State {
-    /// Registers this process as living. `engine` says where it makes things, for whoever has to clean up
+    /// Registers this process as living. `engine` says where it makes things, for the recovery
     /// after it, and `helper_image` which one it cannot do without.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl State {
         loop {
             let uuid = Uuid::new_v4();
             let path = self.directory.join("processes").join(uuid.to_string());
-            // Under another name first: nobody may see it unlocked.
+            // Under another name first: it must not be seen unlocked.
             let hidden = self.directory.join("locks").join(uuid.to_string());
             let register = || -> std::io::Result<File> {
                 let mut file = File::create_new(&hidden)?;
@@ -76,7 +76,7 @@ impl State {
                 Ok(file)
             };
             let lock = match register() {
-                // Somebody took it for what a killed process left, before it was locked.
+                // Another process took it for what a killed one left, before it was locked.
                 Err(error)
                     if error.kind() == ErrorKind::NotFound
                         && hidden.parent().is_some_and(Path::is_dir) =>
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(found, [(&label, "engine")]);
         assert!(
             state.dead_processes().expect("reads").is_empty(),
-            "somebody is at it"
+            "it is held already"
         );
         assert_eq!(
             state.living_processes().expect("reads").len(),

@@ -1,4 +1,5 @@
-//! What a secret looks like after programs have quoted or encoded it: each form is masked as the secret is.
+//! What a secret looks like: its lines, and what programs make of it that quote or encode it. Each is masked as the
+//! secret is.
 
 use std::fmt::Write;
 
@@ -6,10 +7,32 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::secret::{SHORTEST, is_maskable};
+
 /// Shorter forms are left alone: they would be found in many words by chance.
 const MIN_LENGTH: usize = 6;
 /// Where tools break lines of base64: `base64` and MIME, and PEM.
 const COLUMNS: [usize; 2] = [76, 64];
+
+/// A line of a secret of several lines is masked by itself from this length on; of a key in PEM, where no line is a
+/// word of any language, from [`SHORTEST`] on.
+const MIN_LINE_LENGTH: usize = 8;
+const NEVER: &[&str] = &["true", "false", "null"];
+/// What is masked for this secret, beside its forms.
+pub(super) fn plain(secret: &str) -> Vec<&str> {
+    let mut texts = vec![secret, secret.trim()];
+    let mut in_key = false;
+    if secret.contains('\n') {
+        for line in secret.lines().map(str::trim) {
+            in_key |= line.starts_with("-----BEGIN ");
+            let least = if in_key { SHORTEST } else { MIN_LINE_LENGTH };
+            in_key &= !line.starts_with("-----END ");
+            texts.extend(Some(line).filter(|line| line.chars().count() >= least));
+        }
+    }
+    texts.retain(|text| is_maskable(text) && !NEVER.contains(text));
+    texts
+}
 
 /// The forms of a secret that differ from it.
 pub(super) fn forms(secret: &str) -> Vec<String> {

@@ -5,16 +5,13 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use super::forms::forms;
-use super::needles::{Needles, SHORTEST};
+use super::forms::{forms, plain};
+use super::needles::Needles;
 use super::sequences::visible;
 use crate::secret::{MASK, Secret};
 
-/// A line of a secret of several lines is masked by itself from this length on; of a key in PEM, where no line is a
-/// word of any language, from [`SHORTEST`] on.
-const MIN_LINE_LENGTH: usize = 8;
-const NEVER: &[&str] = &["true", "false", "null"];
 /// How many bytes the forms of secrets may take. Those of the shortest secrets come first: what is encoded is a password
 /// or a key, and no file.
 const MOST_FORMS: usize = 2 << 20;
@@ -22,27 +19,11 @@ const MOST_FORMS: usize = 2 << 20;
 /// Replaces secrets by [`MASK`] in what passes through. A secret is not shorter than 4 characters: masking those would
 /// make a log unreadable, as AlloyCI calls every variable of a project secret.
 pub struct Masker {
-    needles: Needles,
+    needles: Arc<Needles>,
     /// The end of what was handed in that may be the beginning of a secret, or of a sequence for a terminal.
     pending: Vec<u8>,
     /// A mask was the last thing written, and stands for so many bytes of what is pending too.
     covered: Option<usize>,
-}
-
-/// What is masked for this secret, beside its forms.
-fn plain(secret: &str) -> Vec<&str> {
-    let mut texts = vec![secret, secret.trim()];
-    let mut in_key = false;
-    if secret.contains('\n') {
-        for line in secret.lines().map(str::trim) {
-            in_key |= line.starts_with("-----BEGIN ");
-            let least = if in_key { SHORTEST } else { MIN_LINE_LENGTH };
-            in_key &= !line.starts_with("-----END ");
-            texts.extend(Some(line).filter(|line| line.chars().count() >= least));
-        }
-    }
-    texts.retain(|text| text.chars().count() >= SHORTEST && !NEVER.contains(text));
-    texts
 }
 
 impl Masker {
@@ -73,7 +54,17 @@ impl Masker {
             .map(|text| visible(text.as_bytes()).text.into_owned())
             .collect();
         Self {
-            needles: Needles::new(&texts),
+            needles: Arc::new(Needles::new(&texts)),
+            pending: Vec::new(),
+            covered: None,
+        }
+    }
+
+    /// A masker of the same secrets, for another stream.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self {
+            needles: self.needles.clone(),
             pending: Vec::new(),
             covered: None,
         }

@@ -1,9 +1,10 @@
-//! A job's log on its way out: masks secrets, keeps lines whole, hands on to whoever shows it.
+//! A job's log on its way out: masks secrets, keeps lines whole, hands them on.
 
 mod forms;
 mod limited;
 pub mod mask;
 mod needles;
+pub mod secrets;
 mod sequences;
 mod tail;
 pub mod terminal;

@@ -4,8 +4,8 @@
 //! tells by a binary search which it is. A long text is cut into needles of 64 bytes, so that no needle is longer than
 //! [`LONGEST`], and of a stream less than that has to be held back.
 
-/// The shortest needle.
-pub(super) const SHORTEST: usize = crate::secret::SHORTEST;
+use crate::secret::SHORTEST;
+
 /// The longest needle.
 pub(super) const LONGEST: usize = 255;
 /// What longer texts are cut into.

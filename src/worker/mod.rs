@@ -27,10 +27,10 @@ use crate::plan::names::Names;
 use crate::plan::{Host, Marks, Plan};
 use crate::state::{Process, State};
 use crate::trace::Trace;
-use crate::trace::mask::Masker;
+use crate::trace::secrets::JobSecrets;
 use recovery::{RECORDS, Recovered};
 
-/// Where the search for names that nobody has taken on a shared engine ends.
+/// Where the search for names that are free on a shared engine ends.
 const MAX_CONCURRENT_ID: u32 = 1000;
 
 /// An engine, the settings for jobs on it, and this process's part in what is there. It runs any number of
@@ -51,6 +51,8 @@ pub struct Worker {
 pub struct Run<'a> {
     /// Opens the log. It is asked again where the job has to take another concurrent id, and goes on then.
     pub log: &'a dyn Fn() -> Box<dyn Write + Send>,
+    /// What must not be shown of the job, in its log or elsewhere; the plan adds what it knows.
+    pub secrets: &'a JobSecrets,
     /// Where the log is cut, in kilobytes.
     pub output_limit: Option<u64>,
     /// Runs once, beside the job.
@@ -59,9 +61,9 @@ pub struct Run<'a> {
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears the name of each [`crate::executor::Span`] when it begins.
     pub began: &'a (dyn Fn(&'static str) + Sync),
-    /// Whoever wants to stop it.
+    /// Triggered to stop it.
     pub cancel: &'a Cancel,
-    /// The terminal of somebody who wants a shell where the script fails.
+    /// The terminal of a user who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
 }
 
@@ -140,7 +142,7 @@ impl Worker {
             let host = Host {
                 marks: match run.terminal {
                     Some(_) => Marks::Failure,
-                    // Somebody may paste it.
+                    // Printed commands may be pasted into a shell.
                     None if self.docker.prints() => Marks::None,
                     None => Marks::Success,
                 },
@@ -148,7 +150,8 @@ impl Worker {
                 ..self.host.clone()
             };
             let plan = Plan::new(job, &self.config, &names, &host)?;
-            let trace = Trace::new((run.log)(), Masker::new(&plan.secrets), self.host.colour);
+            run.secrets.add(&plan.secrets);
+            let trace = Trace::new((run.log)(), run.secrets.masker(), self.host.colour);
             let trace = match run.output_limit {
                 Some(kilobytes) => trace.limited(kilobytes),
                 None => trace,
@@ -185,7 +188,7 @@ impl Worker {
 }
 
 impl Worker {
-    /// Whoever takes these names next, here or in another process, has something to remove first.
+    /// Remembers that the next job of these names, here or in another process, has something to remove first.
     fn remember_leftovers(&self, names: &Names) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.insert(names.prefix.plain());

@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "local",
         &[
-            "worker", "executor", "config", "job", "plan", "printer", "state", "trace",
+            "worker", "executor", "config", "job", "plan", "printer", "state", "trace", "logging",
         ],
     ),
     (
@@ -101,10 +101,6 @@ const LONGER: &[(&str, &str)] = &[
     (
         "config/docker.rs",
         "one field for each key of [runners.docker], with its flag",
-    ),
-    (
-        "docker/command.rs",
-        "one constructor for each docker command, and one way to print them",
     ),
     ("job/pipeline.rs", "keywords, jobs, and a third of it tests"),
 ];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use alloy_runner::cancel::Cancel;
 use alloy_runner::config::Config;
-use alloy_runner::docker::command::Words;
+use alloy_runner::docker::Words;
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::Selected;
 use alloy_runner::helper::archive::{Entry, Kind, Stat};

@@ -418,7 +418,7 @@ fn a_plan_prints_in_bounded_memory() {
         let mut payload = payload;
         payload["image"] = json!({"name": "ruby"});
         if let Ok(plan) = plan(&payload, &SETTINGS[1]) {
-            let words = alloy_runner::docker::command::Words(vec!["docker".to_owned()]);
+            let words = alloy_runner::docker::Words(vec!["docker".to_owned()]);
             let length = payload.to_string().len() + job.len();
             let script = bounded(length, 400, || printer::script(&plan, &words, &job, "x"));
             prop_assert!(

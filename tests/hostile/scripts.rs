@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use alloy_runner::docker::command::Words;
+use alloy_runner::docker::Words;
 use alloy_runner::job::{Origin, payload};
 use alloy_runner::plan::Plan;
 use alloy_runner::printer;

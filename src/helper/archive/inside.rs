@@ -1,6 +1,6 @@
 //! What stays inside a directory: names and links of archives and patterns that do not lead out of it.
 //!
-//! Nothing in here looks at a disk: names are judged by their letters. Whoever writes by them sees to it that no
+//! Nothing in here looks at a disk: names are judged by their letters. The code that writes by them sees to it that no
 //! part of the way is a link.
 
 use std::ffi::OsStr;

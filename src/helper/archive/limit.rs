@@ -13,7 +13,7 @@ const EACH: u64 = 4096;
 pub struct Limit(u64);
 
 impl Limit {
-    /// The limit for an archive of this size: what somebody said, in megabytes (0: none), else 1 GiB and 200 times
+    /// The limit for an archive of this size: what a variable says, in megabytes (0: none), else 1 GiB and 200 times
     /// the archive's size.
     #[must_use]
     pub fn new(said: Option<u64>, archive: u64) -> Self {

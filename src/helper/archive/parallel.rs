@@ -42,7 +42,7 @@ struct State<I, O> {
     ready: BTreeMap<usize, Result<O>>,
     /// No item follows.
     drained: bool,
-    /// Somebody failed.
+    /// A thread failed.
     stopped: bool,
 }
 

@@ -29,7 +29,7 @@ const METADATA: u64 = 1 << 20;
 pub fn read(source: impl Read + Send, target: &Target) -> Result<()> {
     let mut frames = Frames::new(source);
     if !frames.peek()? {
-        // Somebody else's: whole, from one thread.
+        // Another program's archive: whole, from one thread.
         let head = Cursor::new(std::mem::take(&mut frames.head));
         let decoder =
             zstd::Decoder::new(head.chain(frames.source)).context("it is not an archive")?;

@@ -1,4 +1,4 @@
-//! Reads zip files, whoever wrote them.
+//! Reads zip files, of this program and of others.
 
 use std::ffi::OsString;
 use std::fs::File;

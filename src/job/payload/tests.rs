@@ -29,7 +29,7 @@ fn alloyci_and_its_surprises() {
         (job.sources.ref_name.as_str(), job.sources.tag),
         ("master", false)
     );
-    assert_eq!(job.image, None, "nobody named one");
+    assert_eq!(job.image, None, "none is named");
     assert_eq!(job.services[0].name, "postgres:9.3");
     assert_eq!((job.caches.len(), job.artifacts.len()), (0, 0));
     assert_eq!(value(&job, "CI_COMMIT_PUSHER"), Some(("", true)));
@@ -146,7 +146,7 @@ fn only_jobs_with_artifacts_are_asked_for_them_and_all_tokens_are_secrets() {
 }
 
 #[test]
-fn what_was_torn_is_still_somebodys_job() {
+fn a_torn_payload_is_still_a_job_to_report() {
     for cut in 0..ALLOYCI.len() {
         let out = read(&ALLOYCI.as_bytes()[..cut], "https://c/api/v4");
         assert_eq!(out.is_some(), cut > 33, "cut at {cut}");

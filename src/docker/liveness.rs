@@ -1,4 +1,4 @@
-//! Commands that nobody cancels, and engines that do not answer.
+//! Commands that run to their end unless the engine hangs.
 
 use std::thread;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::command::DockerCommand;
 use super::error::{DockerError, Kind};
 use crate::cancel::{Cancel, Reason};
 
-/// After how long the engine is asked whether it lives.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the engine is asked whether it lives.
+const INTERVAL: Duration = Duration::from_secs(10);
 /// How long an engine may take to say so.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ impl Docker {
                     kind: Kind::NoEngine,
                     message: format!(
                         "it said nothing for {} s to: {}",
-                        (PATIENCE + ANSWER).as_secs(),
+                        (INTERVAL + ANSWER).as_secs(),
                         error.command
                     ),
                     ..error
@@ -42,7 +42,7 @@ impl Docker {
 
     /// Asks the engine now and then whether it lives, until `work` is over, and stops that where it does not.
     pub fn watch(&self, work: &Cancel) {
-        while !work.is_over_within(PATIENCE) {
+        while !work.is_over_within(INTERVAL) {
             if self.answers(&Cancel::new()).is_err() && !work.is_over_within(Duration::ZERO) {
                 work.trigger(Reason::NoEngine);
             }
