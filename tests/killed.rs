@@ -265,13 +265,13 @@ fn in_an_upload() {
 }
 
 #[test]
-fn in_the_last_word_which_the_next_one_says() {
+fn in_the_final_update_which_the_next_runner_sends() {
     let scene = Scene::new(|_, _| {});
     let refused = Arc::new(AtomicBool::new(true));
     let (busy, id) = (refused.clone(), scene.victim_job);
     scene.coordinator.misbehave(move |request| {
-        let last_word = request.method == "PUT" && request.path.ends_with(&format!("/{id}"));
-        (last_word && busy.load(Ordering::SeqCst)).then(|| Fault::Before(Response::status(503)))
+        let final_update = request.method == "PUT" && request.path.ends_with(&format!("/{id}"));
+        (final_update && busy.load(Ordering::SeqCst)).then(|| Fault::Before(Response::status(503)))
     });
     let victim = scene.victim(&[], &[]);
     let request = format!("PUT /api/v4/jobs/{id}");

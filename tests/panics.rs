@@ -73,7 +73,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
                 secrets: &JobSecrets::default(),
                 log: &|| Box::new(log.clone()),
                 output_limit: None,
-                beside: &|_| {},
+                in_background: &|_| {},
                 ended: &|_| {},
                 began: &|name| assert_ne!(name, moment, "a bug"),
                 cancel: &Cancel::new(),

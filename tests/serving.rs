@@ -29,7 +29,7 @@ fn assert_success(heard: &Heard) {
 }
 
 #[test]
-fn one_job_from_asking_to_the_last_word() {
+fn one_job_from_request_to_final_update() {
     for kind in [Kind::AlloyCi, Kind::GitLab] {
         let coordinator = Coordinator::new(kind);
         let id = coordinator.queue_script(

@@ -97,7 +97,7 @@ fn a_coordinator_that_lost_its_log_gets_it_again() {
 }
 
 #[test]
-fn a_last_word_that_is_too_large_is_the_end_of_the_log() {
+fn a_final_update_that_is_too_large_is_the_end_of_the_log() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = coordinator.queue_script(
         BUSYBOX,
@@ -119,14 +119,14 @@ fn a_last_word_that_is_too_large_is_the_end_of_the_log() {
 }
 
 #[test]
-fn nobody_runs_a_job_twice_and_a_lost_answer_to_the_last_word_does_no_harm() {
+fn no_job_runs_twice_and_a_lost_answer_to_the_final_update_does_no_harm() {
     let coordinator = Coordinator::new(Kind::AlloyCi);
     let id = coordinator.queue_script(BUSYBOX, &["echo once"]);
     let mut answers = 0;
     coordinator.misbehave(move |request| {
-        let last_word = request.method == "PUT";
-        answers += u32::from(last_word);
-        (last_word && answers <= 2).then(|| Fault::After(Response::silence(RESET)))
+        let final_update = request.method == "PUT";
+        answers += u32::from(final_update);
+        (final_update && answers <= 2).then(|| Fault::After(Response::silence(RESET)))
     });
     coordinator.serve([]).exits(0);
     let heard = coordinator.heard(id);

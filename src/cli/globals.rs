@@ -10,7 +10,7 @@ use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::local::{ReaderGone, show};
 use crate::logging::{self, Format};
 use crate::outcome::{InputError, shown};
-use crate::service::scheduler::Given;
+use crate::service::scheduler::GlobalOptions;
 use crate::state::is_root;
 
 /// The name of the program.
@@ -23,7 +23,7 @@ pub(super) const SYSTEM_FAILURE: u8 = 3;
 /// Options that count for all commands.
 pub(super) struct Globals {
     pub config: Option<PathBuf>,
-    pub given: Given,
+    pub given: GlobalOptions,
 }
 
 impl Globals {

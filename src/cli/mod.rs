@@ -23,7 +23,7 @@ use log::LevelFilter;
 
 use crate::helper::hold;
 use crate::manual;
-use crate::service::scheduler::Given;
+use crate::service::scheduler::GlobalOptions;
 use globals::{Globals, NAME, status_of};
 
 /// A CI runner that does its work with the docker command line.
@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|error| error.exit());
     let globals = Globals {
         config,
-        given: Given {
+        given: GlobalOptions {
             print_commands,
             log_level,
         },

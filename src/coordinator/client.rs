@@ -18,7 +18,7 @@ use crate::secret::Secret;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(15);
-/// GitLab holds a question for a job open for up to 50 s.
+/// GitLab holds a job request open for up to 50 s.
 const JOB_ANSWER: Duration = Duration::from_secs(75);
 /// The slowest line that is waited for, in bytes a second.
 const SLOWEST: usize = 50_000;

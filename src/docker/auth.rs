@@ -28,7 +28,7 @@ pub struct Auths(Vec<(String, Auth)>);
 
 /// What a job brings for its registries. The host's own configuration has its place between the two.
 #[derive(Clone, Debug, Default)]
-pub struct Brought {
+pub struct RegistryAuths {
     /// From the variable `DOCKER_AUTH_CONFIG`.
     pub variable: Auths,
     /// From the job's `credentials`.
@@ -176,7 +176,7 @@ impl Auths {
     }
 }
 
-impl Brought {
+impl RegistryAuths {
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -193,7 +193,7 @@ impl Brought {
 
 #[cfg(test)]
 mod tests {
-    use super::{Auths, Brought, STANDARD};
+    use super::{Auths, RegistryAuths, STANDARD};
     use crate::secret::Secret;
     use base64::Engine as _;
     use serde_json::json;
@@ -215,9 +215,9 @@ mod tests {
         }
         assert!(auths.of("d.tld").is_some());
         assert!(auths.of("b.tld").is_none(), "the port counts");
-        let brought = Brought {
+        let brought = RegistryAuths {
             variable: auths,
-            ..Brought::default()
+            ..RegistryAuths::default()
         };
         let secrets = brought.secrets();
         for secret in ["pass:word", "a-token", &STANDARD.encode("me:pass:word")] {
@@ -272,9 +272,9 @@ mod tests {
         let text = json!({"credsStore": "evil", "credHelpers": {"r.tld": "evil"}, "auths": {}});
         let (variable, wrong) = Auths::read(&text.to_string());
         assert_eq!(wrong.len(), 2, "{wrong:?}");
-        let brought = Brought {
+        let brought = RegistryAuths {
             variable,
-            ..Brought::default()
+            ..RegistryAuths::default()
         };
         assert!(brought.is_empty());
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::auth::{Auth, Brought, key_of, means};
+use super::auth::{Auth, RegistryAuths, key_of, means};
 
 /// Whose word counts for a registry.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl HostConfig {
     /// Whose word counts: `DOCKER_AUTH_CONFIG`, this configuration, the job's `credentials`, the first that
     /// has something to say about the registry.
     #[must_use]
-    pub fn choose<'a>(&self, registry: &str, brought: &'a Brought) -> Choice<'a> {
+    pub fn choose<'a>(&self, registry: &str, brought: &'a RegistryAuths) -> Choice<'a> {
         if let Some(auth) = brought.variable.of(registry) {
             return Choice::Variable(auth);
         }
@@ -84,7 +84,7 @@ impl HostConfig {
 #[cfg(test)]
 mod tests {
     use super::{Choice, HostConfig};
-    use crate::docker::auth::{Auths, Brought};
+    use crate::docker::auth::{Auths, RegistryAuths};
     use crate::secret::Secret;
     use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_first_source_that_knows_the_registry_wins() {
-        let brought = Brought {
+        let brought = RegistryAuths {
             variable: auths(&[("v.tld", "variable")]),
             credentials: auths(&[("v.tld", "job"), ("r.tld", "job"), ("docker.io", "job")]),
         };

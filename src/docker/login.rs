@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::auth::{Auth, Brought, key_of};
+use super::auth::{Auth, RegistryAuths, key_of};
 use super::client::Docker;
 use super::host_config::{Choice, HostConfig};
 use crate::cancel::Cancel;
@@ -35,7 +35,12 @@ impl Docker {
     ///
     /// # Errors
     /// If the private configuration directory cannot be made.
-    pub fn login(&self, registry: &str, brought: &Brought, cancel: &Cancel) -> io::Result<Login> {
+    pub fn login(
+        &self,
+        registry: &str,
+        brought: &RegistryAuths,
+        cancel: &Cancel,
+    ) -> io::Result<Login> {
         let directory = self.config_directory();
         let host = match &directory {
             Some(directory) if !brought.is_empty() => read(directory),
@@ -151,7 +156,7 @@ fn private_directory(
 
 #[cfg(test)]
 mod tests {
-    use super::{Brought, Docker, FILE};
+    use super::{Docker, FILE, RegistryAuths};
     use crate::cancel::Cancel;
     use crate::docker::DockerCommand;
     use crate::docker::Engine;
@@ -183,14 +188,14 @@ mod tests {
         docker
     }
 
-    fn brought(registries: &[&str]) -> Brought {
+    fn brought(registries: &[&str]) -> RegistryAuths {
         let mut credentials = Auths::default();
         for registry in registries {
             credentials.add(registry, "me", &Secret::new("word"));
         }
-        Brought {
+        RegistryAuths {
             credentials,
-            ..Brought::default()
+            ..RegistryAuths::default()
         }
     }
 

@@ -70,9 +70,9 @@ impl Docker {
             Some((file, path)) => (process.stdout_file(file), Some(path.to_owned())),
             None => (process, None),
         };
-        let (process, complaints) = if apart {
-            let (complaints, stderr) = io::pipe().map_err(failed)?;
-            (process.stderr_file(stderr), Some(complaints))
+        let (process, stderr) = if apart {
+            let (stderr, writer) = io::pipe().map_err(failed)?;
+            (process.stderr_file(writer), Some(stderr))
         } else {
             (process.stderr_to_stdout(), None)
         };
@@ -83,12 +83,12 @@ impl Docker {
             process: Arc::new(process),
             feed: Some(feed),
             output: path,
-            complaints: complaints.map(|pipe| std::thread::spawn(move || end_of(pipe))),
+            stderr: stderr.map(|pipe| std::thread::spawn(move || end_of(pipe))),
             _env_file: env_file,
         })
     }
 
-    /// Runs a command beside everything else, and hands what it prints (both streams) to `output` until it
+    /// Runs a command in the background of everything else, and hands what it prints (both streams) to `output` until it
     /// ends or `cancel` ends it.
     ///
     /// # Errors
@@ -143,8 +143,8 @@ pub struct Session {
     feed: Option<PipeWriter>,
     /// The file that its stdout goes to, if it is not read here.
     output: Option<PathBuf>,
-    /// What the client itself says, where that is no output: the end of it.
-    complaints: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    /// What the client itself writes to stderr, where that is no output: the end of it.
+    stderr: Option<JoinHandle<io::Result<Vec<u8>>>>,
     _env_file: Option<NamedTempFile>,
 }
 
@@ -222,17 +222,17 @@ impl Session {
             .stream(&self.command, &self.process, output, cancel);
         held.finish();
         drop(writer.map(JoinHandle::join));
-        let Some(complaints) = self.complaints.take() else {
+        let Some(stderr) = self.stderr.take() else {
             return status;
         };
-        let complaints = complaints
+        let stderr = stderr
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let complaints = complaints.map_err(|error| {
+        let stderr = stderr.map_err(|error| {
             self.docker
                 .failed(&self.command, Kind::Other, error.to_string())
         })?;
-        self.docker.judged(&self.command, status?, &complaints)
+        self.docker.judged(&self.command, status?, &stderr)
     }
 }
 
@@ -242,16 +242,16 @@ impl Docker {
         &self,
         command: &DockerCommand,
         Status(code): Status,
-        complaints: &[u8],
+        stderr: &[u8],
     ) -> Result<Status, DockerError> {
-        if complaints.is_empty() {
+        if stderr.is_empty() {
             return Ok(Status(code));
         }
         let line = self.line(command);
         if code.is_some_and(|code| NOT_STARTED.contains(&code)) {
-            return Err(DockerError::from_stderr(line, code, complaints));
+            return Err(DockerError::from_stderr(line, code, stderr));
         }
-        let text = String::from_utf8_lossy(complaints);
+        let text = String::from_utf8_lossy(stderr);
         log::debug!("{line}: {}", text.trim_end());
         Ok(Status(code))
     }

@@ -6,7 +6,7 @@ use super::{Run, Stop, images, joined, system_failure};
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::logging::carried;
-use crate::plan::{HelperWay, Place, Resource};
+use crate::plan::{HelperStart, Place, Resource};
 use crate::script::NO_REPOSITORY;
 
 impl Run<'_> {
@@ -113,8 +113,8 @@ impl Run<'_> {
         build_waits: bool,
         pause: &mut dyn FnMut() -> Result<(), Stop>,
     ) -> Result<Option<Session>, Stop> {
-        let last = self.plan.helper_ways.len().saturating_sub(1);
-        for (index, way) in self.plan.helper_ways.iter().enumerate() {
+        let last = self.plan.helper_starts.len().saturating_sub(1);
+        for (index, way) in self.plan.helper_starts.iter().enumerate() {
             if index > 0 {
                 self.remove_container(&self.plan.helper)?;
             } else {
@@ -135,7 +135,7 @@ impl Run<'_> {
     /// Starts the helper one way and runs those stages in it. Returns 0, or the status that asks for another way.
     fn fetch_by(
         &self,
-        way: &HelperWay,
+        way: &HelperStart,
         build_waits: bool,
         pause: &mut dyn FnMut() -> Result<(), Stop>,
     ) -> Result<(i32, Option<Session>), Stop> {

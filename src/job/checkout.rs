@@ -136,7 +136,8 @@ fn project(top: &Path, remote: Option<&gix::Url>) -> Project {
             .map(|name| name.to_string_lossy().into_owned());
         (
             "local".to_owned(),
-            name.as_deref().map_or_else(|| "project".to_owned(), tame),
+            name.as_deref()
+                .map_or_else(|| "project".to_owned(), sanitize),
         )
     });
     Project {
@@ -154,14 +155,14 @@ pub(super) fn project_path(path: &str) -> Option<(String, String)> {
         .unwrap_or(path)
         .split('/')
         .filter(|part| !part.is_empty() && *part != "." && *part != ".." && !part.starts_with('~'))
-        .map(tame)
+        .map(sanitize)
         .collect();
     let (name, namespace) = parts.split_last()?;
     (!namespace.is_empty()).then(|| (namespace.join("/"), name.clone()))
 }
 
 /// A part of a path with nothing in it that a mount, a shell or a hostname trips over.
-fn tame(part: &str) -> String {
+fn sanitize(part: &str) -> String {
     let part: String = part
         .chars()
         .map(|c| {

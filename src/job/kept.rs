@@ -83,8 +83,8 @@ pub fn shown_names<'a>(jobs: impl Iterator<Item = &'a str>) -> BTreeMap<String, 
 /// A name of a job's choice as the name of one file: what would make it a path, or hide it, is replaced.
 #[must_use]
 pub fn file_name(text: &str) -> String {
-    let tame = |c: char| if c == '/' || c.is_control() { '_' } else { c };
-    let mut name: String = text.trim().chars().map(tame).collect();
+    let sanitize = |c: char| if c == '/' || c.is_control() { '_' } else { c };
+    let mut name: String = text.trim().chars().map(sanitize).collect();
     if name.starts_with('.') {
         name.replace_range(..1, "_");
     }

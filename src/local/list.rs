@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::screen::tame;
+use super::screen::sanitize;
 use super::selection::described;
 use super::table::{Cell, table};
 use crate::config::DockerConfig;
@@ -67,7 +67,7 @@ impl List {
                 } else {
                     ""
                 };
-                let cell = |text: &str| Cell::coloured(tame(text), sgr);
+                let cell = |text: &str| Cell::coloured(sanitize(text), sgr);
                 let or_dash = |text: String| {
                     if text.is_empty() {
                         "-".to_owned()
@@ -90,7 +90,7 @@ impl List {
             .jobs
             .iter()
             .filter(|job| job.is_for_this == Some(false))
-            .map(|job| tame(&job.name))
+            .map(|job| sanitize(&job.name))
             .collect();
         if let Some(sources) = self.sources.as_ref().filter(|_| !elsewhere.is_empty()) {
             text.push_str(&not_for(sources, &elsewhere));
@@ -135,7 +135,7 @@ impl List {
 
 /// A line that says which jobs are left out.
 pub(super) fn not_for(sources: &Sources, jobs: &[String]) -> String {
-    let sources = tame(&described(sources));
+    let sources = sanitize(&described(sources));
     format!("\nNot for {sources}: {}\n", jobs.join(", "))
 }
 

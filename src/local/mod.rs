@@ -40,7 +40,7 @@ use progress::Progress;
 pub use results::Verdict;
 use results::verdict;
 use run::Runner;
-use screen::{Screen, tame};
+use screen::{Screen, sanitize};
 pub use selection::Wanted;
 use stdout::NO_STDOUT;
 pub use stdout::{ReaderGone, show, wants_colour};
@@ -50,7 +50,7 @@ use timeline::{About, Timeline};
 pub const SHORT_TOKEN: &str = "local";
 
 /// How a run ended.
-pub struct Ended {
+pub struct Finished {
     /// What became of its jobs.
     pub verdict: Verdict,
     /// The exit status that a signal asks for, or a reader of stdout that has gone.
@@ -90,7 +90,7 @@ impl Local {
     /// # Errors
     /// [`InputError`] if a job or the settings say something that cannot be meant (then none is begun), or
     /// whatever keeps the jobs from being started.
-    pub fn run(&self, mut found: Found, report: Report) -> Result<Ended> {
+    pub fn run(&self, mut found: Found, report: Report) -> Result<Finished> {
         let began = Instant::now();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if self.shell_on_failure && !terminal {
@@ -144,7 +144,11 @@ impl Local {
         if several || self.quiet {
             let mut text = results::summary(&rows, took, screen.colour);
             if !selection.elsewhere.is_empty() {
-                let jobs: Vec<String> = selection.elsewhere.iter().map(|job| tame(job)).collect();
+                let jobs: Vec<String> = selection
+                    .elsewhere
+                    .iter()
+                    .map(|job| sanitize(job))
+                    .collect();
                 text.push_str(&list::not_for(&found.checkout.sources, &jobs));
             }
             screen.write(text.as_bytes()).context(NO_STDOUT)?;
@@ -166,7 +170,7 @@ impl Local {
             )?;
         }
         let gone = screen.has_no_reader().then_some(ReaderGone::STATUS);
-        Ok(Ended {
+        Ok(Finished {
             verdict: verdict(&rows),
             signal: signals.status().or(gone),
         })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::termios::tcgetwinsize;
 
 use super::results::time;
-use super::screen::{Screen, tame};
+use super::screen::{Screen, sanitize};
 use super::table::width as columns;
 use crate::cancel::{Cancel, Reason};
 
@@ -50,7 +50,7 @@ impl Progress {
     /// A job has begun with something, called as in [`crate::executor::Span`].
     pub fn doing(&self, place: usize, job: &str, span: &str) {
         let running = Running {
-            job: tame(job),
+            job: sanitize(job),
             doing: words(span),
             since: Instant::now(),
         };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::screen::tame;
+use super::screen::sanitize;
 use super::table::{Cell, table};
 use crate::executor::Span;
 use crate::outcome::{Outcome, on_one_line};
@@ -115,7 +115,7 @@ impl Row {
         } else {
             ("", "")
         };
-        let title = outcome.kind_of_failure(&format!("{} failed", tame(&self.name)));
+        let title = outcome.kind_of_failure(&format!("{} failed", sanitize(&self.name)));
         let mut text = format!(
             "\n{begin}{title}:{end} {}\n",
             on_one_line(&outcome.reason())
@@ -135,9 +135,9 @@ impl Row {
         };
         let time = self.time.map_or_else(String::new, |(_, took)| time(took));
         vec![
-            Cell::new(tame(&self.name)),
-            Cell::new(tame(&self.stage)),
-            Cell::coloured(tame(&self.result()), sgr),
+            Cell::new(sanitize(&self.name)),
+            Cell::new(sanitize(&self.stage)),
+            Cell::coloured(sanitize(&self.result()), sgr),
             Cell::new(time),
         ]
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::found::{Found, Local};
 use super::progress::Progress;
 use super::results::{Fate, Row};
-use super::screen::{Log, Screen, prefix, tame, widest};
+use super::screen::{Log, Screen, prefix, sanitize, widest};
 use super::selection::{Selected, Selection};
 use crate::cancel::Cancel;
 use crate::executor::shown::Shown;
@@ -129,7 +129,7 @@ impl Runner<'_> {
             &Run {
                 secrets: &secrets,
                 log: &|| Box::new(log.clone()),
-                beside: &|trace: &Trace| {
+                in_background: &|trace: &Trace| {
                     if first && !self.local.dirty {
                         warn_if_dirty(self.found, trace);
                     }
@@ -159,7 +159,7 @@ impl Runner<'_> {
         if let Err(error) = show_log(&job, &log) {
             log::warn!(
                 "cannot write the log of {} beside its artifacts: {error:#}",
-                tame(name)
+                sanitize(name)
             );
         }
         let shown = if outcome.is_success() {
@@ -190,7 +190,7 @@ impl Runner<'_> {
             .and_then(|()| log.finish())
             .map(|()| self.screen.lock());
         let said = out.as_mut().map_or(Ok(()), |out| {
-            let job = tame(job);
+            let job = sanitize(job);
             let text = format!(
                 "\nThe script of `{job}` failed. This is a shell in its build container; `exit` ends the job.\n"
             );
@@ -248,7 +248,7 @@ fn words(found: &Uncommitted) -> Option<String> {
         let named: Vec<String> = untracked
             .iter()
             .take(NAMED)
-            .map(|path| tame(path))
+            .map(|path| sanitize(path))
             .collect();
         let more = match untracked.len().saturating_sub(NAMED) {
             0 => String::new(),

@@ -153,7 +153,7 @@ impl Screen {
 }
 
 /// A text without characters that would lead a terminal.
-pub(super) fn tame(text: &str) -> String {
+pub(super) fn sanitize(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
@@ -161,7 +161,7 @@ pub(super) fn tame(text: &str) -> String {
 
 /// What stands before the lines of a job: its name, as wide as the widest.
 pub(super) fn prefix(name: &str, widest: usize, index: usize, colour: bool) -> String {
-    let name = padded(&tame(name), widest);
+    let name = padded(&sanitize(name), widest);
     if colour {
         format!("\x1b[{}m{name} |\x1b[0m ", COLOURS[index % COLOURS.len()])
     } else {
@@ -171,7 +171,7 @@ pub(super) fn prefix(name: &str, widest: usize, index: usize, colour: bool) -> S
 
 /// How wide the widest of the names is.
 pub(super) fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
-    names.map(|name| width(&tame(name))).max().unwrap_or(0)
+    names.map(|name| width(&sanitize(name))).max().unwrap_or(0)
 }
 
 /// A job's log on its way to the screen. Clones are the same log.

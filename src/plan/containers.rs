@@ -6,7 +6,7 @@ use super::host::Host;
 use super::labels::labels;
 use super::names::{Names, travel_name};
 use super::network::Network;
-use super::parts::{Build, HelperWay, Resource, Service};
+use super::parts::{Build, HelperStart, Resource, Service};
 use super::settings::Settings;
 use super::stage::Stage;
 use super::volumes::{Layout, Made, Mount};
@@ -151,12 +151,12 @@ impl Builder<'_> {
     /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
     /// file system, and with a copy of it. `only` is the stage that the helper is for, if there is but one;
     /// `archives` is what no other container mounts.
-    pub fn helper_ways(
+    pub fn helper_starts(
         &self,
         services: &[Service],
         only: Option<&Stage>,
         archives: Option<&Mount>,
-    ) -> Vec<HelperWay> {
+    ) -> Vec<HelperStart> {
         let name = self.names.container("helper");
         let run = DockerCommand::run(&name)
             .option("--log-driver", "none")
@@ -189,7 +189,7 @@ impl Builder<'_> {
                 .flag("--detach")
                 .operands(image.clone(), HELPER_COMMAND)
         };
-        let way = |run: DockerCommand| HelperWay {
+        let way = |run: DockerCommand| HelperStart {
             start: vec![stays(&run)],
             once: only.map(|stage| Stage {
                 command: run.flag("--interactive").operands(image.clone(), ["sh"]),
@@ -230,7 +230,7 @@ impl Builder<'_> {
             // The contents of the directory, into one that is there or not.
             DockerCommand::copy_into(format!("{}/.", path.display()), &name, target)
         }));
-        let copied = HelperWay {
+        let copied = HelperStart {
             start: copied,
             once: None,
         };

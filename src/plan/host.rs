@@ -1,7 +1,7 @@
 //! What a plan has to know of the host that it will run on.
 
 use super::helper_image::HelperImage;
-use crate::script::Marks;
+use crate::script::ScriptMarkers;
 use crate::seal::Seal;
 
 /// What a plan has to know of the host that it will run on.
@@ -29,7 +29,7 @@ pub struct Host {
     pub colour: bool,
     /// What scripts say of themselves: nothing to people, their failure where a user at a terminal wants a shell
     /// then.
-    pub marks: Marks,
+    pub marks: ScriptMarkers,
     /// When the plan is made, in seconds since 1970.
     pub now: i64,
 }

@@ -6,13 +6,13 @@ mod allowed;
 mod artifacts;
 mod caches;
 mod containers;
-mod fits;
 mod git;
 pub mod helper_image;
 mod hold;
 mod host;
 mod images;
 mod labels;
+mod limits;
 mod named;
 pub mod names;
 mod network;
@@ -33,14 +33,14 @@ mod volumes;
 use std::time::Duration;
 
 use crate::config::{PullPolicy, RunnerConfig};
-use crate::docker::auth::Brought;
+use crate::docker::auth::RegistryAuths;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 pub use crate::job::kept::Kept;
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
 use crate::keypath::KeyPath;
 use crate::outcome::InputError;
-pub use crate::script::Marks;
+pub use crate::script::ScriptMarkers;
 use crate::seal::Seal;
 use crate::secret::Secret;
 pub use containers::HELPER;
@@ -53,7 +53,7 @@ use named::NamedBy;
 use names::Names;
 use network::Network;
 pub use options::key_hint;
-pub use parts::{Build, HelperWay, Resource, Service};
+pub use parts::{Build, HelperStart, Resource, Service};
 use settings::Settings;
 pub use stage::{Exchange, Failure, Place, REFUSED, Stage, When};
 pub use stages::JOB_STATUS;
@@ -96,7 +96,7 @@ pub struct Plan {
     pub helper: Word,
     /// Ways to start the helper, with the sources in sight; the next one is for where the one before does
     /// not see them.
-    pub helper_ways: Vec<HelperWay>,
+    pub helper_starts: Vec<HelperStart>,
     /// The build container.
     pub build: Build,
     /// What happens in the helper and the build container, in order.
@@ -104,7 +104,7 @@ pub struct Plan {
     /// How long the job may take.
     pub timeout: Option<Duration>,
     /// Who may read from registries, as far as the job says so.
-    pub registries: Brought,
+    pub registries: RegistryAuths,
     /// What must not be shown, anywhere.
     pub secrets: Vec<Secret>,
 }
@@ -120,7 +120,7 @@ impl Plan {
         names: &Names,
         host: &Host,
     ) -> Result<Self, InputError> {
-        fits::words(job)?;
+        limits::words(job)?;
         let mut layout = Layout::new(job, config, names)?;
         let mut variables = variables::resolve(job, config, names, host, &layout)?;
         layout.place(&variables)?;
@@ -163,8 +163,8 @@ impl Plan {
         let archives = caches.mount.take();
         let stages = stages::stages(&builder, &build, caches)?;
         let only = stages::only_in_helper(&stages).filter(|_| health_check.is_none());
-        let helper_ways = builder.helper_ways(&services, only, archives.as_ref());
-        fits::containers(job, &build, &helper_ways, &services)?;
+        let helper_starts = builder.helper_starts(&services, only, archives.as_ref());
+        limits::containers(job, &build, &helper_starts, &services)?;
         Ok(Self {
             header: header(config, names, host, &image.0),
             warnings: [
@@ -189,7 +189,7 @@ impl Plan {
                 .then(&names.prefix)
                 .then(format!(" via {}...", host.hostname)),
             helper: names.container("helper"),
-            helper_ways,
+            helper_starts,
             build,
             stages,
             timeout: job.timeout,

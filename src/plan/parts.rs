@@ -42,7 +42,7 @@ pub struct Service {
 
 /// A way to start the helper.
 #[derive(Clone, Debug)]
-pub struct HelperWay {
+pub struct HelperStart {
     /// Starts it, and it stays for all of its stages.
     pub start: Vec<DockerCommand>,
     /// Where it is for one stage only: that stage, with a command that starts the helper as its shell. It ends with

@@ -1,6 +1,6 @@
 //! Who may read from registries, as a job and its runner's `environment` have it.
 
-use crate::docker::auth::{Auths, Brought};
+use crate::docker::auth::{Auths, RegistryAuths};
 use crate::job::Credential;
 use crate::job::variables::Variables;
 use crate::secret::Secret;
@@ -10,7 +10,7 @@ pub(super) const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
 /// What was found.
 pub(super) struct Registries {
-    pub brought: Brought,
+    pub brought: RegistryAuths,
     /// What is wrong with it.
     pub warnings: Vec<String>,
     /// What must not be shown.
@@ -19,7 +19,7 @@ pub(super) struct Registries {
 
 /// Takes what is meant for registries out of a job's variables, and adds its `credentials`.
 pub(super) fn brought(credentials: &[Credential], variables: &mut Variables) -> Registries {
-    let mut brought = Brought::default();
+    let mut brought = RegistryAuths::default();
     let mut warnings = Vec::new();
     let mut secrets = Vec::new();
     if let Some(variable) = variables.remove(DOCKER_AUTH_CONFIG) {

@@ -6,7 +6,7 @@ use super::parts::Build;
 use super::stage::{Failure, Place, Stage, When};
 use crate::docker::{DockerCommand, Slot};
 use crate::outcome::InputError;
-use crate::script::{BuildScript, GetSources, Marks};
+use crate::script::{BuildScript, GetSources, ScriptMarkers};
 
 /// The word that stands for the job's status, `success` or `failed`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
@@ -77,7 +77,7 @@ pub(super) fn stages(
     stages.extend(builder.downloads()?);
     stages.push(Stage {
         timeout: job.script_timeout,
-        enter: (host.marks == Marks::Failure)
+        enter: (host.marks == ScriptMarkers::Failure)
             .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         ..Stage::new("build", Place::Build, build.run.clone(), script.text())
     });
@@ -87,7 +87,7 @@ pub(super) fn stages(
             job_status: Some(Slot::new(JOB_STATUS)),
             // No shell is opened after it.
             marks: match host.marks {
-                Marks::Failure => Marks::Success,
+                ScriptMarkers::Failure => ScriptMarkers::Success,
                 marks => marks,
             },
             ..script

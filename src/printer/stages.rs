@@ -38,8 +38,8 @@ impl Script<'_> {
         }
         self.line("}");
         let not_here = format!("status={NO_REPOSITORY}");
-        for (index, way) in plan.helper_ways.iter().enumerate() {
-            let last = index + 1 == plan.helper_ways.len();
+        for (index, way) in plan.helper_starts.iter().enumerate() {
+            let last = index + 1 == plan.helper_starts.len();
             if index > 0 {
                 let _ = writeln!(self.text, "if [ $status = {NO_REPOSITORY} ]; then");
                 self.run(

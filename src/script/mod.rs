@@ -17,16 +17,16 @@ pub const SHELL: [&str; 3] = [
     "if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh",
 ];
 
-/// What a script prints that [`Marks::Failure`] says when it begins. No terminal shows it.
+/// What a script prints that [`ScriptMarkers::Failure`] says when it begins. No terminal shows it.
 pub const BEGUN: &str = "\x1b_alloy-runner:begun\x1b\\";
 /// What it prints when it has failed.
 pub const FAILED: &str = "\x1b_alloy-runner:failed\x1b\\";
-/// What a script with [`Marks::Success`] prints when its last command has ended well.
+/// What a script with [`ScriptMarkers::Success`] prints when its last command has ended well.
 pub const SUCCEEDED: &str = "\x1b_alloy-runner:succeeded\x1b\\";
 
 /// What a script says of itself, in its output, to the runner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Marks {
+pub enum ScriptMarkers {
     /// Nothing: people read it.
     #[default]
     None,
@@ -70,7 +70,7 @@ pub struct BuildScript<'a> {
     /// Show the commands in colour.
     pub colour: bool,
     /// What it says of itself.
-    pub marks: Marks,
+    pub marks: ScriptMarkers,
     /// What fills `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
 }
@@ -86,9 +86,9 @@ impl BuildScript<'_> {
         let mut head = String::from("{\nexec ");
         // What the commands can neither lose nor lead elsewhere.
         head.push_str(match self.marks {
-            Marks::None => "",
-            Marks::Success => "8>&1 ",
-            Marks::Failure => "9<&0 ",
+            ScriptMarkers::None => "",
+            ScriptMarkers::Success => "8>&1 ",
+            ScriptMarkers::Failure => "9<&0 ",
         });
         // One stream: the order of two is lost on the way out of a container.
         head.push_str("</dev/null 2>&1\n");
@@ -106,13 +106,13 @@ impl BuildScript<'_> {
         let commands = quote(&commands);
         let [begun, failed, succeeded] = [BEGUN, FAILED, SUCCEEDED].map(quote);
         let tail = match self.marks {
-            Marks::None => format!("eval {commands}\nexit $?\n}}\n"),
+            ScriptMarkers::None => format!("eval {commands}\nexit $?\n}}\n"),
             // Not in the trace of commands that have turned it on.
-            Marks::Success => format!(
+            ScriptMarkers::Success => format!(
                 "eval {commands} 8>&-\n{{ alloy_status=$?; set +x; }} 2>/dev/null\n\
                  if [ $alloy_status = 0 ]; then printf %s {succeeded} >&8 || :; fi\nexit $alloy_status\n}}\n"
             ),
-            Marks::Failure => format!(
+            ScriptMarkers::Failure => format!(
                 "printf %s {begun}\nset +e\n(exec 9<&-\nset -e\neval {commands}\nexit $?\n)\nstatus=$?\n\
                  if [ $status != 0 ]; then printf %s {failed}; read -r line <&9 || :; fi\nexit $status\n}}\n"
             ),
@@ -177,7 +177,7 @@ fn echo(command: &str, colour: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGUN, BuildScript, FAILED, Marks, SHELL, SUCCEEDED};
+    use super::{BEGUN, BuildScript, FAILED, SHELL, SUCCEEDED, ScriptMarkers};
     use crate::docker::{Bindings, Slot};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -254,8 +254,8 @@ mod tests {
                 let fails = usize::from(ended.is_some_and(|status| status != 0));
                 let succeeds = usize::from(ended == Some(0));
                 for (marks, counts) in [
-                    (Marks::Failure, [1, fails, 0]),
-                    (Marks::Success, [0, 0, succeeds]),
+                    (ScriptMarkers::Failure, [1, fails, 0]),
+                    (ScriptMarkers::Success, [0, 0, succeeds]),
                 ] {
                     let (marked, waited) = run(
                         shell,
@@ -300,7 +300,7 @@ mod tests {
                 let script = BuildScript {
                     commands: &commands,
                     directory: "/",
-                    marks: Marks::Success,
+                    marks: ScriptMarkers::Success,
                     ..BuildScript::default()
                 };
                 let (output, ended) = run(shell, &script);

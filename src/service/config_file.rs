@@ -20,7 +20,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 3650);
 pub struct Settings {
     /// How many jobs may run at once on this host; `None`: any number.
     pub concurrent: Option<u32>,
-    /// The pause between two questions of a runner.
+    /// The pause between two job requests of a runner.
     pub check_interval: Duration,
     /// How long jobs have to end in when the runner is stopped.
     pub shutdown_timeout: Duration,

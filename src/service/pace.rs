@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::coordinator::ApiError;
 use crate::retry::Backoff;
 
-/// The longest pause after a question that failed.
+/// The longest pause after a job request that failed.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// How long a runner whose token is refused rests, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
@@ -14,9 +14,9 @@ const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours
 pub(super) struct Pace {
     /// When it may ask again.
     pub due: Instant,
-    /// How many of its questions are not answered yet.
+    /// How many of its requests are not answered yet.
     pub asking: u32,
-    /// What the last answer said, for the next question.
+    /// What the last answer said, for the next request.
     pub last_update: Option<String>,
     backoff: Backoff,
     rest: Backoff,
@@ -52,13 +52,13 @@ impl Pace {
         self.due = now;
     }
 
-    /// There was none. The time of the next question stands.
+    /// There was none. The time of the next request stands.
     pub fn got_nothing(&mut self, last_update: Option<String>) {
         self.well();
         self.last_update = last_update;
     }
 
-    /// The question failed.
+    /// The request failed.
     pub fn failed(&mut self, error: &ApiError, now: Instant, interval: Duration) {
         if error.is_refused() {
             let rest = self.rest.pause(None);
@@ -75,8 +75,8 @@ impl Pace {
         }
     }
 
-    /// A place for a job is free again.
-    pub fn place_is_free(&mut self, now: Instant) {
+    /// A slot for a job is free again.
+    pub fn slot_is_free(&mut self, now: Instant) {
         if self.is_well() {
             self.due = self.due.min(now);
         }
@@ -112,15 +112,19 @@ mod tests {
         pace.got_a_job(now);
         assert_eq!(pace.due, now);
         pace.due = now + interval;
-        pace.place_is_free(now);
+        pace.slot_is_free(now);
         assert_eq!(pace.due, now);
         for _ in 0..8 {
             pace.failed(&error(Answer::Status(502, None)), now, interval);
         }
         let pause = pace.due - now;
         assert!(pause >= Duration::from_secs(30) && pause <= Duration::from_mins(1));
-        pace.place_is_free(now);
-        assert_eq!(pace.due - now, pause, "trouble is no matter of places");
+        pace.slot_is_free(now);
+        assert_eq!(
+            pace.due - now,
+            pause,
+            "a free slot does not shorten a pause after a failure"
+        );
         let busy = Answer::Busy(429, Some(Duration::from_secs(90)));
         pace.failed(&error(busy), now, interval);
         assert_eq!(pace.due - now, Duration::from_secs(90));

@@ -1,6 +1,7 @@
-//! The runners that are served: where they come from, and the places that their jobs may take on this host.
+//! The runners that are served: where they come from, and the slots that their jobs take on this host.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +21,16 @@ use crate::state::{Slot, State};
 /// Slots by this name are for the jobs of all runners.
 const ALL: &str = "all";
 
+/// As many jobs run on this host as a limit says.
+pub(super) struct LimitReached(u32);
+
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let jobs = if self.0 == 1 { "job" } else { "jobs" };
+        write!(f, "limit reached ({} {jobs})", self.0)
+    }
+}
+
 /// A runner, and when it asks again.
 pub(super) struct Runner {
     /// Stays the same as long as coordinator and token do.
@@ -38,14 +49,14 @@ pub(super) struct Roster {
     metrics: Arc<Metrics>,
     /// Shows the metrics.
     page: Option<Page>,
-    given: Given,
+    given: GlobalOptions,
     /// Coordinators that were warned of.
     warned: HashSet<String>,
 }
 
 /// What the command line says of all runners.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Given {
+pub struct GlobalOptions {
     /// Print docker commands before they run.
     pub print_commands: bool,
     /// How much the runner says of itself, whatever a configuration says.
@@ -54,7 +65,7 @@ pub struct Given {
 
 impl Roster {
     /// A roster without runners.
-    pub fn new(settings: Settings, state: State, given: Given) -> Self {
+    pub fn new(settings: Settings, state: State, given: GlobalOptions) -> Self {
         Self {
             settings,
             runners: Vec::new(),
@@ -136,7 +147,7 @@ impl Roster {
                 let added = self.add(config, now);
                 match (added, self.runners.last_mut()) {
                     (Ok(()), Some(new)) => {
-                        // Answers to its questions are still on their way.
+                        // Answers to its requests are still on their way.
                         new.number = runner.number;
                         new.pace.asking = runner.pace.asking;
                     }
@@ -187,23 +198,23 @@ impl Roster {
         }
     }
 
-    /// A place for one job more of a runner, under `concurrent` and its `limit`. They count over all
-    /// processes of this host.
-    pub fn places(&self, runner: &Serving) -> Result<Option<Vec<Slot>>> {
+    /// The slots for one job more of a runner, under `concurrent` and its `limit`, which count over all processes of this
+    /// host; or the limit that is reached.
+    pub fn slots(&self, runner: &Serving) -> Result<Result<Vec<Slot>, LimitReached>> {
         let config = &runner.config;
         let own = (config.limit > 0).then(|| (config.identity(), config.limit));
         let all = self
             .settings
             .concurrent
             .map(|count| (ALL.to_owned(), count));
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for (name, count) in own.into_iter().chain(all) {
             match self.state.slot(&name, count)? {
-                Some(slot) => places.push(slot),
-                None => return Ok(None),
+                Some(slot) => slots.push(slot),
+                None => return Ok(Err(LimitReached(count))),
             }
         }
-        Ok(Some(places))
+        Ok(Ok(slots))
     }
 
     /// As [`Roster::clean_up`], where anything is left: otherwise no engine is needed before there is a job.

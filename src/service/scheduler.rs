@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::config_file::{ConfigFile, Settings};
-pub use super::roster::Given;
+pub use super::roster::GlobalOptions;
 use super::roster::{Roster, Runner};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
@@ -23,9 +23,9 @@ use crate::worker::signals::{Signal, tell_of_signals};
 
 /// How long the end of this process waits for a job request that is under way. GitLab holds requests open until there
 /// is a job, and gives none to a client that has gone.
-const QUESTION: Duration = Duration::from_secs(5);
-/// How long before patience ends a job has for its last word to a coordinator in trouble.
-const LAST_WORD: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(5);
+/// How long before `shutdown_timeout` is over the jobs begin to send their final updates without further tries.
+const FINAL_UPDATE: Duration = Duration::from_secs(5);
 
 /// When to end, if no signal does it before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,7 @@ impl Until {
 
 /// What the deciding thread is told.
 enum Event {
-    /// A question of the runner with this number was answered.
+    /// A job request of the runner with this number was answered.
     Answered(u64, Answer),
     /// A job has ended.
     Ended,
@@ -67,15 +67,14 @@ struct Aborted {
 struct Scheduler {
     roster: Roster,
     until: Until,
-    /// The places of the one runner that this process serves, a job at a time. `None`: places are taken for
-    /// each job.
+    /// The slots of the one runner that this process serves, a job at a time. `None`: slots are taken for each job.
     single: Option<Vec<Slot>>,
     /// Since when there was no job.
     idle_since: Instant,
     builds: u32,
     asking: u32,
     running: u32,
-    /// No more questions are asked.
+    /// No more jobs are requested.
     draining: bool,
     aborted: Option<Aborted>,
     last_error: Option<ApiError>,
@@ -90,7 +89,7 @@ struct Scheduler {
 ///
 /// # Errors
 /// [`crate::outcome::InputError`] for a configuration that cannot be read.
-pub fn serve_all(file: PathBuf, state: State, given: Given) -> Result<u8> {
+pub fn serve_all(file: PathBuf, state: State, given: GlobalOptions) -> Result<u8> {
     let (file, contents) = ConfigFile::open(file)?;
     let roster = Roster::new(Settings::without_file(), state, given);
     let mut scheduler = Scheduler::new(roster, Until::default())?;
@@ -111,12 +110,12 @@ pub fn serve_one(
     settings: Settings,
     until: Until,
     state: State,
-    given: Given,
+    given: GlobalOptions,
 ) -> Result<u8> {
     let roster = Roster::new(settings, state, given);
     let mut scheduler = Scheduler::new(roster, until)?;
     scheduler.roster.add(config, Instant::now())?;
-    if let Some(status) = scheduler.take_places()? {
+    if let Some(status) = scheduler.take_slots()? {
         return Ok(status);
     }
     scheduler.roster.clean_up_if_need_be()?;
@@ -147,22 +146,26 @@ impl Scheduler {
         })
     }
 
-    /// Takes this host's places for the one runner, for as long as this process lives. Returns the exit status
-    /// where there are none to be had.
-    fn take_places(&mut self) -> Result<Option<u8>> {
+    /// Takes the slots of the one runner, for as long as this process lives. Returns the exit status where a limit is
+    /// reached.
+    fn take_slots(&mut self) -> Result<Option<u8>> {
         while self.single.is_none() {
             let runner = self.roster.runners.first();
-            self.single = match runner {
-                Some(runner) => self.roster.places(&runner.serving)?,
-                None => Some(Vec::new()),
+            let slots = runner.map_or(Ok(Ok(Vec::new())), |runner| {
+                self.roster.slots(&runner.serving)
+            });
+            let limit = match slots? {
+                Ok(slots) => {
+                    self.single = Some(slots);
+                    break;
+                }
+                Err(limit) => limit,
             };
-            if self.single.is_some() {
-                break;
-            }
-            log::info!("limit reached: as many jobs run on this host as may");
             if !self.until.is_forever() {
+                log::info!("{limit}");
                 return Ok(Some(0));
             }
+            log::info!("{limit}; waiting");
             let pause = self.roster.settings.check_interval;
             match self.events.recv_timeout(pause) {
                 Ok(Event::Signal(Signal::Abort(status))) => return Ok(Some(status)),
@@ -201,7 +204,7 @@ impl Scheduler {
         let idle = self.running + self.asking == 0;
         if let Some(Aborted { status, since }) = self.aborted {
             let deadline = since + self.roster.settings.shutdown_timeout;
-            if now + LAST_WORD >= deadline {
+            if now + FINAL_UPDATE >= deadline {
                 self.hurry.trigger(Reason::Stopped);
             }
             if now >= deadline && self.running > 0 {
@@ -210,7 +213,7 @@ impl Scheduler {
                     self.running
                 );
             }
-            let silent = self.running == 0 && now >= since + QUESTION;
+            let silent = self.running == 0 && now >= since + REQUEST;
             return (idle || silent || now >= deadline).then_some(Ok(status));
         }
         let waited = |wait| self.idle_since + wait <= now;
@@ -238,8 +241,8 @@ impl Scheduler {
         }
         if let Some(Aborted { since, .. }) = self.aborted {
             let deadline = since + self.roster.settings.shutdown_timeout;
-            let last_word = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
-            let times = [since + QUESTION, last_word, deadline];
+            let final_update = deadline.checked_sub(FINAL_UPDATE).unwrap_or(deadline);
+            let times = [since + REQUEST, final_update, deadline];
             wakes.extend(times.into_iter().filter(|at| *at > now));
         }
         wakes.into_iter().min().unwrap_or(now)
@@ -262,22 +265,22 @@ impl Scheduler {
                 .filter(|(_, runner)| due(runner))
                 .min_by_key(|(_, runner)| runner.pace.due);
             let Some((index, runner)) = next else { return };
-            let places = match self.single {
-                Some(_) => Ok(Some(Vec::new())),
-                None => self.roster.places(&runner.serving),
+            let slots = match self.single {
+                Some(_) => Ok(Ok(Vec::new())),
+                None => self.roster.slots(&runner.serving),
             };
             let interval = self.roster.settings.check_interval;
             self.roster.runners[index].pace.due = now + interval;
-            match places {
-                Ok(Some(places)) => self.ask(index, places),
+            match slots {
+                Ok(Ok(slots)) => self.ask(index, slots),
                 // The end of a job of this process makes it due again; other processes do not tell of theirs.
-                Ok(None) => {}
+                Ok(Err(_)) => {}
                 Err(error) => log::error!("{error:#}"),
             }
         }
     }
 
-    fn ask(&mut self, index: usize, places: Vec<Slot>) {
+    fn ask(&mut self, index: usize, slots: Vec<Slot>) {
         let runner = &mut self.roster.runners[index];
         let (number, serving) = (runner.number, runner.serving.clone());
         let last_update = runner.pace.last_update.clone();
@@ -306,7 +309,7 @@ impl Scheduler {
                         "the runner has a bug, please report it: the job's thread panicked"
                     );
                 }
-                drop((places, serving));
+                drop((slots, serving));
                 tell(Event::Ended);
             }
         };
@@ -326,7 +329,7 @@ impl Scheduler {
                 self.running -= 1;
                 self.idle_since = Instant::now();
                 for runner in &mut self.roster.runners {
-                    runner.pace.place_is_free(self.idle_since);
+                    runner.pace.slot_is_free(self.idle_since);
                 }
             }
             Event::Signal(Signal::Reload) => self.roster.reload(true),

@@ -245,7 +245,7 @@ impl Serving {
                             .filter(|limit| *limit > 0)
                             .unwrap_or(OUTPUT_LIMIT),
                     ),
-                    beside: &|_| {},
+                    in_background: &|_| {},
                     ended: end,
                     began: &|stage| {
                         panic_where_told(&job.name, stage);

@@ -69,7 +69,7 @@ pub struct ConcurrentId {
     _lock: Lock,
 }
 
-/// A place that this process has, until this is dropped.
+/// A slot for a job, which this process has until this is dropped.
 pub struct Slot {
     _lock: Lock,
 }
@@ -131,7 +131,7 @@ impl State {
         anyhow::bail!("all concurrent ids of this project are taken")
     }
 
-    /// Takes one of the `count` places that processes of this host share by this name. `None`: all are taken.
+    /// Takes one of the `count` slots that processes of this host share by this name. `None`: all are taken.
     ///
     /// # Errors
     /// If the locks' files cannot be written.

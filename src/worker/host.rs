@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
-use crate::plan::{Host, Marks};
+use crate::plan::{Host, ScriptMarkers};
 use crate::seal::Seal;
 
 /// This program's version.
@@ -37,7 +37,7 @@ pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
         certificates,
         shares_files: config.docker.engine().may_share_files(),
         colour,
-        marks: Marks::None,
+        marks: ScriptMarkers::None,
         now: now(),
     })
 }

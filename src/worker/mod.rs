@@ -24,7 +24,7 @@ use crate::executor::{Executor, Report, Terminal};
 use crate::job::Job;
 use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
-use crate::plan::{Host, Marks, Plan};
+use crate::plan::{Host, Plan, ScriptMarkers};
 use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
@@ -55,8 +55,8 @@ pub struct Run<'a> {
     pub secrets: &'a JobSecrets,
     /// Where the log is cut, in kilobytes.
     pub output_limit: Option<u64>,
-    /// Runs once, beside the job.
-    pub beside: &'a (dyn Fn(&Trace) + Sync),
+    /// Runs once, in the background of the job.
+    pub in_background: &'a (dyn Fn(&Trace) + Sync),
     /// Hears what became of the job when its log is complete, before what it made is removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears the name of each [`crate::executor::Span`] when it begins.
@@ -141,10 +141,10 @@ impl Worker {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
                 marks: match run.terminal {
-                    Some(_) => Marks::Failure,
+                    Some(_) => ScriptMarkers::Failure,
                     // Printed commands may be pasted into a shell.
-                    None if self.docker.prints() => Marks::None,
-                    None => Marks::Success,
+                    None if self.docker.prints() => ScriptMarkers::None,
+                    None => ScriptMarkers::Success,
                 },
                 now: host::now(),
                 ..self.host.clone()
@@ -170,7 +170,7 @@ impl Worker {
             self.remove_leftovers(&names);
             let report = thread::scope(|scope| {
                 if first {
-                    scope.spawn(|| (run.beside)(&trace));
+                    scope.spawn(|| (run.in_background)(&trace));
                 }
                 executor.run()
             });

@@ -16,9 +16,9 @@ const STOPPING: &str =
 
 /// The signal that ended the work, if one did.
 #[derive(Clone, Default)]
-pub struct Ended(Arc<AtomicI32>);
+pub struct StoppedBy(Arc<AtomicI32>);
 
-impl Ended {
+impl StoppedBy {
     /// The exit status of a process that this signal ended: 130 for SIGINT, 143 for SIGTERM.
     #[must_use]
     pub fn status(&self) -> Option<u8> {
@@ -37,8 +37,8 @@ fn status(signal: i32) -> Option<u8> {
 ///
 /// # Errors
 /// If the handlers cannot be installed.
-pub fn stop_on_signals(cancel: Cancel) -> io::Result<Ended> {
-    let ended = Ended::default();
+pub fn stop_on_signals(cancel: Cancel) -> io::Result<StoppedBy> {
+    let ended = StoppedBy::default();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let seen = ended.clone();
     thread::spawn(move || {

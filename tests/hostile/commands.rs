@@ -219,7 +219,7 @@ impl Checked<'_> {
         self.runs(&build, 0, &spec, &shell);
         self.held(&shell);
         let image = format!("sha256:{}", plan.services.len() + 1);
-        for way in &plan.helper_ways {
+        for way in &plan.helper_starts {
             let [run] = &way.start[..] else {
                 panic!("a copy")
             };

@@ -13,7 +13,7 @@ use alloy_runner::docker::Words;
 use alloy_runner::job::{Origin, payload};
 use alloy_runner::plan::Plan;
 use alloy_runner::printer;
-use alloy_runner::script::{BuildScript, GetSources, Marks};
+use alloy_runner::script::{BuildScript, GetSources, ScriptMarkers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -335,7 +335,11 @@ fn a_build_finds_its_directory_and_its_files() {
             file_variables: (&["FILE".to_owned()], &format!("{directory}.tmp")),
             trace: number % 7 == 0,
             colour: number % 5 == 0,
-            marks: [Marks::None, Marks::Success, Marks::Failure][number % 3],
+            marks: [
+                ScriptMarkers::None,
+                ScriptMarkers::Success,
+                ScriptMarkers::Failure,
+            ][number % 3],
             ..BuildScript::default()
         };
         let quoted = format!("'{}'", directory.replace('\'', r"'\''"));

@@ -202,7 +202,7 @@ pub fn word() -> BoxedStrategy<String> {
 }
 
 /// One that hardly anything refuses, with a few that are refused among them.
-fn tame() -> BoxedStrategy<String> {
+fn sanitize() -> BoxedStrategy<String> {
     prop_oneof![
         1 => word(),
         3 => select(&["a", "a/b", "$(touch /tmp/pwned)", "--privileged", "it's", "a b", "x,y=z", "-x", "ä"][..])
@@ -271,7 +271,7 @@ fn words() -> BoxedStrategy<Value> {
 }
 
 fn variable() -> BoxedStrategy<Value> {
-    (name(), tame(), any::<bool>(), any::<bool>(), any::<bool>())
+    (name(), sanitize(), any::<bool>(), any::<bool>(), any::<bool>())
         .prop_map(|(key, value, public, file, raw)| {
             json!({"key": key, "value": value, "public": public, "file": file, "raw": raw})
         })
@@ -298,7 +298,7 @@ fn image() -> BoxedStrategy<Value> {
 }
 
 fn cache() -> BoxedStrategy<Value> {
-    (option::of(tame()), vec(word(), 0..4), any::<bool>())
+    (option::of(sanitize()), vec(word(), 0..4), any::<bool>())
         .prop_map(
             |(key, paths, untracked)| json!({"key": key, "paths": paths, "untracked": untracked}),
         )
@@ -315,7 +315,7 @@ fn artifacts() -> BoxedStrategy<Value> {
 fn address() -> BoxedStrategy<String> {
     let parts = (
         select(&["https", "http", "ssh", "git", "ext", "file", "HTTPS"][..]),
-        option::of((tame(), tame())),
+        option::of((sanitize(), sanitize())),
         prop_oneof![5 => Just("host.tld".to_owned()), 1 => word()],
         word(),
         any::<bool>(),

@@ -14,7 +14,7 @@ use zstd::bulk::Decompressor;
 
 use super::frames::{CONTENTS, END, FRAME, HEADER, MAGIC};
 use super::parallel::on_all_cores;
-use super::unpack::{Hand, Target};
+use super::unpack::{Target, Unpacker};
 use super::{Stat, inside};
 
 /// The longest frame that is believed.
@@ -33,7 +33,7 @@ pub fn read(source: impl Read + Send, target: &Target) -> Result<()> {
         let head = Cursor::new(std::mem::take(&mut frames.head));
         let decoder =
             zstd::Decoder::new(head.chain(frames.source)).context("it is not an archive")?;
-        return members(decoder, &mut target.hand()).map(drop);
+        return members(decoder, &mut target.unpacker()).map(drop);
     }
     let (frames, ended, failed) = (
         Mutex::new(frames),
@@ -60,7 +60,7 @@ fn unpack_frames<R: Read>(
     failed: &AtomicBool,
 ) -> Result<()> {
     let mut decompressor = Decompressor::new().context("cannot use zstd")?;
-    let mut hand = target.hand();
+    let mut unpacker = target.unpacker();
     while !failed.load(Ordering::Relaxed) {
         let mut locked = frames.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(frame) = locked.next()? else { break };
@@ -76,10 +76,10 @@ fn unpack_frames<R: Read>(
                 frames: &mut locked,
                 decompressor: &mut decompressor,
             };
-            members(rest, &mut hand)?;
+            members(rest, &mut unpacker)?;
         } else {
             drop(locked);
-            members(Cursor::new(tar), &mut hand)?;
+            members(Cursor::new(tar), &mut unpacker)?;
         }
     }
     Ok(())
@@ -194,7 +194,7 @@ impl<R: Read> Read for Metered<R> {
 }
 
 /// Unpacks what is in a part of a tar file.
-fn members(tar: impl Read, hand: &mut Hand) -> Result<()> {
+fn members(tar: impl Read, unpacker: &mut Unpacker) -> Result<()> {
     let damaged = "the archive is damaged";
     let left = Rc::new(Cell::new(0));
     let metered = Metered {
@@ -232,13 +232,13 @@ fn members(tar: impl Read, hand: &mut Hand) -> Result<()> {
             EntryType::Directory if path.as_os_str().is_empty() => {}
             _ if path.as_os_str().is_empty() => return Err(refused("its name is empty")),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                hand.file(&path, &stat, &mut entry)?;
+                unpacker.file(&path, &stat, &mut entry)?;
             }
-            EntryType::Directory => hand.directory(&path, &stat)?,
+            EntryType::Directory => unpacker.directory(&path, &stat)?,
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
                 let target = OsStr::from_bytes(&target).to_owned();
-                hand.link(&path, target, &stat)?;
+                unpacker.link(&path, target, &stat)?;
             }
             EntryType::Link => return Err(refused("a second name of another file")),
             EntryType::Char | EntryType::Block => return Err(refused("a device")),

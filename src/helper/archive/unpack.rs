@@ -120,10 +120,10 @@ impl Target {
         inside::link(self.tree.path(), path, target)
     }
 
-    /// A hand to unpack with; every thread has one of its own.
+    /// What unpacks into it; every thread has one of its own.
     #[must_use]
-    pub fn hand(&self) -> Hand<'_> {
-        Hand {
+    pub fn unpacker(&self) -> Unpacker<'_> {
+        Unpacker {
             target: self,
             way: self.tree.way(),
             buffer: Vec::new(),
@@ -142,16 +142,18 @@ impl Target {
     /// Whatever keeps one of them from being made.
     pub fn finish(self) -> Result<usize> {
         let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut hand = self.hand();
+        let mut unpacker = self.unpacker();
         for (path, target, stat) in late.links {
-            hand.make_link(&path, &target, &stat)
+            unpacker
+                .make_link(&path, &target, &stat)
                 .with_context(|| format!("cannot make the link {}", path.display()))?;
         }
         let mut directories = late.directories;
         // What is in a directory comes before it: making it changes the directory's time.
         directories.sort_by(|(a, _), (b, _)| b.cmp(a));
         for (path, stat) in directories {
-            hand.finish_directory(&path, &stat)
+            unpacker
+                .finish_directory(&path, &stat)
                 .with_context(|| format!("cannot set mode and time of {}", path.display()))?;
         }
         Ok(self.files.load(Ordering::Relaxed))
@@ -169,13 +171,13 @@ impl Target {
 }
 
 /// Unpacks one thing after the other.
-pub struct Hand<'a> {
+pub struct Unpacker<'a> {
     target: &'a Target,
     way: Way<'a>,
     buffer: Vec<u8>,
 }
 
-impl Hand<'_> {
+impl Unpacker<'_> {
     /// Writes a file, in place of what is there. `contents` is read to its end.
     ///
     /// # Errors

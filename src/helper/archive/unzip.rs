@@ -14,7 +14,7 @@ use zip::ZipArchive;
 use zip::extra_fields::ExtraField;
 
 use super::parallel::on_all_cores;
-use super::unpack::{Hand, Target};
+use super::unpack::{Target, Unpacker};
 use super::{Stat, inside};
 
 /// The longest target of a link.
@@ -64,13 +64,13 @@ pub fn read(file: File, target: Target) -> Result<Unpacked> {
     let batches: Vec<&[Known]> = known.chunks(32).collect();
     let work = || -> Result<()> {
         let mut archive = archive.clone();
-        let mut hand = target.hand();
+        let mut unpacker = target.unpacker();
         while !failed.load(Ordering::Relaxed) {
             let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 break;
             };
             for known in *batch {
-                let done = unpack(&mut archive, known, &mut hand);
+                let done = unpack(&mut archive, known, &mut unpacker);
                 if done.is_err() {
                     failed.store(true, Ordering::Relaxed);
                 }
@@ -165,17 +165,17 @@ fn link(entry: &mut impl Read) -> Result<OsString> {
     Ok(OsString::from_vec(target))
 }
 
-fn unpack(archive: &mut ZipArchive<At>, known: &Known, hand: &mut Hand) -> Result<()> {
+fn unpack(archive: &mut ZipArchive<At>, known: &Known, unpacker: &mut Unpacker) -> Result<()> {
     if known.kind == Kind::Directory {
-        return hand.directory(&known.path, &known.stat);
+        return unpacker.directory(&known.path, &known.stat);
     }
     let mut entry = archive.by_index(known.index)?;
     if known.kind == Kind::Link {
-        return hand.link(&known.path, link(&mut entry)?, &known.stat);
+        return unpacker.link(&known.path, link(&mut entry)?, &known.stat);
     }
     let said = entry.size();
     let mut contents = entry.take(said.saturating_add(1));
-    hand.file(&known.path, &known.stat, &mut contents)?;
+    unpacker.file(&known.path, &known.stat, &mut contents)?;
     if contents.limit() == 0 {
         bail!("it is longer than the {said} bytes that the archive says");
     }

@@ -22,20 +22,24 @@ fn things_are_put_in_place_of_what_is_there() {
     fs::write(root.path().join("old"), "old").expect("written");
     fs::hard_link(root.path().join("old"), root.path().join("other")).expect("linked");
     let target = Target::new(open(root.path()), Limit::new(None, 0));
-    let mut hand = target.hand();
-    hand.file(Path::new("old"), &STAT, &mut &b"new"[..])
+    let mut unpacker = target.unpacker();
+    unpacker
+        .file(Path::new("old"), &STAT, &mut &b"new"[..])
         .expect("written");
-    hand.file(Path::new("a/b/c"), &STAT, &mut &b"x"[..])
+    unpacker
+        .file(Path::new("a/b/c"), &STAT, &mut &b"x"[..])
         .expect("written");
-    hand.directory(
-        Path::new("a/b"),
-        &Stat {
-            mode: 0o750,
-            ..STAT
-        },
-    )
-    .expect("made");
-    hand.link(Path::new("a/l"), "b/c".into(), &STAT)
+    unpacker
+        .directory(
+            Path::new("a/b"),
+            &Stat {
+                mode: 0o750,
+                ..STAT
+            },
+        )
+        .expect("made");
+    unpacker
+        .link(Path::new("a/l"), "b/c".into(), &STAT)
         .expect("noted");
     assert_eq!(target.finish().expect("finished"), 3);
     assert_eq!(
@@ -68,20 +72,22 @@ fn nothing_is_written_behind_a_link() {
     symlink(&outside, project.join("way")).expect("linked");
     symlink(outside.join("file"), project.join("end")).expect("linked");
     let target = Target::new(open(&project), Limit::new(None, 0));
-    let mut hand = target.hand();
-    let error = hand
+    let mut unpacker = target.unpacker();
+    let error = unpacker
         .file(Path::new("way/x"), &STAT, &mut &b"x"[..])
         .expect_err("behind a link");
     assert!(
         format!("{error:#}").contains("`way` is there and no directory"),
         "{error:#}"
     );
-    assert!(hand.directory(Path::new("way"), &STAT).is_err());
+    assert!(unpacker.directory(Path::new("way"), &STAT).is_err());
     // The last part of a path is replaced.
-    hand.file(Path::new("end"), &STAT, &mut &b"x"[..])
+    unpacker
+        .file(Path::new("end"), &STAT, &mut &b"x"[..])
         .expect("written");
     assert!(
-        hand.link(Path::new("l"), "../outside".into(), &STAT)
+        unpacker
+            .link(Path::new("l"), "../outside".into(), &STAT)
             .is_err()
     );
     target.finish().expect("finished");
@@ -97,7 +103,7 @@ fn a_bomb_ends_at_the_limit() {
     let root = tempfile::tempdir().expect("a directory");
     let target = Target::new(open(root.path()), Limit::new(Some(1), 0));
     let error = target
-        .hand()
+        .unpacker()
         .file(Path::new("zeros"), &STAT, &mut std::io::repeat(0));
     let error = format!("{:#}", error.expect_err("endless"));
     assert!(

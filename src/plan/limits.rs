@@ -1,7 +1,7 @@
 //! Whether a command can be given to a process: what Linux gives no program is said here, with its place in the job,
 //! and not by a client that does not start.
 
-use super::parts::{Build, HelperWay, Service};
+use super::parts::{Build, HelperStart, Service};
 use crate::docker::DockerCommand;
 use crate::job::variables::LONGEST_ARGUMENT;
 use crate::job::{ImageSpec, Job};
@@ -54,7 +54,7 @@ pub(super) fn words(job: &Job) -> Result<(), InputError> {
 pub(super) fn containers(
     job: &Job,
     build: &Build,
-    helper: &[HelperWay],
+    helper: &[HelperStart],
     services: &[Service],
 ) -> Result<(), InputError> {
     let services = services.iter().map(|service| &service.run);
