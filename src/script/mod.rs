@@ -105,15 +105,16 @@ impl BuildScript<'_> {
         }
         let commands = quote(&commands);
         let [begun, failed, succeeded] = [BEGUN, FAILED, SUCCEEDED].map(quote);
+        // Not in the trace of commands that have turned it on.
+        let status = "{ alloy_status=$?; set +x; } 2>/dev/null";
         let tail = match self.marks {
-            ScriptMarkers::None => format!("eval {commands}\nexit $?\n}}\n"),
-            // Not in the trace of commands that have turned it on.
+            ScriptMarkers::None => format!("eval {commands}\n{status}\nexit $alloy_status\n}}\n"),
             ScriptMarkers::Success => format!(
-                "eval {commands} 8>&-\n{{ alloy_status=$?; set +x; }} 2>/dev/null\n\
+                "eval {commands} 8>&-\n{status}\n\
                  if [ $alloy_status = 0 ]; then printf %s {succeeded} >&8 || :; fi\nexit $alloy_status\n}}\n"
             ),
             ScriptMarkers::Failure => format!(
-                "printf %s {begun}\nset +e\n(exec 9<&-\nset -e\neval {commands}\nexit $?\n)\nstatus=$?\n\
+                "printf %s {begun}\nset +e\n(exec 9<&-\nset -e\neval {commands}\n{status}\nexit $alloy_status\n)\nstatus=$?\n\
                  if [ $status != 0 ]; then printf %s {failed}; read -r line <&9 || :; fi\nexit $status\n}}\n"
             ),
         };
@@ -317,6 +318,31 @@ mod tests {
                         .count()
                 });
                 assert_eq!(own, [0, 0, 0], "{shell:?}: {output}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trace_shows_the_jobs_commands_alone() {
+        let commands = commands(&["echo one"]);
+        for shell in [&["sh"][..], &["bash"], &SHELL] {
+            for marks in [
+                ScriptMarkers::None,
+                ScriptMarkers::Success,
+                ScriptMarkers::Failure,
+            ] {
+                let script = BuildScript {
+                    commands: &commands,
+                    directory: "/",
+                    trace: true,
+                    marks,
+                    ..BuildScript::default()
+                };
+                let (output, status) = run(shell, &script);
+                let traced = output.lines().filter(|line| line.contains("+ "));
+                let traced: Vec<&str> = traced.collect();
+                let both = traced.len() == 2 && traced.iter().all(|line| line.contains("echo one"));
+                assert!(both && status == Some(0), "{shell:?} {marks:?}: {output}");
             }
         }
     }
