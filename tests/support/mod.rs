@@ -23,10 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use alloy_runner::job::pipeline::{self, Pipeline};
 pub use ran::{Ran, Words, run, spawn};
 pub use running::Running;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 pub const BUSYBOX: &str = "alloy-runner-test/busybox";
@@ -187,9 +188,9 @@ impl Project {
     }
 
     fn any_job(&self) -> String {
-        let list = self.exec("--list --json").stdout;
-        let list: Value = serde_json::from_str(&list).expect("JSON");
-        list[0]["name"].as_str().expect("a job").to_owned()
+        let (file, _) = pipeline::find(&self.directory).expect("a job file");
+        let file = Pipeline::read(&file).expect("a good one");
+        file.jobs.first().expect("a job").name.clone()
     }
 
     /// What is on the engine of this checkout's jobs, cache volumes aside.
@@ -219,8 +220,7 @@ pub fn runner_command(root: &Path) -> Command {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let mut job_files = [".alloy-ci.json", ".alloy-ci.yml"].iter();
-        let ran_jobs = self.has_engine && job_files.any(|file| self.directory.join(file).exists());
+        let ran_jobs = self.has_engine && pipeline::find(&self.directory).is_ok();
         if ran_jobs && !std::thread::panicking() {
             assert_nothing_left(&self.id());
         }
