@@ -77,6 +77,17 @@ impl FailureReason {
     }
 }
 
+/// What the last line of a failed job begins with, up to the [kind of failure](Outcome::kind_of_failure).
+pub const FAILED: &str = "ERROR: Build failed";
+/// What follows where it was not the job that failed.
+pub const SYSTEM: &str = " (system failure)";
+/// The reason of a script's failure, up to its status.
+pub const EXIT_CODE: &str = "exit code ";
+/// What a reason begins with that is the job's own, though nothing of it ran.
+pub const BUILD_ERROR: &str = "Error: ";
+/// The reason of a job's end by its time limit, before and after the seconds that it had.
+pub const TOOK_LONGER: [&str; 2] = ["execution took longer than ", " s"];
+
 impl Outcome {
     /// What the coordinator is told of a job that failed.
     #[must_use]
@@ -116,12 +127,15 @@ impl Outcome {
                 } else {
                     ""
                 };
-                format!("exit code {exit_code}{memory}")
+                format!("{EXIT_CODE}{exit_code}{memory}")
             }
-            Self::BuildError(reason) => format!("Error: {reason}"),
+            Self::BuildError(reason) => format!("{BUILD_ERROR}{reason}"),
             Self::SystemFailure(reason) => reason.clone(),
             Self::Canceled => "canceled".to_owned(),
-            Self::TimedOut(limit) => format!("execution took longer than {} s", limit.as_secs()),
+            Self::TimedOut(limit) => {
+                let [before, after] = TOOK_LONGER;
+                format!("{before}{}{after}", limit.as_secs())
+            }
         }
     }
 
@@ -129,7 +143,7 @@ impl Outcome {
     #[must_use]
     pub fn kind_of_failure(&self, what: &str) -> String {
         match self.failure_reason() {
-            Some(FailureReason::SystemFailure) => format!("{what} (system failure)"),
+            Some(FailureReason::SystemFailure) => format!("{what}{SYSTEM}"),
             _ => what.to_owned(),
         }
     }
@@ -145,7 +159,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Success => f.write_str(&self.reason()),
-            _ => f.write_str(&self.failure_of("ERROR: Build failed")),
+            _ => f.write_str(&self.failure_of(FAILED)),
         }
     }
 }

@@ -75,7 +75,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
                 output_limit: None,
                 in_background: &|_| {},
                 ended: &|_| {},
-                began: &|name| assert_ne!(name, moment, "a bug"),
+                began: &|activity| assert_ne!(activity.key(), moment, "a bug"),
                 cancel: &Cancel::new(),
                 terminal: None,
             },

@@ -25,7 +25,7 @@ use alloy_runner::job::{Job, Origin, Project, Sources, payload};
 use alloy_runner::local::{Local, Wanted};
 use alloy_runner::plan::helper_image::{DEFAULT_BASE, HelperImage, architecture};
 use alloy_runner::plan::names::Names;
-use alloy_runner::plan::{Host, Plan, Stage};
+use alloy_runner::plan::{HelperStage, Host, Plan};
 use alloy_runner::printer;
 use alloy_runner::state::Store;
 use regex_lite::Regex;
@@ -313,13 +313,14 @@ fn script_of_payload(kind: &str, name: &str) -> anyhow::Result<String> {
     let plan = Plan::new(&job, &config, &names, &host)?;
     let docker = config.docker.engine().words();
     let mut script = printer::script(&plan, &docker, &job.name, "runner");
-    let left_out = |stage: &&Stage| {
+    let left_out = |stage: &&HelperStage| {
         stage
             .script
             .secrets()
             .any(|name| name.starts_with("ALLOY_"))
     };
-    for stage in plan.stages.iter().filter(left_out) {
+    let stages = plan.fetch.iter().chain(&plan.finish);
+    for stage in stages.filter(left_out) {
         let exposed = stage.script.expose(&Bindings::new()).expect("no slots");
         let command = stage
             .command
@@ -327,7 +328,7 @@ fn script_of_payload(kind: &str, name: &str) -> anyhow::Result<String> {
         let _ = writeln!(
             script,
             "\n# Left out above, here with its secrets: {}\n{command}",
-            stage.name
+            stage.kind.key()
         );
     }
     Ok(script)

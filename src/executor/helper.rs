@@ -5,192 +5,240 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::context::Context;
+use super::engine::check;
+use super::phase::Phase;
+use super::send::send;
 use super::shown::Shown;
-use super::{Run, Stop, outcome_of_reason, store, system_failure, words};
+use super::spans::Activity;
+use super::stop::{Stop, system_failure};
+use super::store;
 use crate::cancel::{Cancel, Reason};
+use crate::docker::error::Kind;
 use crate::docker::session::Status;
+use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::Outcome;
-use crate::plan::{Exchange, Failure, Kept, REFUSED, Stage};
+use crate::plan::{Exchange, Failure, HelperStage, Kept, REFUSED, StageKind, lines};
 use crate::script::NO_REPOSITORY;
 
 /// How long what follows the build may take where the job's own time is over.
 const OVERTIME: Duration = Duration::from_mins(5);
 
-impl Run<'_> {
-    /// Runs a stage in the helper, as often as it may be tried. Returns 0, or the status that asks for another
-    /// helper: every other one is a failure, or a warning, as the stage has it.
-    pub(super) fn helper_stage(&self, stage: &Stage, cancel: &Cancel) -> Result<i32, Stop> {
-        self.stage_of_helper(stage, cancel, false)
-    }
+/// How a stage ended.
+struct End {
+    status: i32,
+    /// What very probably made it fail, to be put behind the status.
+    cause: &'static str,
+}
 
-    /// The same for the only stage of a helper, which ends with it.
-    pub(super) fn lone_helper_stage(&self, stage: &Stage) -> Result<i32, Stop> {
-        self.stage_of_helper(stage, self.cancel, true)
+impl End {
+    fn of(status: i32) -> Self {
+        Self { status, cause: "" }
     }
+}
 
-    fn stage_of_helper(&self, stage: &Stage, cancel: &Cancel, alone: bool) -> Result<i32, Stop> {
-        let limited = cancel.child(stage.timeout);
-        let result = match &stage.exchange {
-            Exchange::None => self.attempts(stage, &limited),
-            Exchange::In { job, directory } => self.bring_in(stage, job, directory, &limited),
-            Exchange::Out { kept, name, limit } => {
-                self.take_out(stage, (kept, name), *limit, &limited)
-            }
-        };
-        let result = match result {
-            Ok(status) if ![0, NO_REPOSITORY, i32::from(REFUSED)].contains(&status) => {
-                let gone = self.helper_is_gone(status, alone);
-                gone.map_or(Ok(status), |error| Err(Stop::Docker(error)))
-            }
-            result => result,
-        };
-        let name = words(stage.name);
-        match (stage.failure, result) {
-            (_, Ok(0)) => Ok(0),
-            (_, Err(stop)) if self.begins_again_after(&stop) => Err(stop),
-            (Failure::System, Ok(NO_REPOSITORY)) => Ok(NO_REPOSITORY),
-            (Failure::Refusable, Ok(status)) if status == i32::from(REFUSED) => Err(Stop::Outcome(
-                Outcome::BuildError(format!("{name} was refused")),
-            )),
-            (Failure::Warning, Ok(status)) => {
-                let cause = self.trouble.cause();
-                self.trace
-                    .warning(&format!("{name} failed with status {status}{cause}"))?;
-                Ok(0)
-            }
-            (Failure::Warning, Err(stop)) if cancel.reason().is_none() => {
-                self.trace.warning(&format!(
-                    "{name} failed: {}",
-                    self.outcome_of(stop).reason()
-                ))?;
-                Ok(0)
-            }
-            (_, Ok(status)) => Err(system_failure(format!(
-                "{name} failed with status {status}{}",
-                self.trouble.cause()
-            ))),
-            (_, Err(stop)) => Err(stop),
+/// Runs a stage in the helper, as often as it may be tried. Returns 0, or the status that asks for another
+/// helper: every other one is a failure, or a warning, as the stage has it.
+pub(super) fn run(
+    context: &Context,
+    stage: &HelperStage,
+    phase: Phase,
+    cancel: &Cancel,
+) -> Result<i32, Stop> {
+    run_in(context, stage, phase, cancel, false)
+}
+
+/// The same for the only stage of a helper, which ends with it.
+pub(super) fn run_alone(context: &Context, stage: &HelperStage, phase: Phase) -> Result<i32, Stop> {
+    run_in(context, stage, phase, context.engine.cancel, true)
+}
+
+/// Runs a stage in the helper after the job's scripts, within the job's time, or in some more where that is over.
+pub(super) fn run_late(context: &Context, stage: &HelperStage) -> Result<(), Stop> {
+    let engine = &context.engine;
+    let run = |cancel: &Cancel| run(context, stage, Phase::Running, cancel).map(drop);
+    match engine.cancel.reason() {
+        Some(Reason::TimedOut(_)) => {
+            let overtime = engine.canceled.child(Some(OVERTIME));
+            engine.in_overtime(&overtime, || run(&overtime))
         }
+        _ => run(engine.cancel),
     }
+}
 
-    /// Runs a stage in the helper after the build, within the job's time, or in some more where that is over.
-    pub(super) fn late_helper_stage(&self, stage: &Stage) -> Result<i32, Stop> {
-        match self.cancel.reason() {
-            Some(Reason::TimedOut(_)) => {
-                let overtime = self.canceled.child(Some(OVERTIME));
-                self.in_overtime(&overtime, || self.helper_stage(stage, &overtime))
-            }
-            _ => self.helper_stage(stage, self.cancel),
+fn run_in(
+    context: &Context,
+    stage: &HelperStage,
+    phase: Phase,
+    cancel: &Cancel,
+    alone: bool,
+) -> Result<i32, Stop> {
+    let end = match &stage.exchange {
+        Exchange::None => attempts(context, stage, cancel),
+        Exchange::In { job, directory } => bring_in(context, stage, job, directory, cancel),
+        Exchange::Out { kept, name, limit } => {
+            take_out(context, stage, (kept, name), *limit, cancel)
         }
-    }
-
-    fn attempts(&self, stage: &Stage, cancel: &Cancel) -> Result<i32, Stop> {
-        let mut attempt = 1;
-        loop {
-            check(cancel)?;
-            let command = self.bound(&stage.command);
-            let session = if stage.one_stream {
-                self.docker.start_apart(&command)?
-            } else {
-                self.docker.start(&command)?
-            };
-            let status = alive(stage, self.send(stage, session, cancel)?.status)?;
-            if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
-                return Ok(status);
-            }
-            attempt += 1;
-            self.trace.warning(&format!(
-                "{} failed with status {status}, attempt {attempt} of {} follows",
-                words(stage.name),
-                stage.attempts
+    };
+    let end = match end {
+        Ok(end) if ![0, NO_REPOSITORY, i32::from(REFUSED)].contains(&end.status) => {
+            let gone = why_gone(context, end.status, alone);
+            gone.map_or(Ok(end), |error| Err(Stop::Docker(error)))
+        }
+        end => end,
+    };
+    let kind = stage.kind;
+    match (stage.failure, end) {
+        (_, Ok(End { status: 0, .. })) => Ok(0),
+        (_, Err(stop)) if phase.begins_again_after(&stop, &context.engine) => Err(stop),
+        (Failure::System, Ok(end)) if end.status == NO_REPOSITORY => Ok(NO_REPOSITORY),
+        (Failure::Refusable, Ok(end)) if end.status == i32::from(REFUSED) => {
+            Err(Stop::Outcome(Outcome::BuildError(lines::refused(kind))))
+        }
+        (Failure::Warning, Ok(End { status, cause })) => {
+            context.say(&lines::failed_with_warning(
+                kind,
+                format!("{status}{cause}"),
             ))?;
+            Ok(0)
         }
+        (Failure::Warning, Err(stop)) if cancel.reason().is_none() => {
+            let reason = stop.outcome(context.engine.cancel.reason()).reason();
+            context.trace.warning(&format!("{kind} failed: {reason}"))?;
+            Ok(0)
+        }
+        (_, Ok(End { status, cause })) => {
+            let reason = lines::failed(kind, format!("{status}{cause}"));
+            Err(system_failure(reason.plain()))
+        }
+        (_, Err(stop)) => Err(stop),
     }
+}
 
-    /// Runs a stage once for each archive in a directory, which it gets over standard input.
-    fn bring_in(
-        &self,
-        stage: &Stage,
-        job: &str,
-        directory: &Path,
-        cancel: &Cancel,
-    ) -> Result<i32, Stop> {
-        let archives = store::archives(directory)
-            .map_err(|error| failed("read the directory", directory, &error))?;
-        if archives.is_empty() {
-            self.trace
-                .warning(&format!("there are no artifacts of {job} here"))?;
+/// Why there is no helper any more, if that is what made a stage in it fail. `alone`: the helper ends with its stage,
+/// with this status.
+pub(super) fn why_gone(context: &Context, status: i32, alone: bool) -> Option<DockerError> {
+    const STATE: &str = "{{.State.Running}} {{.State.ExitCode}}";
+    let command = DockerCommand::inspect(&context.plan.helper, STATE);
+    let gone = |message: String| DockerError {
+        kind: Kind::Gone,
+        command: command.to_string(),
+        message,
+        printed: String::new(),
+    };
+    match context.engine.ask(&command) {
+        Err(error) if error.is_loss() => Some(error),
+        Err(error) if error.kind == Kind::NotFound && !alone => {
+            Some(gone("somebody removed the helper container".to_owned()))
         }
-        for archive in archives {
-            check(cancel)?;
-            let file = File::open(&archive).map_err(|error| failed("read", &archive, &error))?;
-            self.trace.line(&format!("Using artifacts of {job}..."))?;
-            let session = self.docker.start(&self.bound(&stage.command))?;
-            let status = self.timed(stage.name, job, || {
-                let output = &mut |bytes: &[u8]| self.trace.write(bytes);
-                session.run_with_file((file, &archive), output, cancel)
-            })?;
-            match alive(stage, status)? {
-                0 => {}
-                status => return Ok(status),
-            }
+        Ok(state) if !alone && !state.starts_with("true ") => {
+            Some(gone("the helper container was ended".to_owned()))
         }
-        Ok(0)
+        Ok(state) if alone && state != format!("false {status}") => Some(gone(format!(
+            "the connection to the helper container was lost ({status}; {state})"
+        ))),
+        _ => None,
     }
+}
 
-    /// Runs a stage whose output becomes the job's archive, in place of those that are there, and shows people what is
-    /// in it.
-    fn take_out(
-        &self,
-        stage: &Stage,
-        (kept, name): (&Kept, &str),
-        limit: Option<u64>,
-        cancel: &Cancel,
-    ) -> Result<i32, Stop> {
+fn attempts(context: &Context, stage: &HelperStage, cancel: &Cancel) -> Result<End, Stop> {
+    let mut attempt = 1;
+    loop {
         check(cancel)?;
-        let directory = kept.archives_of(&kept.job);
-        let partial = store::place(kept).map_err(|error| failed("write in", &directory, &error))?;
-        let out = partial
-            .reopen()
-            .map_err(|error| failed("write", partial.path(), &error))?;
-        let command = self.bound(&stage.command);
-        let session = self.docker.start_into(&command, (out, partial.path()))?;
-        let status = alive(stage, self.send(stage, session, cancel)?.status)?;
-        if status == 0 {
-            let target = directory.join(name);
-            let there = store::put_in_place(partial, &target)
-                .map_err(|error| failed("write", &target, &error))?;
-            if there {
-                let shown_in = kept.shown_in();
-                let left_out = Shown::open(kept)
-                    .and_then(|shown| shown.unpack(&target, &kept.shown, limit))
-                    .map_err(|error| {
-                        system_failure(format!("cannot unpack artifacts in {shown_in}: {error:#}"))
-                    })?;
-                for warning in left_out {
-                    self.trace.warning(&warning)?;
-                }
-                self.trace
-                    .line(&format!("The artifacts are in {shown_in}"))?;
-            }
+        let session = if stage.one_stream {
+            context.engine.start_apart(&stage.command)?
+        } else {
+            context.engine.start(&stage.command)?
+        };
+        let sent = send(context, (stage.kind, &stage.script), session, cancel)?;
+        let status = alive(stage.kind, sent.status)?;
+        if status == 0 || status == NO_REPOSITORY || attempt >= stage.attempts {
+            let cause = sent.cause();
+            return Ok(End { status, cause });
         }
-        Ok(status)
+        attempt += 1;
+        let (status, attempt) = (status.to_string(), attempt.to_string());
+        context.say(&lines::another_attempt(stage, status, attempt))?;
     }
 }
 
-fn check(cancel: &Cancel) -> Result<(), Stop> {
-    cancel.reason().map_or(Ok(()), |reason| {
-        Err(Stop::Outcome(outcome_of_reason(reason)))
-    })
+/// Runs a stage once for each archive in a directory, which it gets over standard input.
+fn bring_in(
+    context: &Context,
+    stage: &HelperStage,
+    job: &str,
+    directory: &Path,
+    cancel: &Cancel,
+) -> Result<End, Stop> {
+    let archives = store::archives(directory)
+        .map_err(|error| failed("read the directory", directory, &error))?;
+    if archives.is_empty() {
+        context.say(&lines::no_artifacts(job))?;
+    }
+    for archive in archives {
+        check(cancel)?;
+        let file = File::open(&archive).map_err(|error| failed("read", &archive, &error))?;
+        context.say(&lines::using_artifacts(job))?;
+        let session = context.engine.start(&stage.command)?;
+        let activity = Activity::Stage(stage.kind);
+        let status = context.spans.timed(activity, job, || {
+            let output = &mut |bytes: &[u8]| context.trace.write(bytes);
+            session.run_with_file((file, &archive), output, cancel)
+        })?;
+        match alive(stage.kind, status)? {
+            0 => {}
+            status => return Ok(End::of(status)),
+        }
+    }
+    Ok(End::of(0))
 }
 
-fn alive(stage: &Stage, status: Status) -> Result<i32, Stop> {
-    status.0.ok_or_else(|| {
-        system_failure(format!(
-            "the docker client died during {}",
-            words(stage.name)
-        ))
-    })
+/// Runs a stage whose output becomes the job's archive, in place of those that are there, and shows people what is
+/// in it.
+fn take_out(
+    context: &Context,
+    stage: &HelperStage,
+    (kept, name): (&Kept, &str),
+    limit: Option<u64>,
+    cancel: &Cancel,
+) -> Result<End, Stop> {
+    check(cancel)?;
+    let directory = kept.archives_of(&kept.job);
+    let partial = store::place(kept).map_err(|error| failed("write in", &directory, &error))?;
+    let out = partial
+        .reopen()
+        .map_err(|error| failed("write", partial.path(), &error))?;
+    let session = context
+        .engine
+        .start_into(&stage.command, (out, partial.path()))?;
+    let sent = send(context, (stage.kind, &stage.script), session, cancel)?;
+    let status = alive(stage.kind, sent.status)?;
+    if status != 0 {
+        let cause = sent.cause();
+        return Ok(End { status, cause });
+    }
+    let target = directory.join(name);
+    let there =
+        store::put_in_place(partial, &target).map_err(|error| failed("write", &target, &error))?;
+    if there {
+        let shown_in = kept.shown_in();
+        let left_out = Shown::open(kept)
+            .and_then(|shown| shown.unpack(&target, &kept.shown, limit))
+            .map_err(|error| {
+                system_failure(format!("cannot unpack artifacts in {shown_in}: {error:#}"))
+            })?;
+        for warning in left_out {
+            context.trace.warning(&warning)?;
+        }
+        let line = format!("The artifacts are in {shown_in}");
+        context.trace.line(&line)?;
+    }
+    Ok(End::of(0))
+}
+
+fn alive(kind: StageKind, status: Status) -> Result<i32, Stop> {
+    let died = || system_failure(format!("the docker client died during {kind}"));
+    status.0.ok_or_else(died)
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Stop {

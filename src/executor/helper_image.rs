@@ -6,7 +6,8 @@ use super::orphans::IMAGE_CONTAINER;
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
 use crate::docker::{Docker, DockerCommand, DockerError, Word};
-use crate::plan::helper_image::{HelperImage, architecture};
+use crate::plan::helper_image::{HelperImage, PLATFORM, platform};
+use crate::plan::lines;
 
 /// As many lines are shown of a step that failed.
 const LAST: usize = 12;
@@ -26,22 +27,16 @@ pub fn build(
     cancel: &Cancel,
     say: &dyn Fn(&str),
 ) -> Result<(), DockerError> {
-    let version = DockerCommand::version("{{.Server.Os}}/{{.Server.Arch}}");
-    let (engine, own) = (
-        docker.capture_with(&version, None, cancel)?,
-        format!("linux/{}", architecture()),
-    );
+    let version = DockerCommand::version(PLATFORM);
+    let engine = docker.capture_with(&version, None, cancel)?;
     let failed = |command: &DockerCommand, message| DockerError {
         kind: Kind::Other,
         command: command.to_string(),
         message,
         printed: String::new(),
     };
-    if engine != own {
-        let message = format!(
-            "the docker engine is {engine} and this executable is {own}: the helper image cannot be made of it; \
-             take the executable for {engine}, or name a helper image with --docker-helper-image"
-        );
+    if engine != platform() {
+        let message = lines::other_platform(engine).plain();
         return Err(failed(&version, message));
     }
     let container = Word::from(format!("{IMAGE_CONTAINER}{}", Uuid::new_v4()));

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::trouble::RESTORATIONS;
-use super::{Run, Stop, helper_image, joined, outcome_of_reason};
+use super::context::{Context, RESTORATIONS, joined};
+use super::helper_image;
+use super::spans::Activity;
+use super::stop::{Stop, system_failure};
 use crate::config::PullPolicy;
 use crate::docker::error::Kind;
 use crate::docker::login::Login;
@@ -16,12 +18,12 @@ use crate::docker::{DockerCommand, DockerError, Slot};
 use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::names::hold_volume;
-use crate::plan::{HELPER, HOLD_VOLUME, Image, ImageSource};
+use crate::plan::{HELPER, HOLD_VOLUME, Image, ImageSource, lines};
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
 const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"volumes":{{json .Config.Volumes}},"ports":{{json .Config.ExposedPorts}}}"#;
 
-/// How many characters an error shows of what nobody understands.
+/// How many characters an error shows of an answer that cannot be read.
 const SHOWN: usize = 300;
 
 /// How long to wait between two tries of a pull: a registry that is overloaded needs a while.
@@ -45,238 +47,237 @@ pub(super) struct Inspected {
     ports: Option<BTreeMap<String, Value>>,
 }
 
-impl Run<'_> {
-    /// Resolves all images side by side, and says which they are, in the plan's order.
-    pub(super) fn resolve_images(&self) -> Result<Vec<Resolved>, Stop> {
-        let inspected = match self.inspect_together()? {
-            Some(inspected) => inspected,
-            None => thread::scope(|scope| {
-                let threads: Vec<_> = self
-                    .plan
-                    .images
-                    .iter()
-                    .map(|image| {
-                        scope.spawn(carried(|| {
-                            self.timed("pull", &image.name, || self.resolve(image))
-                        }))
-                    })
-                    .collect();
-                threads.into_iter().map(joined).collect::<Result<_, _>>()
-            })?,
-        };
-        let mut resolved = Vec::new();
-        for (image, inspected) in self.plan.images.iter().zip(inspected) {
-            if matches!(image.source, ImageSource::Pull { .. }) {
-                self.trace.line(&format!(
-                    "Using docker image {} for {} ...",
-                    inspected.id, image.name
-                ))?;
-            }
-            self.bind_image(image, &inspected.id);
-            let ports = inspected.ports.unwrap_or_default();
-            let ports = ports.into_keys().collect::<Vec<_>>().join(" ");
-            let services = self.plan.services.iter();
-            for service in services.filter(|service| image.slots.contains(&service.image_slot)) {
-                self.bind(&service.ports_slot, ports.clone());
-            }
-            let read_at_once =
-                |entry: &String| entry.starts_with("ENV=") || entry.starts_with("BASH_ENV=");
-            resolved.push(Resolved {
-                runs_at_once: inspected.entrypoint.is_some_and(|words| !words.is_empty())
-                    || inspected
-                        .env
-                        .is_some_and(|entries| entries.iter().any(read_at_once))
-                    || inspected.volumes.is_some_and(|volumes| !volumes.is_empty()),
-            });
+/// Resolves all images side by side, and says which they are, in the plan's order.
+pub(super) fn resolve_all(context: &Context) -> Result<Vec<Resolved>, Stop> {
+    let inspected = match inspect_together(context)? {
+        Some(inspected) => inspected,
+        None => thread::scope(|scope| {
+            let threads: Vec<_> = context
+                .plan
+                .images
+                .iter()
+                .map(|image| {
+                    scope.spawn(carried(|| {
+                        context
+                            .spans
+                            .timed(Activity::Pull, &image.name, || resolve(context, image))
+                    }))
+                })
+                .collect();
+            threads.into_iter().map(joined).collect::<Result<_, _>>()
+        })?,
+    };
+    let mut resolved = Vec::new();
+    for (image, inspected) in context.plan.images.iter().zip(inspected) {
+        if matches!(image.source, ImageSource::Pull { .. }) {
+            context.say(&lines::using_image(&inspected.id, &image.name))?;
         }
-        Ok(resolved)
+        bind(context, image, &inspected.id);
+        let ports = inspected.ports.unwrap_or_default();
+        let ports = ports.into_keys().collect::<Vec<_>>().join(" ");
+        let services = context.plan.services.iter();
+        for service in services.filter(|service| image.slots.contains(&service.image_slot)) {
+            context.engine.bind(&service.ports_slot, ports.clone());
+        }
+        let read_at_once =
+            |entry: &String| entry.starts_with("ENV=") || entry.starts_with("BASH_ENV=");
+        resolved.push(Resolved {
+            runs_at_once: inspected.entrypoint.is_some_and(|words| !words.is_empty())
+                || inspected
+                    .env
+                    .is_some_and(|entries| entries.iter().any(read_at_once))
+                || inspected.volumes.is_some_and(|volumes| !volumes.is_empty()),
+        });
     }
+    Ok(resolved)
+}
 
-    /// From now on an image is this one, for all of its containers.
-    pub(super) fn bind_image(&self, image: &Image, id: &str) {
-        for slot in &image.slots {
-            self.bind(slot, id.to_owned());
-            if slot.name() == HELPER {
-                self.bind(&Slot::new(HOLD_VOLUME), hold_volume(id));
-            }
+/// From now on an image is this one, for all of its containers.
+pub(super) fn bind(context: &Context, image: &Image, id: &str) {
+    for slot in &image.slots {
+        context.engine.bind(slot, id.to_owned());
+        if slot.name() == HELPER {
+            context
+                .engine
+                .bind(&Slot::new(HOLD_VOLUME), hold_volume(id));
         }
     }
+}
 
-    /// All images in one command, where none has to be pulled in any case. `None`: they are not all there, and each
-    /// has to be looked after by itself.
-    fn inspect_together(&self) -> Result<Option<Vec<Inspected>>, Stop> {
-        let first_pulled = |image: &Image| match &image.source {
-            ImageSource::Pull { policies, .. } => policies.first() == Some(&PullPolicy::Always),
-            ImageSource::Build(_) => false,
-        };
-        if self.plan.images.iter().any(first_pulled) {
-            return Ok(None);
-        }
-        (self.began)("pull");
-        let began = Instant::now();
-        let names = self.plan.images.iter().map(|image| &image.name);
-        let text = match self.ask(&DockerCommand::image_inspect(names, FORMAT)) {
-            Ok(text) => text,
-            // Nobody could be asked about each of them either.
-            Err(error) if error.is_final() => {
-                return Err(error.into());
-            }
-            Err(_) => return Ok(None),
-        };
-        let inspected = text.lines().map(serde_json::from_str);
-        let Ok(inspected) = inspected.collect::<Result<Vec<_>, _>>() else {
-            return Ok(None);
-        };
-        if inspected.len() != self.plan.images.len() {
-            return Ok(None);
-        }
-        for image in &self.plan.images {
-            self.note("pull", &image.name, began);
-        }
-        Ok(Some(inspected))
+/// All images in one command, where none has to be pulled in any case. `None`: they are not all there, and each
+/// has to be looked after by itself.
+fn inspect_together(context: &Context) -> Result<Option<Vec<Inspected>>, Stop> {
+    let first_pulled = |image: &Image| match &image.source {
+        ImageSource::Pull { policies, .. } => policies.first() == Some(&PullPolicy::Always),
+        ImageSource::Build(_) => false,
+    };
+    if context.plan.images.iter().any(first_pulled) {
+        return Ok(None);
     }
+    let began = context.spans.begin(Activity::Pull);
+    let names = context.plan.images.iter().map(|image| &image.name);
+    let text = match context
+        .engine
+        .ask(&DockerCommand::image_inspect(names, FORMAT))
+    {
+        Ok(text) => text,
+        // To ask for each of them would fail too.
+        Err(error) if error.is_final() => {
+            return Err(error.into());
+        }
+        Err(_) => return Ok(None),
+    };
+    let inspected = text.lines().map(serde_json::from_str);
+    let Ok(inspected) = inspected.collect::<Result<Vec<_>, _>>() else {
+        return Ok(None);
+    };
+    if inspected.len() != context.plan.images.len() {
+        return Ok(None);
+    }
+    for image in &context.plan.images {
+        context.spans.end(Activity::Pull, &image.name, began);
+    }
+    Ok(Some(inspected))
+}
 
-    /// An image by its name, however it is to be had.
-    pub(super) fn resolve(&self, image: &Image) -> Result<Inspected, Stop> {
-        match &image.source {
-            ImageSource::Pull { registry, policies } => self.pull(image, registry, policies),
-            ImageSource::Build(helper) => match self.inspect(&image.name) {
+/// An image by its name, however it is to be had.
+pub(super) fn resolve(context: &Context, image: &Image) -> Result<Inspected, Stop> {
+    match &image.source {
+        ImageSource::Pull { registry, policies } => pull(context, image, registry, policies),
+        ImageSource::Build(helper) => match inspect(context, &image.name) {
+            Err(error) if error.kind == Kind::NotFound => {
+                let _lock = (context.build_lock)(context.engine.cancel)
+                    .map_err(|error| system_failure(format!("{error:#}")))?;
+                context.engine.check_canceled()?;
+                // It may have been built while another process held the lock.
+                if let Ok(inspected) = inspect(context, &image.name) {
+                    return Ok(inspected);
+                }
+                context.say(&lines::building_helper_image(helper))?;
+                // Where the log cannot be written, the job's next line fails.
+                let say = |line: &str| drop(context.trace.line(line));
+                helper_image::build(context.engine.docker, helper, context.engine.cancel, &say)?;
+                Ok(inspect(context, &image.name)?)
+            }
+            result => Ok(result?),
+        },
+    }
+}
+
+/// By the first policy that leads to an image.
+fn pull(
+    context: &Context,
+    image: &Image,
+    registry: &str,
+    policies: &[PullPolicy],
+) -> Result<Inspected, Stop> {
+    let name = &image.name;
+    let mut failures: Vec<DockerError> = Vec::new();
+    for policy in policies {
+        if let Some(failed) = failures.last() {
+            let reason = failed.reason();
+            context
+                .trace
+                .warning(&format!("{reason}; trying the pull policy {policy}"))?;
+        }
+        let result = match policy {
+            PullPolicy::Always => pull_and_inspect(context, name, registry),
+            PullPolicy::Never => inspect(context, name).map_err(Stop::from),
+            PullPolicy::IfNotPresent => match inspect(context, name) {
                 Err(error) if error.kind == Kind::NotFound => {
-                    let _lock = (self.build_lock)(self.cancel)
-                        .map_err(|error| super::system_failure(format!("{error:#}")))?;
-                    self.check_canceled()?;
-                    // Whoever held the lock may have built it.
-                    if let Ok(inspected) = self.inspect(&image.name) {
-                        return Ok(inspected);
-                    }
-                    self.trace.line(&format!(
-                        "Building helper image {} from {} ...",
-                        helper.name, helper.base
-                    ))?;
-                    // Where the log cannot be written, the job's next line fails.
-                    let say = |line: &str| drop(self.trace.line(line));
-                    helper_image::build(self.docker, helper, self.cancel, &say)?;
-                    Ok(self.inspect(&image.name)?)
+                    pull_and_inspect(context, name, registry)
                 }
-                result => Ok(result?),
+                result => result.map_err(Stop::from),
             },
+        };
+        match result {
+            Err(Stop::Docker(failed)) if !failed.is_final() => failures.push(failed),
+            result => return result,
         }
     }
+    // An image that could not be asked for is not known to be missing.
+    let telling = failures.iter().find(|failed| failed.kind != Kind::NotFound);
+    Err(match telling.or(failures.last()) {
+        Some(error) => match error.kind {
+            Kind::NotFound => build_error(lines::image_not_found(name)),
+            Kind::NoRegistry => system_failure(format!(
+                "cannot pull image {name}: no registry answers at {registry} ({})",
+                error.reason()
+            )),
+            Kind::Denied => build_error(format!("cannot pull image {name}: {}", error.reason())),
+            _ => error.clone().into(),
+        },
+        None => system_failure(format!("no pull policy for image {name}")),
+    })
+}
 
-    /// By the first policy that leads to an image.
-    fn pull(
-        &self,
-        image: &Image,
-        registry: &str,
-        policies: &[PullPolicy],
-    ) -> Result<Inspected, Stop> {
-        let name = &image.name;
-        let mut failures: Vec<DockerError> = Vec::new();
-        for policy in policies {
-            if let Some(failed) = failures.last() {
-                let reason = failed.reason();
-                self.trace
-                    .warning(&format!("{reason}; trying the pull policy {policy}"))?;
+fn pull_and_inspect(context: &Context, name: &str, registry: &str) -> Result<Inspected, Stop> {
+    context.say(&lines::pulling(name))?;
+    let login = context
+        .engine
+        .docker
+        .login(registry, &context.plan.registries, context.engine.cancel)
+        .map_err(|error| system_failure(format!("cannot make a docker configuration: {error}")))?;
+    let command = DockerCommand::pull(name);
+    for _ in 0..RESTORATIONS {
+        match pull_by(context, &login, &command) {
+            // Not the registry's word, but what a prune does to a pull: layers go while it needs them.
+            Err(Stop::Docker(error)) if is_torn(&error) => {
+                context
+                    .trace
+                    .warning(&format!("{}; trying again", error.reason()))?;
+                continue;
             }
-            let result = match policy {
-                PullPolicy::Always => self.pull_and_inspect(name, registry),
-                PullPolicy::Never => self.inspect(name).map_err(Stop::from),
-                PullPolicy::IfNotPresent => match self.inspect(name) {
-                    Err(error) if error.kind == Kind::NotFound => {
-                        self.pull_and_inspect(name, registry)
-                    }
-                    result => result.map_err(Stop::from),
-                },
-            };
-            match result {
-                Err(Stop::Docker(failed)) if !failed.is_final() => failures.push(failed),
-                result => return result,
-            }
+            result => result?,
         }
-        // What could not be asked for, nobody knows to be missing.
-        let telling = failures.iter().find(|failed| failed.kind != Kind::NotFound);
-        Err(match telling.or(failures.last()) {
-            Some(error) => match error.kind {
-                Kind::NotFound => build_error(format!("image {name} not found")),
-                Kind::NoRegistry => super::system_failure(format!(
-                    "cannot pull image {name}: no registry answers at {registry} ({})",
-                    error.reason()
-                )),
-                Kind::Denied => {
-                    build_error(format!("cannot pull image {name}: {}", error.reason()))
-                }
-                _ => error.clone().into(),
-            },
-            None => super::system_failure(format!("no pull policy for image {name}")),
-        })
-    }
-
-    fn pull_and_inspect(&self, name: &str, registry: &str) -> Result<Inspected, Stop> {
-        self.trace
-            .line(&format!("Pulling docker image {name} ..."))?;
-        let login = self
-            .docker
-            .login(registry, &self.plan.registries, self.cancel)
-            .map_err(|error| {
-                super::system_failure(format!("cannot make a docker configuration: {error}"))
-            })?;
-        let command = DockerCommand::pull(name);
-        for _ in 0..RESTORATIONS {
-            match self.pull_by(&login, &command) {
-                // Not the registry's word, but what a prune does to a pull: layers go while it needs them.
-                Err(Stop::Docker(error)) if is_torn(&error) => {
-                    self.trace
-                        .warning(&format!("{}; trying again", error.reason()))?;
-                    continue;
-                }
-                result => result?,
-            }
-            match self.inspect(name) {
-                // Somebody pruned it at once.
-                Err(error) if error.kind == Kind::NotFound => {}
-                result => return Ok(result?),
-            }
+        match inspect(context, name) {
+            // It was pruned at once.
+            Err(error) if error.kind == Kind::NotFound => {}
+            result => return Ok(result?),
         }
-        Ok(self.inspect(name)?)
     }
+    Ok(inspect(context, name)?)
+}
 
-    fn pull_by(&self, login: &Login, command: &DockerCommand) -> Result<(), Stop> {
-        let mut pauses = PAUSES.iter();
-        while let Err(error) = login.docker.capture_with(command, None, self.cancel) {
-            match (error.kind, pauses.next()) {
-                (Kind::Other, Some(pause)) => {
-                    self.trace.warning(&format!(
-                        "{}; trying again in {} s",
-                        error.reason(),
-                        pause.as_secs()
-                    ))?;
-                    if let Some(reason) = self.cancel.wait(*pause) {
-                        return Err(Stop::Outcome(outcome_of_reason(reason)));
-                    }
+fn pull_by(context: &Context, login: &Login, command: &DockerCommand) -> Result<(), Stop> {
+    let mut pauses = PAUSES.iter();
+    while let Err(error) = login
+        .docker
+        .capture_with(command, None, context.engine.cancel)
+    {
+        match (error.kind, pauses.next()) {
+            (Kind::Other, Some(pause)) => {
+                context.trace.warning(&format!(
+                    "{}; trying again in {} s",
+                    error.reason(),
+                    pause.as_secs()
+                ))?;
+                if let Some(reason) = context.engine.cancel.wait(*pause) {
+                    return Err(reason.into());
                 }
-                (Kind::Denied, _) => {
-                    let message = format!("{} (asked with {})", error.reason(), login.source);
-                    return Err(Stop::Docker(DockerError { message, ..error }));
-                }
-                _ => return Err(error.into()),
             }
+            (Kind::Denied, _) => {
+                let message = format!("{} (asked with {})", error.reason(), login.source);
+                return Err(Stop::Docker(DockerError { message, ..error }));
+            }
+            _ => return Err(error.into()),
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn inspect(&self, name: &str) -> Result<Inspected, DockerError> {
-        let command = DockerCommand::image_inspect([name], FORMAT);
-        let text = self.ask(&command)?;
-        serde_json::from_str(&text).map_err(|error| DockerError {
-            kind: Kind::Other,
-            command: command.to_string(),
-            message: format!(
-                "docker printed something unexpected ({error}): {}",
-                text.chars().take(SHOWN).collect::<String>().escape_debug()
-            ),
-            printed: String::new(),
-        })
-    }
+fn inspect(context: &Context, name: &str) -> Result<Inspected, DockerError> {
+    let command = DockerCommand::image_inspect([name], FORMAT);
+    let text = context.engine.ask(&command)?;
+    serde_json::from_str(&text).map_err(|error| DockerError {
+        kind: Kind::Other,
+        command: command.to_string(),
+        message: format!(
+            "docker printed something unexpected ({error}): {}",
+            text.chars().take(SHOWN).collect::<String>().escape_debug()
+        ),
+        printed: String::new(),
+    })
 }
 
 /// Whether a pull failed by what the engine had and has no more.

@@ -1,8 +1,11 @@
 //! What became of a script in the build container: what two of these agree on, the docker client, the script itself and
 //! the engine.
+//!
+//! [`Client::alone`] and [`verdict`] decide it from what is known; the engine is asked between them.
 
-use super::stages::{NOT_RUN, Sent};
-use super::{Run, Stop, system_failure};
+use super::context::Context;
+use super::send::Sent;
+use super::stop::{Stop, system_failure};
 use crate::docker::error::{Kind, start_problem};
 use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::{Outcome, on_one_line};
@@ -11,202 +14,298 @@ use crate::plan::names::LABEL;
 
 /// The status of what SIGKILL ended.
 const KILLED: i32 = 137;
+/// What `docker run` ends with that could start nothing; `docker start` says 1, as a script may.
+pub(super) const NOT_RUN: i32 = 125;
 /// How long after the end an engine may hear why, as docker has times in the future: half a second at least, since its
 /// client cuts times to whole seconds, and of an end in a second that has begun it would hear nothing.
 const NOTICE: &str = "-1500ms";
 /// How far back the engine is asked: it remembers the last 256 events.
 const LONG_AGO: &str = "24h";
 
-/// What is asked about a build container that ended.
-fn state_format() -> String {
-    let process = format!("{{{{index .Config.Labels \"{LABEL}.process\"}}}}");
-    format!(
-        "{{{{.State.Status}}}} {{{{.State.ExitCode}}}} {{{{.State.OOMKilled}}}} {{{{.State.StartedAt}}}} {process} \
-         {{{{.State.Error}}}}"
-    )
+/// What became of a script.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The job's script has ended, or the system failed.
+    Outcome(Outcome),
+    /// The script did not begin, by what the client says: [`Kind::NotFound`] for something that was removed,
+    /// [`Kind::Gone`] since the engine was unwell, [`Kind::Conflict`] where another runner has the container's name.
+    NotBegun(Kind),
 }
 
-impl Run<'_> {
-    /// What became of a script. `first` says that the container was made for it.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] where it did not begin for something that was removed, [`Kind::Gone`] where it did not since
-    /// the engine was unwell, [`Kind::Conflict`] where the container's name is somebody else's.
-    pub(super) fn verified(&self, sent: &Sent, first: bool) -> Result<Outcome, Stop> {
-        let client = sent.status.0;
-        // It was the script's last word, and the client has not lost its container since.
-        if sent.succeeded && client == Some(0) {
-            return Ok(Outcome::Success);
-        }
-        let not_run = first && client == Some(NOT_RUN);
-        let said = || sent.error(&self.plan.build.run);
-        let missing = format!("No such container: {}", self.plan.build.name.plain());
-        if !first && client == Some(1) && said().message.ends_with(&missing) {
-            return Err(Stop::Docker(said()));
-        }
-        let inspect = DockerCommand::inspect(&self.plan.build.name, &state_format());
-        let state = match self.ask(&inspect) {
-            Ok(state) => state,
-            Err(error) if error.kind == Kind::NotFound => {
-                return self.remembered(client, said(), not_run);
-            }
-            Err(error) if error.kind == Kind::Canceled => return Err(Stop::Docker(error)),
-            Err(error) => {
-                return Err(system_failure(format!(
-                    "the docker client {}, and its container cannot be asked: {}",
-                    ended(client),
-                    error.reason()
-                )));
-            }
-        };
-        let mut words = state.splitn(6, ' ');
-        let (status, code) = (
-            words.next().unwrap_or_default(),
-            words.next().and_then(|code| code.parse::<i32>().ok()),
-        );
-        let out_of_memory = words.next() == Some("true");
-        let started = words.next().unwrap_or_default();
-        let process = words.next().unwrap_or_default();
-        let error = words.next().unwrap_or_default().trim();
-        let problem = || start_problem(error).unwrap_or_else(|| on_one_line(error));
-        match (status, code) {
-            _ if not_run && process != self.plan.process => Err(Stop::Docker(DockerError {
-                kind: Kind::Conflict,
-                ..said()
-            })),
-            ("created", _) if not_run && matches!(said().kind, Kind::NotFound | Kind::Gone) => {
-                Err(Stop::Docker(said()))
-            }
-            ("exited", Some(code)) if !error.is_empty() => Err(system_failure(format!(
-                "the build container could not be started ({code}): {}",
-                problem()
-            ))),
-            ("exited", Some(code)) if client == Some(code) => Ok(match code {
-                0 => Outcome::Success,
-                exit_code => Outcome::ScriptFailure {
-                    exit_code,
-                    // The flag is set also where a child was killed and the script went on to a status of its own.
-                    out_of_memory: exit_code == KILLED
-                        && (out_of_memory || self.lacked_memory(started)),
-                },
-            }),
-            ("exited", Some(code)) => Err(disagreement(client, code)),
-            ("running" | "paused" | "restarting", _) => Err(system_failure(
-                "the attachment to the build container was lost while its script ran",
-            )),
-            _ => Err(system_failure(format!(
-                "the build container could not be started: {}",
-                if error.is_empty() {
-                    on_one_line(&state)
-                } else {
-                    problem()
-                }
-            ))),
-        }
+/// What is known by the docker client.
+struct Client<'a> {
+    /// What it ended with.
+    status: Option<i32>,
+    /// The script said that it succeeded.
+    succeeded: bool,
+    /// The container was made for the script.
+    is_first: bool,
+    /// What it said, if it was the last that spoke.
+    said: DockerError,
+    /// The name of the build container.
+    container: &'a str,
+    /// The label of the process that the container should have.
+    process: &'a str,
+}
+
+/// What is known by the engine.
+enum Container {
+    /// The container is there.
+    There(State),
+    /// It is not there any more.
+    Removed(LastEnd),
+}
+
+/// The state of a container.
+#[derive(Clone, Default)]
+struct State {
+    /// `created`, `running`, `exited`, …
+    status: String,
+    /// Its exit status; 0 too before it has ended.
+    code: Option<i32>,
+    /// The kernel ended something in it for lack of memory.
+    lacked_memory: bool,
+    /// When it was started.
+    started: String,
+    /// The label of the process that made it.
+    process: String,
+    /// Why it could not be started.
+    error: String,
+    /// All of that, as the engine said it.
+    text: String,
+}
+
+/// What the engine remembers of a container that was removed as soon as it had ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LastEnd {
+    began: bool,
+    code: Option<i32>,
+}
+
+/// What became of a script. `is_first` says that the container was made for it.
+///
+/// # Errors
+/// [`Stop::Docker`] where the script did not begin, with a kind as [`Verdict::NotBegun`] has it; else
+/// [`Stop::Outcome`], a system failure.
+pub(super) fn of_script(context: &Context, sent: &Sent, is_first: bool) -> Result<Outcome, Stop> {
+    let build = &context.plan.build;
+    let container = build.name.plain();
+    let client = Client {
+        status: sent.status.0,
+        succeeded: sent.succeeded,
+        is_first,
+        said: sent.error(&build.run),
+        container: &container,
+        process: &context.plan.process,
+    };
+    let found = match client.alone() {
+        Some(found) => found,
+        None => verdict(&client, &ask(context, &client)?),
+    };
+    match found {
+        Verdict::Outcome(outcome @ Outcome::SystemFailure(_)) => Err(Stop::Outcome(outcome)),
+        Verdict::Outcome(outcome) => Ok(outcome),
+        Verdict::NotBegun(kind) => Err(Stop::Docker(DockerError {
+            kind,
+            ..client.said
+        })),
+    }
+}
+
+impl Client<'_> {
+    /// Whether the client says that it could make or start nothing.
+    fn made_nothing(&self) -> bool {
+        self.is_first && self.status == Some(NOT_RUN)
     }
 
-    /// The same where the container was removed as soon as it had ended: the engine remembers its end for a while.
-    fn remembered(
-        &self,
-        client: Option<i32>,
-        said: DockerError,
-        not_run: bool,
-    ) -> Result<Outcome, Stop> {
-        // What was never made has no end, and what had the name before is another one.
-        if not_run && said.is_refusal() {
-            let hint = key_hint(&said);
-            return Err(system_failure(format!(
-                "docker refuses to make the build container: {}{hint}",
-                on_one_line(said.reason())
-            )));
+    /// Whether there was never an image to make the container of.
+    fn had_no_image(&self) -> bool {
+        self.made_nothing() && self.said.reason().contains("No such image")
+    }
+
+    /// What became of the script where no engine has to be asked.
+    fn alone(&self) -> Option<Verdict> {
+        // It was the script's last word, and the client has not lost its container since.
+        if self.succeeded && self.status == Some(0) {
+            return Some(Verdict::Outcome(Outcome::Success));
         }
-        let never_made = not_run && said.reason().contains("No such image");
-        let command = DockerCommand::history(&self.plan.build.name, LONG_AGO, NOTICE);
-        let history = if never_made {
-            String::new()
-        } else {
-            self.ask(&command).unwrap_or_else(|error| {
+        let missing = format!("No such container: {}", self.container);
+        let is_missing = !self.is_first && self.status == Some(1);
+        (is_missing && self.said.message.ends_with(&missing))
+            .then_some(Verdict::NotBegun(self.said.kind))
+    }
+
+    /// How the client ended.
+    fn end(&self) -> String {
+        self.status.map_or_else(
+            || "died".to_owned(),
+            |status| format!("ended with status {status}"),
+        )
+    }
+
+    /// The verdict where the container ended with this status.
+    fn agrees_on(&self, code: i32, lacked_memory: bool) -> Verdict {
+        if self.status != Some(code) {
+            return failed(format!(
+                "the connection to the build container was lost, and with it the end of the log: the docker client {}, \
+                 and the container with status {code}",
+                self.end()
+            ));
+        }
+        Verdict::Outcome(match code {
+            0 => Outcome::Success,
+            exit_code => Outcome::ScriptFailure {
+                exit_code,
+                // A child may have been killed and the script gone on to a status of its own.
+                out_of_memory: exit_code == KILLED && lacked_memory,
+            },
+        })
+    }
+}
+
+fn failed(reason: impl Into<String>) -> Verdict {
+    Verdict::Outcome(Outcome::SystemFailure(reason.into()))
+}
+
+/// What became of a script, by client and engine.
+fn verdict(client: &Client, container: &Container) -> Verdict {
+    match container {
+        Container::There(state) => by_state(client, state),
+        Container::Removed(end) => by_last_end(client, *end),
+    }
+}
+
+fn by_state(client: &Client, state: &State) -> Verdict {
+    let problem = || start_problem(&state.error).unwrap_or_else(|| on_one_line(&state.error));
+    let said = client.said.kind;
+    match (state.status.as_str(), state.code) {
+        _ if client.made_nothing() && state.process != client.process => {
+            Verdict::NotBegun(Kind::Conflict)
+        }
+        ("created", _) if client.made_nothing() && matches!(said, Kind::NotFound | Kind::Gone) => {
+            Verdict::NotBegun(said)
+        }
+        ("exited", Some(code)) if !state.error.is_empty() => failed(format!(
+            "the build container could not be started ({code}): {}",
+            problem()
+        )),
+        ("exited", Some(code)) => client.agrees_on(code, state.lacked_memory),
+        ("running" | "paused" | "restarting", _) => {
+            failed("the attachment to the build container was lost while its script ran")
+        }
+        _ if state.error.is_empty() => failed(format!(
+            "the build container could not be started: {}",
+            on_one_line(&state.text)
+        )),
+        _ => failed(format!(
+            "the build container could not be started: {}",
+            problem()
+        )),
+    }
+}
+
+fn by_last_end(client: &Client, end: LastEnd) -> Verdict {
+    let said = &client.said;
+    match (end.began, end.code) {
+        // What was never made has no end, and what had the name before is another one.
+        _ if client.made_nothing() && said.is_refusal() => failed(format!(
+            "docker refuses to make the build container: {}{}",
+            on_one_line(said.reason()),
+            key_hint(said)
+        )),
+        (_, Some(code)) => client.agrees_on(code, false),
+        (false, None) if client.made_nothing() && said.kind == Kind::NotFound => {
+            Verdict::NotBegun(said.kind)
+        }
+        (_, None) => failed(format!(
+            "somebody removed the build container, and the docker client {}",
+            client.end()
+        )),
+    }
+}
+
+/// Asks the engine for what decides.
+fn ask(context: &Context, client: &Client) -> Result<Container, Stop> {
+    let Context { plan, engine, .. } = context;
+    let name = &plan.build.name;
+    match engine.ask(&DockerCommand::inspect(name, &State::format())) {
+        Ok(text) => {
+            let mut state = State::read(&text);
+            let was_killed = state.code == Some(KILLED) && client.status == state.code;
+            // The engine hears of it by another way than of the container's end, now and then a little later, and
+            // then does not note it on the container.
+            if was_killed && !state.lacked_memory && state.status == "exited" {
+                let events = DockerCommand::events(name, "oom", &state.started, NOTICE);
+                state.lacked_memory = engine.ask(&events).is_ok_and(|events| !events.is_empty());
+            }
+            Ok(Container::There(state))
+        }
+        Err(error) if error.kind == Kind::NotFound => {
+            if client.had_no_image() || client.made_nothing() && client.said.is_refusal() {
+                return Ok(Container::Removed(LastEnd::default()));
+            }
+            let history = engine.ask(&DockerCommand::history(name, LONG_AGO, NOTICE));
+            let history = history.unwrap_or_else(|error| {
                 log::warn!("cannot ask how the build container ended: {error}");
                 String::new()
-            })
-        };
-        match last_end(&history) {
-            (_, Some(code)) if client == Some(code) => Ok(match code {
-                0 => Outcome::Success,
-                exit_code => Outcome::ScriptFailure {
-                    exit_code,
-                    out_of_memory: false,
-                },
-            }),
-            (_, Some(code)) => Err(disagreement(client, code)),
-            (false, None) if not_run && said.kind == Kind::NotFound => Err(Stop::Docker(said)),
-            (_, None) => Err(system_failure(format!(
-                "somebody removed the build container, and the docker client {}",
-                ended(client)
-            ))),
+            });
+            Ok(Container::Removed(LastEnd::read(&history)))
+        }
+        Err(error) if error.kind == Kind::Canceled => Err(error.into()),
+        Err(error) => Err(system_failure(format!(
+            "the docker client {}, and its container cannot be asked: {}",
+            client.end(),
+            error.reason()
+        ))),
+    }
+}
+
+impl State {
+    /// What is asked about a build container that ended.
+    fn format() -> String {
+        let process = format!("{{{{index .Config.Labels \"{LABEL}.process\"}}}}");
+        format!(
+            "{{{{.State.Status}}}} {{{{.State.ExitCode}}}} {{{{.State.OOMKilled}}}} {{{{.State.StartedAt}}}} {process} \
+             {{{{.State.Error}}}}"
+        )
+    }
+
+    fn read(text: &str) -> Self {
+        let mut words = text.splitn(6, ' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        Self {
+            status: word(),
+            code: word().parse().ok(),
+            lacked_memory: word() == "true",
+            started: word(),
+            process: word(),
+            error: word().trim().to_owned(),
+            text: text.to_owned(),
         }
     }
+}
 
-    /// Whether the kernel ended something in the build container, which started at this time. The engine hears
-    /// of it by another way than of the container's end, now and then a little later, and then does not note
-    /// it on the container.
-    fn lacked_memory(&self, started: &str) -> bool {
-        let events = DockerCommand::events(&self.plan.build.name, "oom", started, NOTICE);
-        self.ask(&events).is_ok_and(|events| !events.is_empty())
+impl LastEnd {
+    /// Reads what [`DockerCommand::history`] prints: of the last container of a name, whether it began, and the status
+    /// of its last end.
+    fn read(history: &str) -> Self {
+        let fields = |line: &'_ str| -> Option<(String, String, Option<i32>)> {
+            let mut fields = line.split('\t').map(str::to_owned);
+            let (id, action) = (fields.next()?, fields.next()?);
+            Some((id, action, fields.next().and_then(|code| code.parse().ok())))
+        };
+        let events: Vec<_> = history.lines().filter_map(fields).collect();
+        let Some((last, ..)) = events.last() else {
+            return Self::default();
+        };
+        let own = || events.iter().filter(|(id, ..)| id == last);
+        let mut ends = own().filter(|(_, action, _)| action == "die");
+        Self {
+            began: own().any(|(_, action, _)| action == "start" || action == "die"),
+            code: ends.next_back().and_then(|(.., code)| *code),
+        }
     }
-}
-
-/// Whether the last container of [`DockerCommand::history`] began, and the status of its last end.
-fn last_end(history: &str) -> (bool, Option<i32>) {
-    let fields = |line: &'_ str| -> Option<(String, String, Option<i32>)> {
-        let mut fields = line.split('\t').map(str::to_owned);
-        let (id, action) = (fields.next()?, fields.next()?);
-        Some((id, action, fields.next().and_then(|code| code.parse().ok())))
-    };
-    let events: Vec<_> = history.lines().filter_map(fields).collect();
-    let Some((last, ..)) = events.last() else {
-        return (false, None);
-    };
-    let own = || events.iter().filter(|(id, ..)| id == last);
-    let began = own().any(|(_, action, _)| action == "start" || action == "die");
-    let mut ends = own().filter(|(_, action, _)| action == "die");
-    (began, ends.next_back().and_then(|(.., code)| *code))
-}
-
-fn ended(client: Option<i32>) -> String {
-    client.map_or_else(
-        || "died".to_owned(),
-        |status| format!("ended with status {status}"),
-    )
-}
-
-fn disagreement(client: Option<i32>, code: i32) -> Stop {
-    system_failure(format!(
-        "the connection to the build container was lost, and with it the end of the log: the docker client {}, and the \
-         container with status {code}",
-        ended(client)
-    ))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::last_end;
-
-    #[test]
-    fn only_the_last_container_of_a_name_counts() {
-        let before =
-            "1\tcreate\t<no value>\n1\tstart\t<no value>\n1\tdie\t0\n1\tdestroy\t<no value>\n";
-        let after = |text: &str| last_end(&format!("{before}{text}"));
-        assert_eq!(last_end(""), (false, None));
-        assert_eq!(after(""), (true, Some(0)));
-        assert_eq!(
-            after("2\tcreate\t<no value>\n2\tdestroy\t<no value>"),
-            (false, None)
-        );
-        assert_eq!(after("2\tstart\t<no value>"), (true, None));
-        assert_eq!(
-            after("2\tstart\t<no value>\n2\tdie\t7\n2\tdestroy\t<no value>"),
-            (true, Some(7))
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use super::results::time;
 use super::screen::{Screen, sanitize};
 use super::table::width as columns;
 use crate::cancel::{Cancel, Reason};
+use crate::executor::Activity;
 
 /// How often the times on the line change.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,11 +48,11 @@ impl Progress {
         }
     }
 
-    /// A job has begun with something, called as in [`crate::executor::Span`].
-    pub fn doing(&self, place: usize, job: &str, span: &str) {
+    /// A job has begun with something.
+    pub fn doing(&self, place: usize, job: &str, activity: Activity) {
         let running = Running {
             job: sanitize(job),
-            doing: words(span),
+            doing: words(activity),
             since: Instant::now(),
         };
         self.lock().insert(place, running);
@@ -121,27 +122,31 @@ fn fitting(parts: &[String], width: usize) -> String {
 const GAP: &str = "  ";
 const SCRIPT: &str = "script";
 
-fn words(span: &str) -> &'static str {
-    match span {
-        "prepare" | "pull" => "getting images",
-        "service" | "wait_for_services" => "starting services",
-        "helper" => "starting helper",
-        "cleanup" => "cleaning up",
+fn words(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Prepare | Activity::Pull => "getting images",
+        Activity::Service | Activity::WaitForServices => "starting services",
+        Activity::Helper => "starting helper",
+        Activity::CleanUp => "cleaning up",
         // What writes to the log as it goes.
-        _ => SCRIPT,
+        Activity::Stage(_) => SCRIPT,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Progress;
+    use crate::executor::Activity;
+    use crate::plan::StageKind;
+
+    const SCRIPT_STAGE: Activity = Activity::Stage(StageKind::Script);
 
     #[test]
     fn the_line_tells_what_jobs_do_and_fits() {
         let progress = Progress::default();
         assert_eq!(progress.line(true, 80), "");
-        progress.doing(1, "lint", "build");
-        progress.doing(0, "unit\n", "pull");
+        progress.doing(1, "lint", SCRIPT_STAGE);
+        progress.doing(0, "unit\n", Activity::Pull);
         assert_eq!(
             progress.line(true, 80),
             "[unit\u{fffd}: getting images, 0 s]  [lint: script, 0 s]"
@@ -160,15 +165,15 @@ mod tests {
     fn the_line_says_how_many_are_done() {
         let progress = Progress::of(30);
         for place in 0..12 {
-            progress.doing(place, "unit", "build");
+            progress.doing(place, "unit", SCRIPT_STAGE);
             progress.ended(place);
         }
-        progress.doing(12, "größe", "build");
+        progress.doing(12, "größe", SCRIPT_STAGE);
         assert_eq!(
             progress.line(true, 80),
             "12 of 30 done  [größe: script, 0 s]"
         );
-        progress.doing(13, "日本", "build");
+        progress.doing(13, "日本", SCRIPT_STAGE);
         let both = "12 of 30 done  [größe: script, 0 s]  [日本: script, 0 s]";
         assert_eq!(progress.line(true, 57), both);
         assert_eq!(

@@ -136,7 +136,7 @@ impl Runner<'_> {
                 },
                 output_limit: None,
                 ended: &|_| {},
-                began: &|span| self.progress.doing(place.index, name, span),
+                began: &|activity| self.progress.doing(place.index, name, activity),
                 cancel: self.cancel,
                 terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
             },

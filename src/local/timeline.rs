@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::results::{Fate, Row, Verdict, time, verdict};
+use crate::executor::Activity;
 use crate::outcome::InputError;
+use crate::plan::StageKind;
 
 const STYLE: &str = include_str!("timeline.css");
 /// Which part of the whole time a bar has to have to be seen. The table below the chart has them all.
@@ -68,18 +70,23 @@ impl Timeline {
 }
 
 /// What a span is to people, and the class of its colour.
-fn kind(name: &str) -> (&str, &'static str) {
-    match name {
-        "prepare" => ("network, volumes and images", "prepare"),
-        "pull" => ("image", "pull"),
-        "service" => ("service", "services"),
-        "wait_for_services" => ("waiting for services", "services"),
-        "helper" => ("helper", "helper"),
-        "get_sources" => ("sources", "sources"),
-        "build" => ("script", "script"),
-        "after_script" => ("after_script", "after_script"),
-        "cleanup" => ("cleanup", "cleanup"),
-        other => (other, "files"),
+fn kind(activity: Activity) -> (&'static str, &'static str) {
+    match activity {
+        Activity::Prepare => ("network, volumes and images", "prepare"),
+        Activity::Pull => ("image", "pull"),
+        Activity::Service => ("service", "services"),
+        Activity::WaitForServices => ("waiting for services", "services"),
+        Activity::Helper => ("helper", "helper"),
+        Activity::Stage(StageKind::GetSources) => ("sources", "sources"),
+        Activity::Stage(StageKind::Script) => ("script", "script"),
+        Activity::Stage(StageKind::AfterScript) => ("after_script", "after_script"),
+        Activity::Stage(
+            kind @ (StageKind::RestoreCache
+            | StageKind::DownloadArtifacts
+            | StageKind::ArchiveCache
+            | StageKind::UploadArtifacts),
+        ) => (kind.key(), "files"),
+        Activity::CleanUp => ("cleanup", "cleanup"),
     }
 }
 
@@ -236,7 +243,7 @@ fn bars(row: &Row, began: Instant) -> Vec<Bar> {
         .spans
         .iter()
         .map(|span| {
-            let (what, class) = kind(span.name);
+            let (what, class) = kind(span.activity);
             let image = short(&span.subject);
             Bar {
                 short: if image.is_empty() { what } else { image }.to_owned(),

@@ -1,7 +1,7 @@
 //! Artifacts: those of other jobs are fetched before a build, the job's own handed on after it.
 
 use super::containers::Builder;
-use super::stage::{Exchange, Failure, Place, Stage, When};
+use super::stage::{Exchange, Failure, HelperStage, StageKind, When};
 use crate::helper::task;
 use crate::job::files::{Artifacts, When as Kept};
 use crate::job::kept::file_name;
@@ -15,7 +15,7 @@ impl Builder<'_> {
     ///
     /// # Errors
     /// [`InputError`] where there is too much to say of it.
-    pub fn downloads(&self) -> Result<Vec<Stage>, InputError> {
+    pub fn downloads(&self) -> Result<Vec<HelperStage>, InputError> {
         let from = self.job.coordinator.iter().flat_map(|coordinator| {
             self.job.dependencies.iter().map(|dependency| task::Source {
                 job: format!("{} ({})", dependency.name, dependency.id),
@@ -32,10 +32,10 @@ impl Builder<'_> {
             proxies: self.proxies(!from.is_empty()),
             from,
         };
-        let stage = |(command, script), exchange| Stage {
+        let stage = |(command, script), exchange| HelperStage {
             exchange,
             failure: Failure::Refusable,
-            ..Stage::new("download_artifacts", Place::Helper, command, script)
+            ..HelperStage::new(StageKind::DownloadArtifacts, command, script)
         };
         if !task.from.is_empty() {
             return Ok(vec![stage(
@@ -60,7 +60,7 @@ impl Builder<'_> {
     ///
     /// # Errors
     /// [`InputError`] where there is too much to say of it.
-    pub fn uploads(&self) -> Result<Vec<Stage>, InputError> {
+    pub fn uploads(&self) -> Result<Vec<HelperStage>, InputError> {
         let used = self.job.artifacts.iter();
         let used = used.filter(|artifacts| !artifacts.paths.is_empty() || artifacts.untracked);
         let stages = used.map(|artifacts| self.upload(artifacts));
@@ -71,7 +71,7 @@ impl Builder<'_> {
             .collect())
     }
 
-    fn upload(&self, artifacts: &Artifacts) -> Result<Option<Stage>, InputError> {
+    fn upload(&self, artifacts: &Artifacts) -> Result<Option<HelperStage>, InputError> {
         let name = self.archive_name(artifacts);
         let (to, exchange) = match (&self.job.coordinator, &self.job.kept) {
             (Some(coordinator), _) => {
@@ -108,7 +108,7 @@ impl Builder<'_> {
             .map(String::as_str);
         let secret = task.to.is_some() || self.shows_secret(texts);
         let (command, script) = self.tool("artifacts-uploader", &task, secret)?;
-        Ok(Some(Stage {
+        Ok(Some(HelperStage {
             exchange,
             when: match artifacts.when {
                 Kept::OnSuccess | Kept::Manual => When::OnSuccess,
@@ -116,7 +116,7 @@ impl Builder<'_> {
                 Kept::Always => When::Always,
             },
             failure: Failure::Refusable,
-            ..Stage::new("upload_artifacts", Place::Helper, command, script)
+            ..HelperStage::new(StageKind::UploadArtifacts, command, script)
         }))
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::containers::Builder;
 use super::s3::Bucket;
-use super::stage::{Failure, Place, Stage};
+use super::stage::{Failure, HelperStage, StageKind};
 use super::volumes::{Made, Mount};
 use crate::config::absolute;
 use crate::helper::task;
@@ -20,8 +20,8 @@ const FILE: &str = "cache.tar.zst";
 /// What is to be done for the caches of a job.
 #[derive(Default)]
 pub(super) struct Caches {
-    pub restore: Option<Stage>,
-    pub archive: Option<Stage>,
+    pub restore: Option<HelperStage>,
+    pub archive: Option<HelperStage>,
     pub warnings: Vec<String>,
     /// What the helper needs for that, and no other container.
     pub mount: Option<Mount>,
@@ -124,17 +124,17 @@ impl Builder<'_> {
                 pushed.push(at(put));
             }
         }
-        planned.restore = self.cache_stage("restore_cache", "cache-extractor", pulled)?;
-        planned.archive = self.cache_stage("archive_cache", "cache-archiver", pushed)?;
+        planned.restore = self.cache_stage(StageKind::RestoreCache, "cache-extractor", pulled)?;
+        planned.archive = self.cache_stage(StageKind::ArchiveCache, "cache-archiver", pushed)?;
         Ok(planned)
     }
 
     fn cache_stage(
         &self,
-        name: &'static str,
+        kind: StageKind,
         command: &'static str,
         caches: Vec<task::Cache>,
-    ) -> Result<Option<Stage>, InputError> {
+    ) -> Result<Option<HelperStage>, InputError> {
         if caches.is_empty() {
             return Ok(None);
         }
@@ -154,9 +154,9 @@ impl Builder<'_> {
             caches,
         };
         let (command, script) = self.tool(command, &task, secret)?;
-        Ok(Some(Stage {
+        Ok(Some(HelperStage {
             failure: Failure::Warning,
-            ..Stage::new(name, Place::Helper, command, script)
+            ..HelperStage::new(kind, command, script)
         }))
     }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use super::ending::Ending;
 use super::host::Host;
 use super::labels::labels;
 use super::names::{Names, travel_name};
 use super::network::Network;
 use super::parts::{Build, HelperStart, Resource, Service};
 use super::settings::Settings;
-use super::stage::Stage;
+use super::stage::HelperStage;
 use super::volumes::{Layout, Made, Mount};
 use super::{git, options};
 use crate::config::{RunnerConfig, normal};
@@ -127,13 +128,15 @@ impl Builder<'_> {
         let read_at_once = ["ENV", "BASH_ENV"]
             .iter()
             .any(|name| self.variables.get(name).is_some());
+        let has_own_processes = matches!(
+            self.config.docker.pid_mode.as_deref(),
+            None | Some("" | "private")
+        );
         Build {
+            ending: Ending::of(&name, has_own_processes),
             name,
             run,
-            has_own_processes: matches!(
-                self.config.docker.pid_mode.as_deref(),
-                None | Some("" | "private")
-            ),
+            has_own_processes,
             held: held.filter(|_| !own && !read_at_once),
         }
     }
@@ -148,13 +151,13 @@ impl Builder<'_> {
         DockerCommand::exec().operands(self.names.container("helper"), ["sh"])
     }
 
-    /// Ways to start the helper: with the checkout mounted, which shows nothing where the engine has another
+    /// How to start the helper: with the checkout mounted, which shows nothing where the engine has another
     /// file system, and with a copy of it. `only` is the stage that the helper is for, if there is but one;
     /// `archives` is what no other container mounts.
     pub fn helper_starts(
         &self,
         services: &[Service],
-        only: Option<&Stage>,
+        only: Option<&HelperStage>,
         archives: Option<&Mount>,
     ) -> Vec<HelperStart> {
         let name = self.names.container("helper");
@@ -189,9 +192,9 @@ impl Builder<'_> {
                 .flag("--detach")
                 .operands(image.clone(), HELPER_COMMAND)
         };
-        let way = |run: DockerCommand| HelperStart {
-            start: vec![stays(&run)],
-            once: only.map(|stage| Stage {
+        let start = |run: DockerCommand| HelperStart {
+            commands: vec![stays(&run)],
+            once: only.map(|stage| HelperStage {
                 command: run.flag("--interactive").operands(image.clone(), ["sh"]),
                 ..stage.clone()
             }),
@@ -204,7 +207,7 @@ impl Builder<'_> {
             ..
         } = &self.job.sources.origin
         else {
-            return vec![way(run)];
+            return vec![start(run)];
         };
         let mut places: Vec<(&Path, String)> = vec![(git_dir.as_path(), CHECKOUT_DIR.to_owned())];
         places.extend(alternates.iter().map(|alternate| {
@@ -231,11 +234,11 @@ impl Builder<'_> {
             DockerCommand::copy_into(format!("{}/.", path.display()), &name, target)
         }));
         let copied = HelperStart {
-            start: copied,
+            commands: copied,
             once: None,
         };
         if self.host.shares_files {
-            vec![way(mounted), copied]
+            vec![start(mounted), copied]
         } else {
             vec![copied]
         }

@@ -52,6 +52,15 @@ pub const TOOLS: &str = "com.alloy-ci.runner.image.tools";
 /// The label with the version of an image that was made by hand.
 pub const BY_HAND: &str = "com.alloy-ci.runner.image.by-hand";
 
+/// What asks an engine for its [`platform`].
+pub const PLATFORM: &str = "{{.Server.Os}}/{{.Server.Arch}}";
+
+/// What this executable runs on, in docker's words: `linux/amd64`.
+#[must_use]
+pub fn platform() -> String {
+    format!("linux/{}", architecture())
+}
+
 /// The architecture of this executable, in docker's words.
 #[must_use]
 pub fn architecture() -> &'static str {

@@ -58,7 +58,7 @@ pub(super) fn containers(
     services: &[Service],
 ) -> Result<(), InputError> {
     let services = services.iter().map(|service| &service.run);
-    let helper = helper.iter().flat_map(|way| &way.start);
+    let helper = helper.iter().flat_map(|start| &start.commands);
     let commands = [&build.run].into_iter().chain(helper);
     match commands.chain(services).map(DockerCommand::size).max() {
         Some(size) if size > ALL => Err(InputError::new(format!(

@@ -6,6 +6,7 @@ mod allowed;
 mod artifacts;
 mod caches;
 mod containers;
+mod ending;
 mod git;
 pub mod helper_image;
 mod hold;
@@ -13,6 +14,7 @@ mod host;
 mod images;
 mod labels;
 mod limits;
+pub mod lines;
 mod named;
 pub mod names;
 mod network;
@@ -45,6 +47,7 @@ use crate::seal::Seal;
 use crate::secret::Secret;
 pub use containers::HELPER;
 use containers::{Builder, renamed};
+pub use ending::{Ending, GRACE};
 pub use hold::HOLD_VOLUME;
 pub use host::Host;
 use images::Images;
@@ -55,7 +58,7 @@ use network::Network;
 pub use options::key_hint;
 pub use parts::{Build, HelperStart, Resource, Service};
 use settings::Settings;
-pub use stage::{Exchange, Failure, Place, REFUSED, Stage, When};
+pub use stage::{BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
 pub use stages::JOB_STATUS;
 use volumes::Layout;
 
@@ -94,13 +97,19 @@ pub struct Plan {
     pub running_on: Word,
     /// The helper container's name.
     pub helper: Word,
-    /// Ways to start the helper, with the sources in sight; the next one is for where the one before does
-    /// not see them.
+    /// How to start the helper with the sources in sight; the next one is for where the one before does not see them.
     pub helper_starts: Vec<HelperStart>,
     /// The build container.
     pub build: Build,
-    /// What happens in the helper and the build container, in order.
-    pub stages: Vec<Stage>,
+    /// What happens in the helper before the script: each stage after the one before has succeeded. The first is always
+    /// [`StageKind::GetSources`].
+    pub fetch: Vec<HelperStage>,
+    /// The job's script.
+    pub script: BuildStage,
+    /// What follows it, whatever became of it, within the job's time. Its own end is no more than a warning.
+    pub after_script: Option<BuildStage>,
+    /// What happens in the helper after that, also when the job's time is over: each stage by its condition.
+    pub finish: Vec<HelperStage>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
     /// Who may read from registries, as far as the job says so.
@@ -161,8 +170,8 @@ impl Plan {
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
         let archives = caches.mount.take();
-        let stages = stages::stages(&builder, &build, caches)?;
-        let only = stages::only_in_helper(&stages).filter(|_| health_check.is_none());
+        let stages = builder.stages(&build, caches)?;
+        let only = stages.only_in_helper().filter(|_| health_check.is_none());
         let helper_starts = builder.helper_starts(&services, only, archives.as_ref());
         limits::containers(job, &build, &helper_starts, &services)?;
         Ok(Self {
@@ -191,7 +200,10 @@ impl Plan {
             helper: names.container("helper"),
             helper_starts,
             build,
-            stages,
+            fetch: stages.fetch,
+            script: stages.script,
+            after_script: stages.after_script,
+            finish: stages.finish,
             timeout: job.timeout,
             secrets: variables
                 .iter()

@@ -1,7 +1,8 @@
 //! Parts of a plan that take docker commands of their own: networks and volumes, services, the helper, the build
 //! container.
 
-use super::stage::Stage;
+use super::ending::Ending;
+use super::stage::HelperStage;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 
 /// A network or a volume.
@@ -40,15 +41,15 @@ pub struct Service {
     pub run: DockerCommand,
 }
 
-/// A way to start the helper.
+/// One way to start the helper.
 #[derive(Clone, Debug)]
 pub struct HelperStart {
     /// Starts it, and it stays for all of its stages.
-    pub start: Vec<DockerCommand>,
+    pub commands: Vec<DockerCommand>,
     /// Where it is for one stage only: that stage, with a command that starts the helper as its shell. It ends with
     /// that, and something else has to hold the volumes by then, or a `docker system prune` may take them: the build
     /// container, if that [waits](Build::held).
-    pub once: Option<Stage>,
+    pub once: Option<HelperStage>,
 }
 
 /// The build container.
@@ -60,6 +61,8 @@ pub struct Build {
     pub run: DockerCommand,
     /// All processes that it sees are its own (`pid_mode`).
     pub has_own_processes: bool,
+    /// Ends what runs in it.
+    pub ending: Ending,
     /// The same before the sources are there, unless the image has an entrypoint or a variable that a shell reads at
     /// once: nothing of the image runs until its standard input comes.
     pub held: Option<DockerCommand>,

@@ -184,7 +184,20 @@ impl Builder<'_> {
     }
 }
 
+/// As many lines of a service's log are shown where it does not answer.
+const LOG_LINES: u32 = 30;
+
 impl Service {
+    /// Asks whether a service's container runs, and for its exit status: `false 1`.
+    pub fn state(container: impl Into<Word>) -> DockerCommand {
+        DockerCommand::inspect(container, "{{.State.Running}} {{.State.ExitCode}}")
+    }
+
+    /// Asks for the end of a service's log.
+    pub fn end_of_log(container: impl Into<Word>) -> DockerCommand {
+        DockerCommand::logs(container, LOG_LINES)
+    }
+
     /// The aliases that the job gave it.
     fn given(&self) -> &[String] {
         self.aliases.get(self.from_image..).unwrap_or_default()

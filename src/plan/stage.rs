@@ -1,5 +1,6 @@
-//! What a stage is: a script for a container, when it runs, and what its failure means.
+//! What a stage is: a script for one of the job's containers, when it runs, and what its failure means.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,32 +8,80 @@ use crate::docker::{DockerCommand, Word};
 pub use crate::helper::task::REFUSED;
 use crate::job::kept::Kept;
 
-/// Where a stage runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the helper container.
-    Helper,
-    /// In the build container.
-    Build,
+/// Which of a job's stages it is. `Display` is what messages call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageKind {
+    /// git brings the sources into the job's volume.
+    GetSources,
+    /// Archives of caches are unpacked.
+    RestoreCache,
+    /// Artifacts of other jobs are unpacked.
+    DownloadArtifacts,
+    /// The job's `script`.
+    Script,
+    /// The job's `after_script`.
+    AfterScript,
+    /// Caches are packed.
+    ArchiveCache,
+    /// The job's artifacts are packed and handed on.
+    UploadArtifacts,
 }
 
-/// When a stage runs.
+impl StageKind {
+    /// Its name for machines, as the metrics have it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::GetSources => "get_sources",
+            Self::RestoreCache => "restore_cache",
+            Self::DownloadArtifacts => "download_artifacts",
+            Self::Script => "build",
+            Self::AfterScript => "after_script",
+            Self::ArchiveCache => "archive_cache",
+            Self::UploadArtifacts => "upload_artifacts",
+        }
+    }
+}
+
+impl fmt::Display for StageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The keyword of a job.
+            Self::AfterScript => f.write_str(self.key()),
+            kind => f.write_str(&kind.key().replace('_', " ")),
+        }
+    }
+}
+
+/// The condition of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Only if everything went well so far.
     OnSuccess,
     /// Only if something failed.
     OnFailure,
-    /// In any case, unless the job is canceled.
+    /// In any case. Also then, nothing runs any more when the job was canceled.
     Always,
 }
 
-/// What it means for the job where a stage fails that is not the build.
+impl When {
+    /// Whether a stage is to run, after a job that went well so far or did not.
+    #[must_use]
+    pub fn holds(self, success: bool) -> bool {
+        match self {
+            Self::OnSuccess => success,
+            Self::OnFailure => !success,
+            Self::Always => true,
+        }
+    }
+}
+
+/// What it means for the job where a stage in the helper fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The system failed.
     System,
-    /// The same, unless it says [`REFUSED`]: the job asks for something that is not to be had.
+    /// The same, unless it ends with [`REFUSED`]: the job asks for something that is not to be had.
     Refusable,
     /// It costs a warning.
     Warning,
@@ -63,44 +112,32 @@ pub enum Exchange {
     },
 }
 
-/// A script and where it belongs.
+/// Something that the runner itself does, in the helper container.
 #[derive(Clone, Debug)]
-pub struct Stage {
-    /// For people.
-    pub name: &'static str,
-    /// Where it runs.
-    pub place: Place,
+pub struct HelperStage {
+    /// Which it is.
+    pub kind: StageKind,
     /// The command that takes the script.
     pub command: DockerCommand,
     /// The script, for standard input.
     pub script: Word,
     /// The script writes all to stdout: what comes by stderr is docker's.
     pub one_stream: bool,
-    /// Files of this host beside it.
+    /// Files of this host that take part.
     pub exchange: Exchange,
-    /// When it runs.
+    /// Its condition.
     pub when: When,
     /// What its failure means.
     pub failure: Failure,
     /// How often it is tried.
     pub attempts: u32,
-    /// How long it may take by itself.
-    pub timeout: Option<Duration>,
-    /// A shell beside it, for a user at a terminal. Where there is one, the script waits when it has failed.
-    pub enter: Option<DockerCommand>,
 }
 
-impl Stage {
+impl HelperStage {
     /// A stage that is tried once, after success only, and whose failure is the system's.
-    pub(super) fn new(
-        name: &'static str,
-        place: Place,
-        command: DockerCommand,
-        script: impl Into<Word>,
-    ) -> Self {
+    pub(super) fn new(kind: StageKind, command: DockerCommand, script: impl Into<Word>) -> Self {
         Self {
-            name,
-            place,
+            kind,
             command,
             script: script.into(),
             one_stream: false,
@@ -108,8 +145,38 @@ impl Stage {
             when: When::OnSuccess,
             failure: Failure::System,
             attempts: 1,
-            timeout: None,
-            enter: None,
+        }
+    }
+}
+
+/// A script of the job's own, in the build container.
+#[derive(Clone, Debug)]
+pub struct BuildStage {
+    /// Which it is.
+    pub kind: StageKind,
+    /// The command that takes the script.
+    pub command: DockerCommand,
+    /// The script, for standard input.
+    pub script: Word,
+    /// How long it may take, within what the job may take.
+    pub timeout: Option<Duration>,
+    /// A shell in the same container, for a user at a terminal. Where there is one, the script waits when it has
+    /// failed.
+    pub enter: Option<DockerCommand>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StageKind;
+
+    #[test]
+    fn stages_are_called_in_words_and_by_their_keyword() {
+        for (kind, words) in [
+            (StageKind::GetSources, "get sources"),
+            (StageKind::UploadArtifacts, "upload artifacts"),
+            (StageKind::AfterScript, "after_script"),
+        ] {
+            assert_eq!(kind.to_string(), words);
         }
     }
 }

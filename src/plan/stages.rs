@@ -1,9 +1,9 @@
-//! The stages of a job: which script goes where, when, and for how long.
+//! The stages of a job: which script goes into which container, and in what order.
 
 use super::caches::Caches;
 use super::containers::Builder;
 use super::parts::Build;
-use super::stage::{Failure, Place, Stage, When};
+use super::stage::{BuildStage, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Slot};
 use crate::outcome::InputError;
 use crate::script::{BuildScript, GetSources, ScriptMarkers};
@@ -11,103 +11,120 @@ use crate::script::{BuildScript, GetSources, ScriptMarkers};
 /// The word that stands for the job's status, `success` or `failed`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
 
-/// The stages, in their order.
-pub(super) fn stages(
-    builder: &Builder,
-    build: &Build,
-    caches: Caches,
-) -> Result<Vec<Stage>, InputError> {
-    let Builder {
-        job,
-        config,
-        host,
-        variables,
-        layout,
-        settings,
-        ..
-    } = builder;
-    let made = builder.mounts.iter().enumerate();
-    let made = made.filter(|(_, mount)| mount.made.is_some() && !mount.is_read_only());
-    let made = made.filter_map(|(index, mount)| layout.in_helper(index, mount));
-    // The outermost first: whether a path is a link is asked when nothing on the way to it is one.
-    let mut open: Vec<String> = layout.parents().collect();
-    open.reverse();
-    open.extend(made);
-    let below = format!("{}/", layout.directory);
-    let kept = builder
-        .mounts
-        .iter()
-        .filter_map(|mount| mount.target.strip_prefix(&below));
-    let kept: Vec<String> = kept.map(str::to_owned).collect();
-    let sources = GetSources {
-        before: config.pre_clone_script.as_deref().unwrap_or_default(),
-        certificates: &host.certificates,
-        ..builder.sources(&open, &kept)
-    };
-    let shell = builder.helper_shell();
-    let get_sources = Stage {
-        attempts: settings.get_sources_attempts,
-        one_stream: true,
-        ..Stage::new("get_sources", Place::Helper, shell, sources.text())
-    };
-    let file_variables = variables.iter().filter(|variable| variable.file);
-    let file_variables: Vec<String> = file_variables
-        .map(|variable| variable.name.clone())
-        .collect();
-    let files = layout.files(&builder.mounts);
-    let commands: Vec<String> = [&config.pre_build_script]
-        .into_iter()
-        .flatten()
-        .chain(&job.script)
-        .chain(&config.post_build_script)
-        .cloned()
-        .collect();
-    let script = BuildScript {
-        commands: &commands,
-        directory: &layout.directory,
-        file_variables: (&file_variables, &files),
-        renamed: &builder.renamed,
-        trace: settings.trace,
-        colour: host.colour,
-        marks: host.marks,
-        job_status: None,
-    };
-    let mut stages = vec![get_sources];
-    stages.extend(caches.restore);
-    stages.extend(builder.downloads()?);
-    stages.push(Stage {
-        timeout: job.script_timeout,
-        enter: (host.marks == ScriptMarkers::Failure)
-            .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
-        ..Stage::new("build", Place::Build, build.run.clone(), script.text())
-    });
-    if !job.after_script.is_empty() {
+/// What [`Plan`](super::Plan) says of its stages.
+pub(super) struct Stages {
+    pub fetch: Vec<HelperStage>,
+    pub script: BuildStage,
+    pub after_script: Option<BuildStage>,
+    pub finish: Vec<HelperStage>,
+}
+
+impl Stages {
+    /// The stage in the helper, if there is but one, and it is tried once.
+    pub fn only_in_helper(&self) -> Option<&HelperStage> {
+        match (&self.fetch[..], &self.finish[..]) {
+            ([only], []) => Some(only).filter(|only| only.attempts == 1),
+            _ => None,
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Plans the stages.
+    ///
+    /// # Errors
+    /// [`InputError`] where caches or artifacts cannot be said.
+    pub fn stages(&self, build: &Build, caches: Caches) -> Result<Stages, InputError> {
+        let mut fetch = vec![self.get_sources()];
+        fetch.extend(caches.restore);
+        fetch.extend(self.downloads()?);
+        let (script, after_script) = self.scripts(build);
+        let mut finish: Vec<_> = caches.archive.into_iter().collect();
+        finish.extend(self.uploads()?);
+        Ok(Stages {
+            fetch,
+            script,
+            after_script,
+            finish,
+        })
+    }
+
+    fn get_sources(&self) -> HelperStage {
+        let made = self.mounts.iter().enumerate();
+        let made = made.filter(|(_, mount)| mount.made.is_some() && !mount.is_read_only());
+        let made = made.filter_map(|(index, mount)| self.layout.in_helper(index, mount));
+        // The outermost first: whether a path is a link is asked when nothing on the way to it is one.
+        let mut open: Vec<String> = self.layout.parents().collect();
+        open.reverse();
+        open.extend(made);
+        let below = format!("{}/", self.layout.directory);
+        let mounts = self.mounts.iter();
+        let kept = mounts.filter_map(|mount| mount.target.strip_prefix(&below));
+        let kept: Vec<String> = kept.map(str::to_owned).collect();
+        let script = GetSources {
+            before: self.config.pre_clone_script.as_deref().unwrap_or_default(),
+            certificates: &self.host.certificates,
+            ..self.sources(&open, &kept)
+        };
+        HelperStage {
+            attempts: self.settings.get_sources_attempts,
+            one_stream: true,
+            ..HelperStage::new(StageKind::GetSources, self.helper_shell(), script.text())
+        }
+    }
+
+    /// The job's `script` and, if it has one, its `after_script`.
+    fn scripts(&self, build: &Build) -> (BuildStage, Option<BuildStage>) {
+        let file_variables = self.variables.iter().filter(|variable| variable.file);
+        let file_variables: Vec<String> = file_variables
+            .map(|variable| variable.name.clone())
+            .collect();
+        let files = self.layout.files(&self.mounts);
+        let commands: Vec<String> = [&self.config.pre_build_script]
+            .into_iter()
+            .flatten()
+            .chain(&self.job.script)
+            .chain(&self.config.post_build_script)
+            .cloned()
+            .collect();
         let script = BuildScript {
-            commands: &job.after_script,
+            commands: &commands,
+            directory: &self.layout.directory,
+            file_variables: (&file_variables, &files),
+            renamed: &self.renamed,
+            trace: self.settings.trace,
+            colour: self.host.colour,
+            marks: self.host.marks,
+            job_status: None,
+        };
+        let stage = BuildStage {
+            kind: StageKind::Script,
+            command: build.run.clone(),
+            script: script.text(),
+            timeout: self.job.script_timeout,
+            enter: (self.host.marks == ScriptMarkers::Failure)
+                .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
+        };
+        if self.job.after_script.is_empty() {
+            return (stage, None);
+        }
+        let script = BuildScript {
+            commands: &self.job.after_script,
             job_status: Some(Slot::new(JOB_STATUS)),
-            // No shell is opened after it.
-            marks: match host.marks {
+            // There is no shell after it.
+            marks: match self.host.marks {
                 ScriptMarkers::Failure => ScriptMarkers::Success,
                 marks => marks,
             },
             ..script
         };
-        let command = DockerCommand::start_attached(&build.name);
-        stages.push(Stage {
-            when: When::Always,
-            failure: Failure::Warning,
-            timeout: Some(settings.after_script_timeout),
-            ..Stage::new("after_script", Place::Build, command, script.text())
-        });
+        let after_script = BuildStage {
+            kind: StageKind::AfterScript,
+            command: DockerCommand::start_attached(&build.name),
+            script: script.text(),
+            timeout: Some(self.settings.after_script_timeout),
+            enter: None,
+        };
+        (stage, Some(after_script))
     }
-    stages.extend(caches.archive);
-    stages.extend(builder.uploads()?);
-    Ok(stages)
-}
-
-/// The stage in the helper, if there is but one, and it is tried once.
-pub(super) fn only_in_helper(stages: &[Stage]) -> Option<&Stage> {
-    let mut stages = stages.iter().filter(|stage| stage.place == Place::Helper);
-    let only = stages.next().filter(|stage| stage.attempts == 1);
-    only.filter(|_| stages.next().is_none())
 }

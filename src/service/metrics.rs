@@ -11,14 +11,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::executor::Span;
+use crate::executor::{Activity, Span};
 use crate::outcome::Outcome;
 use crate::worker::host::{REVISION, VERSION};
 
 type Labels = Vec<(&'static str, String)>;
 
-/// What runs beside the steps of a job, and is no step itself.
-const BESIDE: &[&str] = &["pull", "service", "wait_for_services", "helper"];
 /// Upper bounds of durations, in seconds: from a short step to a job of a day.
 const SECONDS: [f64; 16] = [
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0,
@@ -138,10 +136,11 @@ impl JobMeter {
     }
 
     /// The job is at this step now.
-    pub fn at(&self, stage: &'static str) {
-        if BESIDE.contains(&stage) {
+    pub fn at(&self, activity: Activity) {
+        if activity.is_within_a_step() {
             return;
         }
+        let stage = activity.key();
         let mut now = self
             .stage
             .lock()
@@ -172,7 +171,7 @@ impl JobMeter {
             .get_or_create(&self.labels(&[]))
             .observe(seconds);
         for span in spans {
-            let labels = self.labels(&[("stage", span.name)]);
+            let labels = self.labels(&[("stage", span.activity.key())]);
             stage_seconds
                 .get_or_create(&labels)
                 .observe(span.took.as_secs_f64());

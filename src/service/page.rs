@@ -165,7 +165,9 @@ fn answer(connection: &TcpStream, metrics: &Metrics) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{Metrics, PATIENCE, Page};
+    use crate::executor::Activity;
     use crate::outcome::Outcome;
+    use crate::plan::StageKind;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::Arc;
@@ -176,8 +178,8 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         metrics.request("a", "jobs/request", "204");
         let job = metrics.job("a");
-        job.at("build");
-        job.at("pull");
+        job.at(Activity::Stage(StageKind::Script));
+        job.at(Activity::Pull);
         let running = r#"alloy_runner_jobs{runner="a",state="running",stage="build"} "#;
         assert!(
             metrics.text().contains(&format!("{running}1")),

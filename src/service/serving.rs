@@ -15,7 +15,7 @@ use super::upload::{Delivered, Upload};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Client, JobResponse, Observer};
-use crate::executor::Span;
+use crate::executor::{Activity, Span};
 use crate::job::payload::JobPayload;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
@@ -247,9 +247,9 @@ impl Serving {
                     ),
                     in_background: &|_| {},
                     ended: end,
-                    began: &|stage| {
-                        panic_where_told(&job.name, stage);
-                        meter.at(stage);
+                    began: &|activity| {
+                        panic_where_told(&job.name, activity);
+                        meter.at(activity);
                     },
                     terminal: None,
                     cancel,
@@ -289,7 +289,8 @@ impl Serving {
 }
 
 /// In a debug build, for tests: a bug in the job that the variable names, `JOB:STAGE`, when that stage begins.
-fn panic_where_told(job: &str, stage: &str) {
+fn panic_where_told(job: &str, activity: Activity) {
+    let stage = activity.key();
     if cfg!(debug_assertions)
         && std::env::var("ALLOY_RUNNER_TEST_PANIC").is_ok_and(|at| at == format!("{job}:{stage}"))
     {

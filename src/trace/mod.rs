@@ -18,6 +18,9 @@ use tail::Tail;
 
 use crate::outcome::shown;
 
+/// What a warning begins with.
+pub const WARNING: &str = "WARNING: ";
+
 /// Where a job's output and the runner's own lines about it go. All threads of a job share it.
 pub struct Trace {
     inner: Mutex<Inner>,
@@ -86,7 +89,7 @@ impl Trace {
     /// # Errors
     /// Those of the writer behind it.
     pub fn warning(&self, text: &str) -> io::Result<()> {
-        self.line(&self.coloured("33;1", &format!("WARNING: {text}")))
+        self.line(&self.coloured("33;1", &format!("{WARNING}{text}")))
     }
 
     /// `text` in a colour (an SGR parameter), if the reader wants any.

@@ -20,7 +20,7 @@ use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::docker::Docker;
 use crate::executor::orphans::{self, Selection};
-use crate::executor::{Executor, Report, Terminal};
+use crate::executor::{Activity, Executor, Report, Terminal};
 use crate::job::Job;
 use crate::outcome::{InputError, Outcome};
 use crate::plan::names::Names;
@@ -59,8 +59,8 @@ pub struct Run<'a> {
     pub in_background: &'a (dyn Fn(&Trace) + Sync),
     /// Hears what became of the job when its log is complete, before what it made is removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
-    /// Hears the name of each [`crate::executor::Span`] when it begins.
-    pub began: &'a (dyn Fn(&'static str) + Sync),
+    /// Hears what begins.
+    pub began: &'a (dyn Fn(Activity) + Sync),
     /// Triggered to stop it.
     pub cancel: &'a Cancel,
     /// The terminal of a user who wants a shell where the script fails.

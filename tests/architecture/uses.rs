@@ -106,9 +106,13 @@ fn absolute(module: &Module, names: &[String], modules: &BTreeMap<Module, &str>)
     }
 }
 
+/// Whether a file below `src` has unit tests and nothing else.
+pub fn is_test(file: &str) -> bool {
+    file == "tests.rs" || file.ends_with("/tests.rs")
+}
+
 /// Which files use which.
 pub fn uses(files: &[(String, String)]) -> Uses {
-    let is_test = |file: &str| file == "tests.rs" || file.ends_with("/tests.rs");
     let files = files.iter().filter(|(file, _)| !is_test(file));
     let known: Vec<(Module, &str, Vec<Mention>)> = files
         .filter_map(|(file, text)| Some((module(file)?, file.as_str(), mentions(&code(text)))))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use alloy_runner::docker::{Bindings, DockerCommand, Word};
-use alloy_runner::plan::{ImageSource, Place, Plan, Stage};
+use alloy_runner::plan::{HelperStage, ImageSource, Plan, StageKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl Checked<'_> {
     }
 
     /// A command in the helper: its name and the secrets go by other ways.
-    fn helper(&self, command: &DockerCommand, stage: Option<&Stage>) {
+    fn helper(&self, command: &DockerCommand, stage: Option<&HelperStage>) {
         let mut line = self.line(command);
         assert_eq!(line.subcommand, "exec");
         assert_eq!(line.take("--interactive").len(), 1);
@@ -122,7 +122,10 @@ impl Checked<'_> {
         assert_eq!(*container, format!("{PREFIX}-helper"));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
-            ["sh"] => assert_eq!(stage.map(|stage| stage.name), Some("get_sources")),
+            ["sh"] => {
+                let kind = stage.map(|stage| stage.kind);
+                assert_eq!(kind, Some(StageKind::GetSources));
+            }
             [program, tool] => {
                 assert!(program.ends_with("alloy-runner"), "{program}");
                 let tools = [
@@ -219,8 +222,8 @@ impl Checked<'_> {
         self.runs(&build, 0, &spec, &shell);
         self.held(&shell);
         let image = format!("sha256:{}", plan.services.len() + 1);
-        for way in &plan.helper_starts {
-            let [run] = &way.start[..] else {
+        for start in &plan.helper_starts {
+            let [run] = &start.commands[..] else {
                 panic!("a copy")
             };
             let line = self.container(run, "helper", &plan.helper);
@@ -230,7 +233,7 @@ impl Checked<'_> {
                 !line.operands.iter().any(|word| word.contains("pwned")),
                 "{line:?}"
             );
-            if let Some(stage) = &way.once {
+            if let Some(stage) = &start.once {
                 let line = self.container(&stage.command, "helper", &plan.helper);
                 assert_eq!(line.options["--entrypoint"], [""]);
                 assert_eq!(line.operands, [image.as_str(), "sh"]);
@@ -239,19 +242,18 @@ impl Checked<'_> {
         if let Some(check) = &plan.health_check {
             self.helper(check, None);
         }
-        for stage in &plan.stages {
-            match stage.place {
-                Place::Helper => self.helper(&stage.command, Some(stage)),
-                Place::Build if stage.name == "build" => assert_eq!(stage.command, plan.build.run),
-                Place::Build => {
-                    let line = self.line(&stage.command);
-                    assert_eq!(line.subcommand, "start");
-                    assert_eq!(line.operands, [text(&plan.build.name)]);
-                }
-            }
-            assert_eq!(stage.enter, None);
+        for stage in plan.fetch.iter().chain(&plan.finish) {
+            self.helper(&stage.command, Some(stage));
             assert!((1..=10).contains(&stage.attempts));
         }
+        assert_eq!(plan.script.command, plan.build.run);
+        if let Some(after_script) = &plan.after_script {
+            let line = self.line(&after_script.command);
+            assert_eq!(line.subcommand, "start");
+            assert_eq!(line.operands, [text(&plan.build.name)]);
+            assert_eq!(after_script.enter, None);
+        }
+        assert_eq!(plan.script.enter, None);
     }
 }
 

@@ -232,8 +232,7 @@ fn times_that_no_clock_can_add_end_nothing() {
     let cancel = alloy_runner::cancel::Cancel::new();
     let limited = cancel.child(plan.timeout);
     assert_eq!(limited.wait(Duration::from_millis(50)), None);
-    let build = plan.stages.iter().find(|stage| stage.name == "build");
-    let limited = cancel.child(build.expect("a build").timeout);
+    let limited = cancel.child(plan.script.timeout);
     assert_eq!(limited.wait(Duration::from_millis(50)), None);
 }
 

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use alloy_runner::docker::Words;
 use alloy_runner::job::{Origin, payload};
-use alloy_runner::plan::Plan;
+use alloy_runner::plan::{Plan, StageKind};
 use alloy_runner::printer;
 use alloy_runner::script::{BuildScript, GetSources, ScriptMarkers};
 use serde_json::{Value, json};
@@ -204,8 +204,8 @@ fn git_gets_values_where_they_are_no_options() {
     let mut cases = Cases::new();
     let mut expected = Vec::new();
     for (number, (payload, plan)) in planned(140).iter().enumerate() {
-        let stage = &plan.stages[0];
-        assert_eq!(stage.name, "get_sources");
+        let stage = &plan.fetch[0];
+        assert_eq!(stage.kind, StageKind::GetSources);
         let script = stage.script.expose(&bindings(plan)).expect("bound");
         let job = payload::read(payload.to_string().as_bytes(), API).expect("a job");
         let job = job.job.expect("good");

@@ -1,5 +1,5 @@
 use super::{About, Bar, lanes, page, short, ticks};
-use crate::executor::Span;
+use crate::executor::{Activity, Span};
 use crate::local::results::{Fate, Row};
 use crate::outcome::Outcome;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ fn what_jobs_say_cannot_lead_the_page() {
         fate: Fate::Ended(Outcome::BuildError(evil.to_owned())),
         time: Some((began, Duration::from_secs(1))),
         spans: vec![Span {
-            name: "pull",
+            activity: Activity::Pull,
             subject: evil.to_owned(),
             began,
             took: Duration::from_secs(1),

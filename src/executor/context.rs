@@ -1,0 +1,64 @@
+//! What all parts of a run share.
+
+use std::fs::File;
+use std::io;
+use std::sync::Mutex;
+use std::thread::ScopedJoinHandle;
+
+use super::cleanup::Made;
+use super::engine::Engine;
+use super::spans::Spans;
+use crate::cancel::Cancel;
+use crate::plan::Plan;
+use crate::plan::lines::Line;
+use crate::trace::Trace;
+
+/// Where one process at a time builds an image. `None`: the job is to end first.
+pub type BuildLock<'a> = &'a (dyn Fn(&Cancel) -> anyhow::Result<Option<File>> + Sync);
+
+/// Lends the terminal to what it is given, which then runs on it alone.
+pub type Terminal<'a> = &'a (dyn Fn(&mut dyn FnMut()) + Sync);
+
+/// A run that is under way.
+pub(super) struct Context<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// What it is done on.
+    pub engine: Engine<'a>,
+    /// Where the log goes.
+    pub trace: &'a Trace,
+    /// What the job's time went into.
+    pub spans: Spans<'a>,
+    /// What is to be removed.
+    pub made: Made,
+    /// Held while the helper image is built.
+    pub build_lock: BuildLock<'a>,
+    /// The terminal of a person who wants a shell where the script fails.
+    pub terminal: Option<Terminal<'a>>,
+    /// Held while something is [made again](super::repair).
+    pub repairing: Mutex<()>,
+    /// Triggered when the last stage has ended, for what only goes along with them.
+    pub over: Cancel,
+}
+
+impl Context<'_> {
+    /// Writes a line that printed scripts have too.
+    pub fn say(&self, line: &Line) -> io::Result<()> {
+        let text = line.text.plain();
+        if line.is_warning {
+            self.trace.warning(&text)
+        } else {
+            self.trace.line(&text)
+        }
+    }
+}
+
+/// How often something is done again because what it needs was removed meanwhile.
+pub(super) const RESTORATIONS: u32 = 50;
+
+/// The result of a thread; a panic goes on in this one.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

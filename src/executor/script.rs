@@ -1,0 +1,103 @@
+//! The job's own scripts, again in another build container where theirs was removed before they began.
+
+use std::thread::Scope;
+
+use super::build::{self, Container};
+use super::context::{Context, RESTORATIONS};
+use super::fetch::Ready;
+use super::phase::Phase;
+use super::repair::{restore, was_removed};
+use super::restart;
+use super::stop::{Stop, system_failure};
+use super::verdict::NOT_RUN;
+use crate::docker::error::Kind;
+use crate::docker::session::{Session, Status};
+use crate::outcome::Outcome;
+use crate::plan::{BuildStage, lines};
+
+/// Runs the job's `script` in a build container that waits for it, or is made now.
+pub(super) fn run<'scope>(
+    context: &'scope Context,
+    ready: Ready,
+    followers: &'scope Scope<'scope, '_>,
+) -> Result<Outcome, Stop> {
+    let mut ready = ready;
+    let Context { plan, engine, .. } = context;
+    for _ in 0..RESTORATIONS {
+        engine.check_canceled()?;
+        let session = match ready.build.take() {
+            Some(held) => released(context, held)?,
+            None => build::start(context, &plan.build.run)?,
+        };
+        match build::run_stage(context, &plan.script, session, Container::New) {
+            Err(Stop::Docker(error))
+                if error.kind == Kind::Gone || was_removed(context, &error) =>
+            {
+                restore(context, &plan.build.name, &error)?;
+                if ready.helper_has_ended {
+                    // The sources have gone with it.
+                    context.made.clean_up(engine);
+                    ready = restart::ready(context, Phase::Running, followers)?;
+                }
+            }
+            result => return result,
+        }
+    }
+    Err(system_failure(
+        "somebody removes the build container or its image again and again",
+    ))
+}
+
+/// A build container that was held, or another one: on an engine that is new to this executable the volume with it
+/// was empty, and where the image has no shell docker says so best.
+fn released(context: &Context, held: Session) -> Result<Session, Stop> {
+    match held.ended() {
+        None | Some(Status(None | Some(NOT_RUN))) => Ok(held),
+        Some(Status(Some(status))) => {
+            log::debug!("the build container was not held: status {status}");
+            drop(held);
+            let build = &context.plan.build;
+            context.engine.remove_container(&build.name)?;
+            build::start(context, &build.run)
+        }
+    }
+}
+
+/// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's. Returns
+/// whether it has ended by itself.
+pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<bool, Stop> {
+    let name = &context.plan.build.name;
+    let session = context.engine.start(&stage.command)?;
+    let mut result = build::run_stage(context, stage, session, Container::Existing);
+    for _ in 0..RESTORATIONS {
+        match result {
+            Err(Stop::Docker(error)) if was_removed(context, &error) => {
+                restore(context, name, &error)?;
+                context
+                    .trace
+                    .warning("after_script runs in a new build container")?;
+                let session = build::start(context, &context.plan.build.run)?;
+                result = build::run_stage(context, stage, session, Container::New);
+            }
+            _ => break,
+        }
+    }
+    let (reason, has_ended) = match result {
+        Ok(Outcome::Success) => return Ok(true),
+        Err(Stop::Outcome(Outcome::Canceled)) => return Ok(false),
+        Ok(Outcome::ScriptFailure { exit_code, .. }) => {
+            (lines::exit_code(exit_code.to_string()), true)
+        }
+        Ok(outcome @ Outcome::TimedOut(_)) | Err(Stop::Outcome(outcome @ Outcome::TimedOut(_))) => {
+            (outcome.reason().into(), false)
+        }
+        Ok(outcome) | Err(Stop::Outcome(outcome)) => {
+            let warning = outcome.failure_of("after_script failed");
+            context.trace.warning(&warning)?;
+            return Ok(false);
+        }
+        Err(Stop::Docker(error)) => (error.to_string().into(), false),
+    };
+    context.say(&lines::after_script_failed(reason))?;
+    Ok(has_ended)
+}
