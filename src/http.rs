@@ -1,4 +1,4 @@
-//! The HTTP client: whom it trusts, who it is, and how long it waits.
+//! The HTTP client: which certificates it trusts and shows, its proxies and its time limits.
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
@@ -11,22 +11,22 @@ use ureq::{Agent, Proxy};
 
 use crate::outcome::InputError;
 
-/// How long a connection may take to come about.
+/// The time limit for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Whom TLS connections trust beside the system's authorities, and which certificate they show.
+/// The settings of TLS connections.
 #[derive(Clone, Debug, Default)]
 pub struct Tls<'a> {
-    /// A PEM file with authorities.
+    /// A PEM file with certificate authorities to trust in addition to the system's.
     pub authorities: Option<&'a Path>,
-    /// A PEM file with our certificate and those that lead to an authority.
+    /// A PEM file with the client certificate and the intermediate ones.
     pub certificate: Option<&'a Path>,
-    /// A PEM file with its key.
+    /// A PEM file with the key of the client certificate.
     pub key: Option<&'a Path>,
 }
 
-/// An address of a server without the slash at its end, and a path there perhaps; `None` where it is none, or says
-/// more than that.
+/// The address of a server, perhaps with a path, without slashes at its end. `None` if it is no such address, or also
+/// has a login, a query or a fragment.
 #[must_use]
 pub fn base_url(url: &str) -> Option<&str> {
     let base = url.trim().trim_end_matches('/');
@@ -36,7 +36,7 @@ pub fn base_url(url: &str) -> Option<&str> {
     (!rest.is_empty() && !rest.contains(['@', '?', '#', ' '])).then_some(base)
 }
 
-/// Whether what is said to this address goes over a network that others may listen to: plain HTTP, to another host.
+/// Whether requests to this address are sent unencrypted over a network: plain HTTP to another host.
 #[must_use]
 pub fn is_in_the_clear(url: &str) -> bool {
     let url = url.trim().to_ascii_lowercase();
@@ -54,22 +54,22 @@ pub fn is_in_the_clear(url: &str) -> bool {
         return false;
     }
     match host.parse::<IpAddr>() {
-        // Only an address of this host's own can be bound to.
+        // A socket can be bound to an address of this host only.
         Ok(address) => !address.is_loopback() && UdpSocket::bind((address, 0)).is_err(),
         Err(_) => true,
     }
 }
 
-/// A client. It follows no redirect, takes every status for an answer, and goes through the proxies of the
-/// environment (`HTTPS_PROXY`, `NO_PROXY` and their family).
+/// Makes a client. It follows no redirects, treats no status as an error, and uses the proxies that the environment
+/// names (`HTTPS_PROXY`, `NO_PROXY` and so on).
 ///
 /// # Errors
-/// [`InputError`] with the file that cannot be read or has nothing of its kind in it.
+/// [`InputError`] that names the file, if one cannot be read or does not contain what it should.
 pub fn agent(tls: &Tls, user_agent: &str) -> Result<Agent, InputError> {
     agent_by(tls, user_agent, Proxy::try_from_env())
 }
 
-/// As [`agent`], by way of this proxy.
+/// The same as [`agent`], with this proxy.
 ///
 /// # Errors
 /// As [`agent`].
@@ -124,7 +124,8 @@ pub fn proxy(variables: &[(String, String)]) -> Option<Proxy> {
     proxy.build().ok()
 }
 
-/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, if they are set) and ours.
+/// The certificate authorities to trust: the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others) and those of
+/// `tls`.
 fn authorities(tls: &Tls) -> Result<Vec<Certificate<'static>>, InputError> {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {

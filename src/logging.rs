@@ -1,4 +1,4 @@
-//! The runner's own log, on stderr: which runner and which job a line is about, as text or as JSON.
+//! The runner's own log on stderr, as text or as JSON. Each line names the runner and the job that it is about.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 
 use crate::outcome::shown;
 
-/// How lines look.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text, for people.
     #[default]
     Text,
-    /// For machines: an object a line, with `time`, `level`, `runner`, `job` and `message`.
+    /// An object on each line, with `time`, `level`, `runner`, `job` and `message`, for programs.
     Json,
 }
 
@@ -34,18 +34,18 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// What the lines of a thread are about.
+/// The runner and the job that the lines of a thread are about.
 #[derive(Clone, Default)]
 pub struct Context {
-    /// The runner's name; empty: none.
+    /// The runner's name; empty if there is none.
     pub runner: String,
-    /// The coordinator's number of the job.
+    /// The job's id at the coordinator.
     pub job: Option<u64>,
-    /// Takes the secrets of the job out of a line.
+    /// Masks the secrets of the job in a line.
     pub mask: Option<Arc<Mask>>,
 }
 
-/// Takes secrets out of a text.
+/// Returns a text with its secrets masked.
 pub type Mask = dyn Fn(&str) -> String + Send + Sync;
 
 thread_local! {
@@ -53,14 +53,14 @@ thread_local! {
 }
 
 impl Context {
-    /// Makes it this thread's until the guard is dropped.
+    /// Makes this the thread's context until the guard is dropped.
     #[must_use]
     pub fn enter(self) -> Entered {
         Entered(CONTEXT.with_borrow_mut(|current| std::mem::replace(current, self)))
     }
 }
 
-/// Brings back the context of before.
+/// Restores the previous context when it is dropped.
 pub struct Entered(Context);
 
 impl Drop for Entered {
@@ -69,7 +69,7 @@ impl Drop for Entered {
     }
 }
 
-/// Work for another thread, which takes this thread's context along.
+/// Wraps work for another thread, so that it runs with this thread's context.
 pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let context = CONTEXT.with_borrow(Clone::clone);
     move || {
@@ -78,7 +78,7 @@ pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
-/// Begins to log. Of the libraries nothing is logged: what they know of requests is not for logs.
+/// Starts the log. Messages of libraries are not logged: they may contain requests with tokens.
 pub fn start(level: LevelFilter, format: Format) {
     env_logger::Builder::new()
         .filter_module(env!("CARGO_CRATE_NAME"), LevelFilter::Trace)

@@ -1,5 +1,5 @@
 //! `alloy-runner cache-archiver`, `cache-extractor`, `artifacts-uploader` and `artifacts-downloader`, which run in
-//! the helper container. What they are to do is a [`task`].
+//! the helper container. A [`task`] tells them what to do.
 
 use anyhow::Result;
 
@@ -27,7 +27,8 @@ pub(super) fn download_artifacts() -> Result<u8> {
     Ok(status(artifacts::download(&task::read()?)))
 }
 
-/// Builds run as whatever user their image has: nothing is taken away from a file's mode.
+/// Unpacked files get the modes of the archive: the user of the build, which the helper does not know, has to be able
+/// to use them.
 fn allow_any_mode() {
     rustix::process::umask(rustix::fs::Mode::empty());
 }

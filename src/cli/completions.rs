@@ -1,7 +1,7 @@
-//! `alloy-runner completions`, and what a shell then asks for while a line is typed.
+//! `alloy-runner completions`, and the answers to a shell that completes a line.
 //!
-//! The scripts that are printed call this executable again, so they know what there is at that moment: the jobs
-//! of the job file too.
+//! The printed scripts call this executable for each completion, so they can offer the jobs of the job file as it is at
+//! that moment.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,15 +15,15 @@ use super::globals::NAME;
 use crate::local::{List, Local, show};
 use crate::manual::TOPICS;
 
-/// Set by the scripts, to the shell's name.
+/// The environment variable with the shell's name that the printed scripts set.
 const VARIABLE: &str = "ALLOY_RUNNER_COMPLETE";
 
 /// Print a script that lets a shell complete commands, options and the names of jobs
 #[derive(Args)]
-#[command(after_help = "Examples, for a shell's start-up file:
-  source <(alloy-runner completions bash)       ~/.bashrc
-  source <(alloy-runner completions zsh)        ~/.zshrc, below compinit
-  alloy-runner completions fish | source        ~/.config/fish/config.fish")]
+#[command(after_help = "Examples:
+  source <(alloy-runner completions bash)    in ~/.bashrc
+  source <(alloy-runner completions zsh)     in ~/.zshrc, below compinit
+  alloy-runner completions fish | source     in ~/.config/fish/config.fish")]
 pub(super) struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]
@@ -49,7 +49,7 @@ impl Completions {
         let mut script = Vec::new();
         if matches!(self.shell, Shell::Bash) {
             script.extend_from_slice(
-                b"# Names of jobs have colons in them, at which bash would tear them.\n\
+                b"# Names of jobs may contain colons, at which bash would split them.\n\
                   COMP_WORDBREAKS=${COMP_WORDBREAKS//:/}\n",
             );
         }
@@ -61,7 +61,7 @@ impl Completions {
     }
 }
 
-/// How this executable was called: by its name, or by an absolute path.
+/// How the scripts call this executable: by its name if this process was, else by its absolute path.
 fn program() -> Result<String> {
     let called = PathBuf::from(std::env::args_os().next().unwrap_or_else(|| NAME.into()));
     let path = if called.components().count() > 1 {
@@ -72,7 +72,7 @@ fn program() -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// Answers a shell that asks what may follow in `commands`, and ends the process then.
+/// If a shell called this process for completions of `commands`: answers it and ends the process.
 pub(super) fn answer(commands: fn() -> Command) {
     CompleteEnv::with_factory(|| {
         let command = commands().mut_subcommand("help", |help| {
@@ -89,7 +89,7 @@ pub(super) fn answer(commands: fn() -> Command) {
     .complete();
 }
 
-/// The word that is being typed. bash and zsh say which one it is, for the others it is the last.
+/// The word to complete. bash and zsh give its index, for other shells it is the last word.
 fn typed_word() -> OsString {
     let index = std::env::var("_CLAP_COMPLETE_INDEX").ok();
     let index: Option<usize> = index.and_then(|index| index.parse().ok());
@@ -105,7 +105,7 @@ fn is_option(word: &OsStr) -> bool {
     word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// The same with options that are only shown where there is nothing else: among 90 of them a job is not found.
+/// The command line without its 90 options, among which the names of jobs would be hard to find.
 fn without_options(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -117,7 +117,7 @@ fn without_options(command: Command) -> Command {
         .disable_version_flag(true)
 }
 
-/// The jobs that a word may become.
+/// The jobs whose names begin with `word`.
 pub(super) fn jobs(word: &OsStr) -> Vec<CompletionCandidate> {
     candidates(word, |list| {
         list.names_and_stages()
@@ -126,7 +126,7 @@ pub(super) fn jobs(word: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The stages that a word may become.
+/// The stages whose names begin with `word`.
 pub(super) fn stages(word: &OsStr) -> Vec<CompletionCandidate> {
     candidates(word, |list| {
         let mut stages: Vec<(String, Option<String>)> = list
@@ -138,7 +138,7 @@ pub(super) fn stages(word: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The commands and the topics of the manual that a word may become.
+/// The commands and topics of the manual whose names begin with `word`.
 fn pages(word: &OsStr, commands: &Command) -> Vec<CompletionCandidate> {
     let word = word.to_string_lossy();
     let commands = commands.get_subcommands();
@@ -156,8 +156,8 @@ fn pages(word: &OsStr, commands: &Command) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Those of a job file's names that begin with a word. Where there is no job file that can be read, none: it is
-/// no time for an error.
+/// Those of the job file's `names` that begin with `word`. A job file that cannot be read has none: an error message
+/// would disturb the line that is being typed.
 fn candidates(
     word: &OsStr,
     names: impl Fn(&List) -> Vec<(String, Option<String>)>,
@@ -169,8 +169,8 @@ fn candidates(
     let Ok(list) = local.list() else {
         return Vec::new();
     };
-    // bash hands over words as they are typed and takes them as they are to be typed; the other shells see to
-    // that themselves.
+    // bash passes the word with its quotes, and inserts a completion without quoting it; the other shells remove and
+    // add quotes themselves.
     let is_bash = std::env::var_os("_CLAP_COMPLETE_COMP_TYPE").is_some();
     let word = word.to_string_lossy();
     let word = if is_bash {
@@ -188,20 +188,20 @@ fn candidates(
         .collect()
 }
 
-/// The job file that the line names.
+/// The job file that the command line names.
 fn job_file(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
     let mut words = words.skip_while(|word| word != "--file");
     words.nth(1).map(PathBuf::from)
 }
 
-/// What a word means that is typed with quotes or backslashes.
+/// A word without its quotes and backslashes.
 fn plain(word: &str) -> String {
     word.chars()
         .filter(|c| !['\\', '\'', '"'].contains(c))
         .collect()
 }
 
-/// A name with a backslash before what a shell would take for something else.
+/// A name with a backslash before each character that is special to a shell.
 fn typed(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars() {

@@ -20,14 +20,14 @@ use crate::service::record;
   alloy-runner exec                          run the whole pipeline
   alloy-runner exec test                     run the job `test`
   alloy-runner exec --stage test --quiet     run a stage, show only what fails
-  alloy-runner exec --dirty test             with what is not committed yet
-  alloy-runner exec --list                   what there is to run
+  alloy-runner exec --dirty test             with uncommitted changes
+  alloy-runner exec --list                   list the jobs
   alloy-runner -x exec test                  print each docker command first
   alloy-runner exec --dry-run test >job.sh   as a shell script, for sh job.sh
   alloy-runner exec --env API_TOKEN test     with a secret of the environment")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Exec {
-    /// The jobs, run whatever their `only` and `when` say; without any, the whole pipeline
+    /// Jobs to run, whatever their `only` and `when` are; default: all jobs that apply
     #[arg(value_name = "JOB", add = ArgValueCompleter::new(completions::jobs))]
     jobs: Vec<String>,
     /// All jobs of a stage
@@ -37,13 +37,13 @@ pub(super) struct Exec {
         conflicts_with = "jobs",
         add = ArgValueCompleter::new(completions::stages), help_heading = "Which jobs")]
     stage: Option<String>,
-    /// How many jobs of a stage run side by side; by default as many as there are processor cores
+    /// How many jobs of a stage run in parallel; default: the number of processor cores
     #[arg(long, value_name = "N", help_heading = "How they run and are shown")]
     concurrent: Option<NonZero<usize>>,
-    /// Show only the logs of jobs that fail, and a table of all
+    /// Show only the logs of jobs that fail, and a table of all jobs
     #[arg(long, help_heading = "How they run and are shown")]
     quiet: bool,
-    /// The job file; by default the checkout's .alloy-ci.json, else its .alloy-ci.yml
+    /// The job file; default: .alloy-ci.json of the checkout, else .alloy-ci.yml
     #[arg(long, value_name = "FILE", help_heading = "Which jobs")]
     file: Option<PathBuf>,
     /// List the jobs with their stages, images, services and conditions, and run nothing
@@ -52,17 +52,17 @@ pub(super) struct Exec {
     /// With --list: as JSON, for programs
     #[arg(long, requires = "list", help_heading = "In place of running them")]
     json: bool,
-    /// Test what is in the working tree: uncommitted changes and new files too, ignored ones aside
+    /// Include uncommitted changes and new files, except ignored ones
     #[arg(long, conflicts_with = "dry_run", help_heading = "What they get")]
     dirty: bool,
-    /// Where a script fails, open a shell in its container on this terminal; the job ends with it
+    /// Open a shell in the container of a script that fails; the job ends when the shell ends
     #[arg(
         long,
         conflicts_with = "dry_run",
         help_heading = "How they run and are shown"
     )]
     shell_on_failure: bool,
-    /// Write a page that shows what the jobs' time went into, for a browser
+    /// Write an HTML page that shows what each job spent its time on
     #[arg(
         long,
         value_name = "FILE.html",
@@ -83,10 +83,10 @@ pub(super) struct Exec {
     /// Secrets for the job, one KEY=VALUE a line
     #[arg(long, value_name = "FILE", help_heading = "What they get")]
     env_file: Option<PathBuf>,
-    /// How long the job may take
+    /// The time limit of each job
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "What they get")]
     timeout: Option<u64>,
-    /// A PEM file with certificate authorities that git has to know
+    /// A PEM file with certificate authorities that git trusts too
     #[arg(
         long,
         env = "CI_SERVER_TLS_CA_FILE",
@@ -94,7 +94,7 @@ pub(super) struct Exec {
         help_heading = "What they get"
     )]
     tls_ca_file: Option<PathBuf>,
-    /// A runner of the configuration (--config) whose settings to borrow
+    /// Use the settings of this runner of the configuration (--config)
     #[arg(long, value_name = "NAME", help_heading = "What they get")]
     runner: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What all commands share: the options that count for each, the configuration, how they end and what they say then.
+//! What all commands share: global options, the configuration, output, and exit statuses.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use crate::state::is_root;
 
 /// The name of the program.
 pub(super) const NAME: &str = "alloy-runner";
-/// The program was not used as it can be, or what it was to read cannot be read.
+/// The exit status for wrong usage, and for a file that cannot be read or is wrong.
 const WRONG_USAGE: u8 = 2;
-/// Something failed that is not the user's or the job's doing.
+/// The exit status for failures of the engine, a coordinator or this host.
 pub(super) const SYSTEM_FAILURE: u8 = 3;
 
-/// Options that count for all commands.
+/// Options of all commands.
 pub(super) struct Globals {
     pub config: Option<PathBuf>,
     pub given: GlobalOptions,
 }
 
 impl Globals {
-    /// Reads the configuration. Keys that have no effect here are warned of.
+    /// Reads the configuration, and warns of unknown keys.
     pub fn configuration(&self) -> Result<Config> {
         let file = self.config_file()?;
         let Loaded { config, unknown } = load(&file)?;
@@ -37,14 +37,14 @@ impl Globals {
         Ok(config)
     }
 
-    /// Where the configuration is.
+    /// The path of the configuration.
     pub fn config_file(&self) -> Result<PathBuf, InputError> {
         self.config.clone().map_or_else(default_file, Ok)
     }
 
-    /// Begins to log: as the command line says, else as the configuration does, if there is one.
+    /// Starts the log, with the settings of the command line, else those of the configuration.
     pub fn start_logging(&self, format: Option<Format>) {
-        // What is wrong with it is said by the command that needs it.
+        // Errors in it are ignored here: a command that needs the configuration reads it again and reports them.
         let config = self.config_file().ok().and_then(|file| load(&file).ok());
         let config = config.map(|loaded| loaded.config).unwrap_or_default();
         let level = self.given.log_level.or(config.log_level);
@@ -56,11 +56,11 @@ impl Globals {
     }
 }
 
-/// Where the configuration is by default: `/etc/alloy-runner/config.toml` for root, else
+/// The path of the configuration without `--config`: `/etc/alloy-runner/config.toml` for root, else
 /// `~/.alloy-runner/config.toml`.
 ///
 /// # Errors
-/// [`InputError`] where there is no home directory.
+/// [`InputError`] if there is no home directory.
 fn default_file() -> Result<PathBuf, InputError> {
     if is_root() {
         return Ok(PathBuf::from("/etc/alloy-runner/config.toml"));
@@ -70,7 +70,7 @@ fn default_file() -> Result<PathBuf, InputError> {
         .ok_or_else(|| InputError::new("HOME is not set; name the configuration with --config"))
 }
 
-/// The exit status; what failed is said.
+/// The exit status of a command. An error is printed.
 pub(super) fn status_of(result: Result<u8>) -> u8 {
     result.unwrap_or_else(|error| failed(&error))
 }
@@ -83,12 +83,12 @@ pub(super) fn say(line: impl std::fmt::Display) -> Result<()> {
     show(&format!("{line}\n"))
 }
 
-/// Says on one line what failed.
+/// Prints an error as one line on stderr, and returns the exit status for it.
 fn failed(error: &anyhow::Error) -> u8 {
     if error.is::<ReaderGone>() {
         return ReaderGone::STATUS;
     }
-    // Where stderr has no reader either, the status still tells.
+    // If stderr cannot be written to, the exit status still reports the failure.
     let _ = writeln!(
         io::stderr(),
         "alloy-runner: {}",

@@ -20,7 +20,7 @@ pub(super) struct HealthCheck {
 
 impl HealthCheck {
     pub fn run(self) -> u8 {
-        // It may be there before the services run; they do when its standard input ends.
+        // This process may start before the services run. Its standard input ends when they do.
         drop(io::copy(&mut io::stdin(), &mut io::sink()));
         let problems = check(&self.targets, Duration::from_secs(self.timeout));
         for (index, problem) in problems.iter().enumerate() {

@@ -1,7 +1,8 @@
-//! `alloy-runner help`, which shows pages of the manual and the help of commands; `--help`, without the settings of
-//! docker, which are many, and `--help-docker`, which has nothing else.
+//! `alloy-runner help`, which shows pages of the manual and the help of commands; man pages; `--help`
+//! without most of the many settings of docker, and `--help-docker`, which has all of them.
 
 use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::exit;
 
 use anyhow::{Context as _, Result};
@@ -10,14 +11,14 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use super::globals::{NAME, status_of};
 use crate::config::DockerConfig;
 use crate::local::{ReaderGone, show};
-use crate::manual::{TOPICS, Topic, pager, topic};
+use crate::manual::{TOPICS, Topic, man, pager, topic};
 use crate::nearest::nearest_hint;
 use crate::outcome::InputError;
 
 const HELP_DOCKER: &str = "help-docker";
-/// What everybody needs first.
+/// The settings of docker that are needed most, which every help has.
 const SHOWN: &[&str] = &["docker-image", "docker-pull-policy", "docker-host"];
-const HEADING: &str = "Docker settings (all of them: --help-docker)";
+const HEADING: &str = "Docker settings";
 
 /// Show a page of the manual, or the help of a command
 #[derive(Args)]
@@ -25,16 +26,26 @@ const HEADING: &str = "Docker settings (all of them: --help-docker)";
   alloy-runner help             the commands, and the topics of the manual
   alloy-runner help services    a page of the manual
   alloy-runner help exec        the help of a command
+  alloy-runner help --man /usr/local/share/man
+                                install the same as man pages
+
 On a terminal a page is shown by $PAGER, else by less.")]
 pub(super) struct Help {
     /// A topic of the manual, or a command
     #[arg(value_name = "TOPIC")]
     words: Vec<String>,
+    /// Write man pages of all commands and topics into man1 and man7 below this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "words")]
+    man: Option<PathBuf>,
 }
 
 impl Help {
-    /// Shows it. `top` has all commands.
+    /// Shows it, or writes man pages. `top` has all commands.
     pub fn run(&self, top: Command) -> Result<u8> {
+        if let Some(directory) = &self.man {
+            man::write(directory, &built(top), &docker_settings())?;
+            return Ok(0);
+        }
         if let [name, _, ..] = &self.words[..]
             && topic(name).is_some()
         {
@@ -56,11 +67,16 @@ fn show_page(page: &Topic) -> Result<()> {
     show(page.text)
 }
 
-/// Shows the help of a command as its `--help` does; without words, of all commands.
-fn show_command(top: Command, words: &[String]) -> Result<()> {
+/// The whole command line, in which each command has its whole name.
+fn built(top: Command) -> Command {
     let mut top = with_docker_apart(top);
-    // Gives each command its whole name.
     top.build();
+    top
+}
+
+/// Shows the help of a command as its `--help` does; without words, the help of the program.
+fn show_command(top: Command, words: &[String]) -> Result<()> {
+    let mut top = built(top);
     let command = below(&mut top, words)?;
     match command.print_long_help() {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
@@ -68,7 +84,7 @@ fn show_command(top: Command, words: &[String]) -> Result<()> {
     }
 }
 
-/// The command that these words lead to.
+/// Finds the command that these words name.
 fn below<'a>(command: &'a mut Command, words: &[String]) -> Result<&'a mut Command, InputError> {
     let Some((word, rest)) = words.split_first() else {
         return Ok(command);
@@ -78,7 +94,7 @@ fn below<'a>(command: &'a mut Command, words: &[String]) -> Result<&'a mut Comma
     below(found, rest)
 }
 
-/// That there is neither a command nor a page of this name.
+/// The error that there is neither a command nor a topic of this name.
 fn unknown(word: &str, command: &Command) -> InputError {
     let commands = command.get_subcommands();
     let commands = commands.filter(|command| !command.is_hide_set());
@@ -97,7 +113,7 @@ fn unknown(word: &str, command: &Command) -> InputError {
     ))
 }
 
-/// What the words of the command line mean to a command. Where they ask for help, or are wrong, the process ends.
+/// Parses the command line. If it asks for help or is wrong, this prints a text and ends the process.
 pub(super) fn matches(command: Command) -> ArgMatches {
     let mut words = std::env::args_os().take_while(|word| word != "--");
     if words.any(|word| word == "--help-docker") {
@@ -108,19 +124,24 @@ pub(super) fn matches(command: Command) -> ArgMatches {
 
 /// The help of all settings of docker.
 fn docker() -> String {
-    let command = Command::new("docker").disable_help_flag(true);
-    let command = DockerConfig::augment_args(command).help_template(
-        "Settings of docker, for each command that runs jobs. Each is also a key of\n\
-         [runners.docker] in the configuration and a variable of the environment; lists\n\
-         repeat the flag, tables are JSON.\n\n{options}\n",
-    );
-    command
-        .mut_args(|argument| argument.help_heading(None::<&str>))
-        .render_long_help()
-        .to_string()
+    docker_settings().render_long_help().to_string()
 }
 
-/// The same commands, whose help leaves most settings of docker to `--help-docker`.
+/// All settings of docker, as options of a command that does not exist.
+fn docker_settings() -> Command {
+    let command = Command::new("docker-settings").disable_help_flag(true);
+    let command = DockerConfig::augment_args(command)
+        .about("Settings of docker, for each command that runs jobs")
+        .long_about(
+            "Settings of docker, for each command that runs jobs. Each is also a key of\n\
+             [runners.docker] in the configuration and a variable of the environment; lists\n\
+             repeat the flag, tables are JSON.",
+        )
+        .help_template("{about}\n\n{options}\n");
+    command.mut_args(|argument| argument.help_heading(None::<&str>).hide_short_help(false))
+}
+
+/// Moves most settings of docker out of a command's help, into `--help-docker`.
 pub(super) fn with_docker_apart(command: Command) -> Command {
     let is_setting = |argument: &Arg| {
         let name = argument.get_long();
@@ -152,11 +173,17 @@ pub(super) fn with_docker_apart(command: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::{docker, unknown, with_docker_apart};
+    use super::{below, built, docker, docker_settings, unknown, with_docker_apart};
     use crate::cli::Arguments;
-    use crate::manual::TOPICS;
+    use crate::manual::{TOPICS, man, topic};
+    use std::fs;
+
     use clap::error::ErrorKind;
     use clap::{Command, CommandFactory};
+
+    fn program() -> Command {
+        built(Arguments::command())
+    }
 
     /// What stands in backquotes in a page, and the lines of its code.
     fn code(page: &str) -> Vec<&str> {
@@ -244,9 +271,7 @@ mod tests {
             }
         }
         let mut known = Vec::new();
-        let mut command = with_docker_apart(Arguments::command());
-        command.build();
-        options(&command, &mut known);
+        options(&program(), &mut known);
         for topic in TOPICS {
             let inline = topic.text.split("```").step_by(2);
             let spans = inline.flat_map(|part| part.split('`').skip(1).step_by(2));
@@ -260,8 +285,7 @@ mod tests {
 
     #[test]
     fn no_topic_hides_a_command_and_what_is_unknown_is_told_with_all_there_is() {
-        let mut command = with_docker_apart(Arguments::command());
-        command.build();
+        let command = program();
         for topic in TOPICS {
             assert!(
                 command.find_subcommand(topic.name).is_none(),
@@ -279,6 +303,59 @@ mod tests {
             error,
             "the command `helper-image` has no `biuld` (did you mean `build`?)"
         );
+    }
+
+    #[test]
+    fn every_command_and_topic_has_a_man_page_and_what_pages_refer_to_is_there() {
+        fn names(command: &Command, found: &mut Vec<String>) {
+            let name = command.get_display_name();
+            found.push(name.unwrap_or(command.get_name()).to_owned());
+            let below = command.get_subcommands();
+            for command in below.filter(|command| !command.is_hide_set()) {
+                names(command, found);
+            }
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        man::write(directory.path(), &program(), &docker_settings()).expect("written");
+        let page = |name: &str, section: &str| {
+            let path = format!("man{section}/{name}.{section}");
+            let text = fs::read_to_string(directory.path().join(&path));
+            text.unwrap_or_else(|error| panic!("{path}: {error}"))
+        };
+        let mut commands = Vec::new();
+        names(&program(), &mut commands);
+        assert!(commands.contains(&"alloy-runner-helper-image-build".to_owned()));
+        let topics = TOPICS.iter().map(|topic| topic.name);
+        let topics = topics.map(|topic| format!("alloy-runner-{topic}"));
+        let pages: Vec<String> = commands
+            .iter()
+            .map(|name| page(name, "1"))
+            .chain(topics.map(|name| page(&name, "7")))
+            .collect();
+        for (command, page) in commands.iter().zip(&pages) {
+            assert!(
+                page.contains("\n.SH \"EXIT STATUS\"\n"),
+                "{command}: {page}"
+            );
+        }
+        for text in pages {
+            let references = text.split(".SH \"SEE ALSO\"\n").nth(1).expect("references");
+            for reference in references.trim_end().split(", ") {
+                let (name, section) = reference.split_once("\\fR(").expect("a section");
+                let name = name.trim_start_matches("\\fB").replace("\\-", "-");
+                page(&name, section.trim_end_matches(')'));
+            }
+        }
+    }
+
+    #[test]
+    fn the_exit_statuses_are_those_of_commands() {
+        let statuses = topic("exit-statuses").expect("there").text;
+        let headings = statuses.lines().filter_map(|line| line.strip_prefix("## "));
+        for words in headings.flat_map(|heading| heading.split(", ")) {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            below(&mut program(), &words).expect("a command");
+        }
     }
 
     #[test]

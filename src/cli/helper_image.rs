@@ -30,10 +30,10 @@ pub(super) struct HelperImage {
 enum Command {
     /// Build it now, instead of when the first job needs it
     Build {
-        /// An image with apk or apt-get to build on
+        /// The base image, which needs apk or apt-get
         #[arg(long, value_name = "IMAGE", default_value = DEFAULT_BASE)]
         base: String,
-        /// A PEM file with certificate authorities that downloads have to know
+        /// A PEM file with certificate authorities that downloads trust too
         #[arg(long, env = "CI_SERVER_TLS_CA_FILE", value_name = "FILE")]
         tls_ca_file: Option<PathBuf>,
         #[command(flatten)]

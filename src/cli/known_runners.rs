@@ -1,4 +1,4 @@
-//! `alloy-runner unregister`, `verify` and `list`: what is to be done with runners that are known.
+//! `alloy-runner unregister`, `verify` and `list`, for runners of the configuration.
 
 use anyhow::Result;
 use clap::Args;
@@ -9,7 +9,7 @@ use crate::config::RunnerConfig;
 use crate::outcome::InputError;
 use crate::service::registration::{Health, unregister, verify};
 
-/// Make runners unknown to their coordinators, and take them out of the configuration
+/// Remove runners from their coordinators and from the configuration
 #[derive(Args)]
 #[command(after_help = "Examples:
   alloy-runner unregister --name docker-1
@@ -26,13 +26,13 @@ pub(super) struct Unregister {
 /// Ask the coordinators whether they know the runners of the configuration
 #[derive(Args)]
 #[command(after_help = "Examples:
-  alloy-runner verify             which are alive; status 3 if one is not
-  alloy-runner verify --delete    takes the others out of the configuration")]
+  alloy-runner verify             status 3 if a runner is not known
+  alloy-runner verify --delete    remove those that are not known")]
 pub(super) struct Verify {
     /// Only this one
     #[arg(long, env = "RUNNER_NAME", value_name = "NAME")]
     name: Option<String>,
-    /// Take those out of the configuration that are not known any more
+    /// Remove runners from the configuration that their coordinators do not know
     #[arg(long, env = "VERIFY_DELETE")]
     delete: bool,
 }

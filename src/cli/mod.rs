@@ -37,14 +37,14 @@ use globals::{Globals, NAME, status_of};
     after_help = manual::list()
 )]
 struct Arguments {
-    /// The configuration; by default /etc/alloy-runner/config.toml for root, else ~/.alloy-runner/config.toml
+    /// The configuration; default: /etc/alloy-runner/config.toml for root, else ~/.alloy-runner/config.toml
     #[arg(long, env = "CONFIG_FILE", global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How much the runner says of itself: error, warn, info, debug, trace; by default what the configuration says,
-    /// else info
+    /// How much the runner logs: error, warn, info, debug or trace; default: `log_level` of the configuration, else
+    /// info
     #[arg(long, env = "LOG_LEVEL", global = true, value_name = "LEVEL")]
     log_level: Option<LevelFilter>,
-    /// Print every docker command before it runs, as a line for a shell, to stderr
+    /// Print every docker command to stderr before it runs, as a line for a shell
     #[arg(short = 'x', long, global = true)]
     print_commands: bool,
     #[command(subcommand)]
@@ -66,7 +66,7 @@ enum Command {
     Help(help::Help),
     #[command(hide = true)]
     HealthCheck(health_check::HealthCheck),
-    /// Wait for standard input, then become a command, in the build container
+    /// Wait for the end of standard input, then become a command, in the build container
     #[command(hide = true)]
     Hold {
         /// The command
@@ -76,18 +76,18 @@ enum Command {
     /// Write caches, in the helper container
     #[command(hide = true)]
     CacheArchiver,
-    /// Bring caches back, in the helper container
+    /// Restore caches, in the helper container
     #[command(hide = true)]
     CacheExtractor,
-    /// Hand artifacts on, in the helper container
+    /// Upload artifacts, in the helper container
     #[command(hide = true)]
     ArtifactsUploader,
-    /// Fetch artifacts, in the helper container
+    /// Download artifacts, in the helper container
     #[command(hide = true)]
     ArtifactsDownloader,
 }
 
-/// Runs what the command line asks for.
+/// Runs the command of the command line, and returns the exit status of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     completions::answer(Arguments::command);

@@ -10,16 +10,16 @@ use crate::state::{self, State};
 use crate::worker::prune::prune;
 use crate::worker::recovery::Wanted;
 
-/// Remove what runners that no longer run have left on the engine, and helper images of builds that are gone
+/// Remove what killed runners left on the engine, and helper images of builds of the runner that are gone
 #[derive(Args)]
 #[command(after_help = "Examples:
-  alloy-runner prune             what runners of this host left that were killed
-  alloy-runner prune --caches    and the caches of all their jobs")]
+  alloy-runner prune             what killed runners of this host left
+  alloy-runner prune --caches    and all caches and kept directories")]
 pub(super) struct Prune {
-    /// The cache volumes too
+    /// Remove caches and kept directories too
     #[arg(long)]
     caches: bool,
-    /// What runners of other hosts and shells left or use too, living or not
+    /// Include runners of other hosts and state directories, running or not
     #[arg(long)]
     foreign: bool,
     #[command(flatten)]

@@ -19,18 +19,17 @@ use crate::outcome::InputError;
 use crate::service::registration::{reach, register};
 use crate::worker::host::hostname;
 
-/// Make a runner known to a coordinator, and append it to the configuration
+/// Register a runner with a coordinator, and append it to the configuration
 #[derive(Args)]
 #[command(after_help = "Examples:
-  alloy-runner register                       asks for what it has to know
+  alloy-runner register                       ask for everything
   REGISTRATION_TOKEN=… alloy-runner register --non-interactive \\
     --url https://alloy-ci.example.org --name docker-1 \\
     --tag-list docker,linux --docker-image ruby:2.1
   alloy-runner register --non-interactive \\
     --url https://gitlab.example.org --token-file glrt-token")]
 pub(super) struct Register {
-    /// What allows registering; everybody on the host sees it here: use the environment, or
-    /// --registration-token-file
+    /// The registration token; all users of the host can see it here: use the environment or --registration-token-file
     #[arg(
         long,
         short = 'r',
@@ -42,16 +41,16 @@ pub(super) struct Register {
     /// A file with the registration token
     #[arg(long, env = "REGISTRATION_TOKEN_FILE", value_name = "FILE")]
     registration_token_file: Option<PathBuf>,
-    /// Jobs with these tags, separated by commas
+    /// The runner's tags, separated by commas: it takes jobs with these tags
     #[arg(long, env = "RUNNER_TAG_LIST", value_name = "TAGS")]
     tag_list: Option<String>,
-    /// Take jobs without tags too
+    /// Whether the runner takes jobs without tags too; default: if it has no tags
     #[arg(long, env = "REGISTER_RUN_UNTAGGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     run_untagged: Option<bool>,
-    /// Stay with the project
+    /// Whether the runner is locked to the project
     #[arg(long, env = "REGISTER_LOCKED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     locked: Option<bool>,
-    /// Do not ask, also on a terminal
+    /// Do not ask for missing values, even on a terminal
     #[arg(long, short = 'n', env = "REGISTER_NON_INTERACTIVE")]
     non_interactive: bool,
     #[command(flatten)]
@@ -64,7 +63,7 @@ impl Register {
             terminal: !self.non_interactive && io::stdin().is_terminal(),
         };
         let untagged = self.tag_list.is_none();
-        // One that has its token already is known, and only written down.
+        // A runner that has a token is registered already, and is only added to the configuration.
         let known = self.flags.token()?.is_some();
         let given = match &self.registration_token_file {
             Some(file) => Some(read_token(file)?),
@@ -80,7 +79,7 @@ impl Register {
         let url = Some(config.url).filter(|url| !url.is_empty());
         let asked = url.is_none() && ask.terminal;
         config.url = ask.for_("The coordinator's address", url, None, "--url")?;
-        // A wrong address is said before the other questions are asked.
+        // A wrong address is reported before the other questions are asked.
         while ask.terminal
             && let Err(error) = reach(&config)
         {
@@ -121,7 +120,7 @@ impl Register {
                 Some(""),
                 "--tag-list",
             )?;
-            // AlloyCI takes spaces for a part of a tag.
+            // AlloyCI does not remove spaces from tags.
             let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
             registration.tags = tags.collect::<Vec<_>>().join(",");
         }
@@ -141,14 +140,14 @@ impl Register {
         };
         say(format_args!(
             "The runner `{name}` is written to {}.\n\
-             `alloy-runner{option} run` serves it; one that runs already takes it over by itself.",
+             `alloy-runner{option} run` serves it; if it is running, it serves the new runner too.",
             file.display()
         ))?;
         Ok(0)
     }
 }
 
-/// The names of the runners that a configuration has, if there is one.
+/// The names of the runners of a configuration; none if there is no such file.
 fn names(file: &Path) -> Result<Vec<String>, InputError> {
     if !file.exists() {
         return Ok(Vec::new());
@@ -164,7 +163,7 @@ fn is_taken(file: &Path, name: &str) -> InputError {
     ))
 }
 
-/// A name, with a number behind it where it is taken.
+/// A name, with a number appended if it is taken.
 fn free_name(name: &str, taken: &[String]) -> String {
     let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
     std::iter::once(name.to_owned())
@@ -173,7 +172,7 @@ fn free_name(name: &str, taken: &[String]) -> String {
         .unwrap_or_default()
 }
 
-/// Keeps the terminal from showing what is typed, until it is dropped or a signal ends the process.
+/// Turns off the echo of the terminal, until this is dropped or a signal ends the process.
 struct Hidden(Termios);
 
 impl Hidden {
@@ -204,17 +203,17 @@ impl Drop for Hidden {
 }
 
 fn show_again(before: &Termios) {
-    // Where the terminal has gone, there is nothing to show.
+    // If the terminal is gone, there is no echo to turn on.
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
-/// Asks the user, if there is a terminal.
+/// Asks for values on the terminal, if there is one.
 struct Ask {
     terminal: bool,
 }
 
 impl Ask {
-    /// Says why it asks again.
+    /// Says why a question is asked again; without a terminal it is an error.
     fn say(&self, text: &str) -> Result<()> {
         if !self.terminal {
             return Err(InputError::new(text).into());
@@ -223,6 +222,10 @@ impl Ask {
         written.context("cannot write to the terminal")
     }
 
+    /// Returns the value that was `given`, else the answer to a question, else the default.
+    ///
+    /// # Errors
+    /// [`InputError`] that names `flag`, if there is neither a terminal nor a default.
     fn for_(
         &self,
         what: &str,
@@ -242,7 +245,7 @@ impl Ask {
             let shown = shown
                 .map(|default| format!(" [{default}]"))
                 .unwrap_or_default();
-            // In one write, so that no answer that is typed ahead shows in the middle of it.
+            // One write, so that the echo of an answer typed ahead does not appear within it.
             io::stderr()
                 .write_all(format!("{what}{shown}: ").as_bytes())
                 .context("cannot write to the terminal")?;

@@ -8,11 +8,11 @@ use crate::logging::Format;
 use crate::service::scheduler::serve_all;
 use crate::state::{self, State};
 
-/// Serve all runners of the configuration, which is read again when it changes
+/// Serve all runners of the configuration, and follow its changes
 #[derive(Args)]
 #[command(after_help = "Signals:
-  SIGQUIT           take no new jobs, and end with those that run
-  SIGTERM, SIGINT   stop the jobs, report them as failed, clean up, and end;
+  SIGQUIT           take no new jobs, wait for those that run, and end
+  SIGTERM, SIGINT   stop all jobs, report them as failed, clean up, and end;
                     again: end at once
   SIGHUP            read the configuration again
 
@@ -20,7 +20,7 @@ Examples:
   alloy-runner run
   alloy-runner --config runners.toml run --log-format json")]
 pub(super) struct Run {
-    /// How lines on stderr look: text or json
+    /// The format of the log on stderr: text or json
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<Format>,
 }

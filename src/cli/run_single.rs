@@ -13,29 +13,29 @@ use crate::service::config_file::Settings;
 use crate::service::scheduler::{Until, serve_one};
 use crate::state::{self, State};
 
-/// Ask for one job, run it if there is one, and end: the line for cron
+/// Make one job request, run the job if there is one, and end; for cron
 #[derive(Args)]
 #[command(after_help = "Examples:
   alloy-runner run-single --runner docker-1    a runner of the configuration
   … --wait-timeout 600                         wait ten minutes for a job
   … --max-builds 5                             end after five jobs
 
-As a line for cron:
-  * * * * *  alloy-runner run-single --runner docker-1 --limit 1")]
+A line for cron, once a minute:
+  * * * * * alloy-runner run-single --runner docker-1 --limit 1")]
 pub(super) struct RunSingle {
     /// A runner of the configuration
     #[arg(long, value_name = "NAME")]
     runner: Option<String>,
-    /// How long to wait for a job
+    /// Wait this long for a job
     #[arg(long, env = "RUNNER_WAIT_TIMEOUT", value_name = "SECONDS")]
     wait_timeout: Option<u64>,
-    /// Go on until so many jobs are done
+    /// End after this many jobs
     #[arg(long, env = "RUNNER_MAX_BUILDS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     max_builds: Option<u32>,
-    /// Go on until a signal ends it
+    /// Go on until a signal
     #[arg(long, conflicts_with_all = ["wait_timeout", "max_builds"])]
     forever: bool,
-    /// How lines on stderr look: text or json
+    /// The format of the log on stderr: text or json
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<Format>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ impl RunSingle {
                 (config, Settings::from(&file))
             }
             None if self.flags.name_a_runner() => {
-                // A configuration that is there says how many jobs this host can take.
+                // If there is a configuration, its `concurrent` limits this runner too.
                 let settings = match globals.config_file()? {
                     file if file.exists() => Settings::from(&globals.configuration()?),
                     _ => Settings::without_file(),
@@ -72,12 +72,12 @@ impl RunSingle {
     }
 
     fn until(&self) -> Until {
-        // Of more than that no clock knows the end.
+        // A later end would overflow the clock.
         let wait = self.wait_timeout.map(Duration::from_secs);
         let wait = wait.map(|wait| wait.min(Duration::from_hours(24 * 3650)));
         match (self.forever, wait, self.max_builds) {
             (true, ..) => Until::default(),
-            // By itself it asks once.
+            // Without options, it makes one job request.
             (false, None, None) => Until {
                 builds: Some(1),
                 wait: Some(Duration::ZERO),

@@ -12,7 +12,7 @@ use crate::outcome::InputError;
 #[derive(Args)]
 #[command(next_help_heading = "Runner settings")]
 pub(super) struct RunnerFlags {
-    /// What people call the runner
+    /// A name of the runner, for people
     #[arg(
         long,
         visible_alias = "description",
@@ -20,11 +20,10 @@ pub(super) struct RunnerFlags {
         value_name = "NAME"
     )]
     pub name: Option<String>,
-    /// The coordinator
+    /// The address of the coordinator
     #[arg(long, short = 'u', env = "CI_SERVER_URL", value_name = "URL")]
     pub url: Option<String>,
-    /// What the coordinator knows the runner by; everybody on the host sees it here: use the environment, or
-    /// --token-file
+    /// The runner's token; all users of the host can see it here: use the environment or --token-file
     #[arg(
         long,
         short = 't',
@@ -33,28 +32,28 @@ pub(super) struct RunnerFlags {
         hide_env_values = true
     )]
     pub token: Option<String>,
-    /// A file with the token
+    /// A file with the runner's token
     #[arg(long, env = "CI_SERVER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// docker is the one there is
+    /// The executor; only docker is supported
     #[arg(long, env = "RUNNER_EXECUTOR", value_name = "EXECUTOR")]
     executor: Option<String>,
-    /// How many of its jobs may run at once on this host; 0: no limit of its own
+    /// How many jobs of this runner may run at once on this host; 0: no limit
     #[arg(long, env = "RUNNER_LIMIT", value_name = "NUMBER")]
     limit: Option<u32>,
-    /// How many questions for jobs may be under way at once
+    /// How many job requests may be open at once
     #[arg(long, env = "RUNNER_REQUEST_CONCURRENCY", value_name = "NUMBER")]
     request_concurrency: Option<u32>,
     /// How much of a job's log is kept
     #[arg(long, env = "RUNNER_OUTPUT_LIMIT", value_name = "KILOBYTES")]
     output_limit: Option<u64>,
-    /// The shell of builds, bash or sh
+    /// The shell of builds: bash or sh
     #[arg(long, env = "RUNNER_SHELL", value_name = "SHELL")]
     shell: Option<String>,
-    /// Where sources live in a container
+    /// The directory of sources in the containers
     #[arg(long, env = "RUNNER_BUILDS_DIR", value_name = "DIR")]
     builds_dir: Option<String>,
-    /// Where caches live in a container
+    /// The directory of caches in the containers
     #[arg(
         id = "runner_cache_dir",
         long,
@@ -70,10 +69,10 @@ pub(super) struct RunnerFlags {
         value_delimiter = ','
     )]
     environment: Option<Vec<String>>,
-    /// The address to clone from in place of the coordinator's
+    /// The address to clone from, in place of the coordinator's
     #[arg(long, env = "CLONE_URL", value_name = "URL")]
     clone_url: Option<String>,
-    /// Commands in the helper before sources are fetched
+    /// Commands in the helper before it fetches the sources
     #[arg(long, env = "RUNNER_PRE_CLONE_SCRIPT", value_name = "COMMANDS")]
     pre_clone_script: Option<String>,
     /// Commands in the build's shell before the job's own
@@ -82,13 +81,13 @@ pub(super) struct RunnerFlags {
     /// Commands in the build's shell after the job's own
     #[arg(long, env = "RUNNER_POST_BUILD_SCRIPT", value_name = "COMMANDS")]
     post_build_script: Option<String>,
-    /// A PEM file with authorities that the coordinator's connections and git have to know
+    /// A PEM file with certificate authorities to trust too, for the coordinator and for git
     #[arg(long, env = "CI_SERVER_TLS_CA_FILE", value_name = "FILE")]
     tls_ca_file: Option<PathBuf>,
-    /// A PEM file with the certificate that the runner shows to the coordinator
+    /// A PEM file with the client certificate for the coordinator
     #[arg(long, env = "CI_SERVER_TLS_CERT_FILE", value_name = "FILE")]
     tls_cert_file: Option<PathBuf>,
-    /// A PEM file with that certificate's key
+    /// A PEM file with the key of the client certificate
     #[arg(long, env = "CI_SERVER_TLS_KEY_FILE", value_name = "FILE")]
     tls_key_file: Option<PathBuf>,
     #[command(flatten)]
@@ -96,12 +95,12 @@ pub(super) struct RunnerFlags {
 }
 
 impl RunnerFlags {
-    /// Whether flags or environment say which runner it is.
+    /// Whether flags or environment name a runner: a coordinator and a token.
     pub fn name_a_runner(&self) -> bool {
         self.url.is_some() && (self.token.is_some() || self.token_file.is_some())
     }
 
-    /// The token, wherever it is.
+    /// The token, from the file or from flag and environment.
     ///
     /// # Errors
     /// [`InputError`] for a file that cannot be read.
@@ -112,7 +111,7 @@ impl RunnerFlags {
         }
     }
 
-    /// A runner's settings with these in the place of what they have.
+    /// Settings of a runner, overridden by these.
     ///
     /// # Errors
     /// [`InputError`] for a file that cannot be read.
@@ -157,8 +156,7 @@ impl RunnerFlags {
         Ok(config)
     }
 
-    /// A new runner with these settings, and with what one without a file is to have: a name, and a place for
-    /// caches.
+    /// A new runner with these settings, with a name, and with a volume for caches.
     ///
     /// # Errors
     /// As [`RunnerFlags::over`].
@@ -175,7 +173,7 @@ impl RunnerFlags {
     }
 }
 
-/// A token that stands alone in a file.
+/// Reads a token from a file that has nothing else in it.
 ///
 /// # Errors
 /// [`InputError`] for a file that cannot be read.

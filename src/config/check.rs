@@ -1,5 +1,5 @@
-//! What a configuration says that no job could run with, though its values are of the right kinds. Runners of executors
-//! that are not there are let be.
+//! Checks values that have the right types and still cannot work: words, addresses, paths, sizes. Runners whose
+//! executor is not supported are not checked, since they are not served.
 
 use super::typed::no_such_word;
 use super::volume::{Volume, absolute};
@@ -8,7 +8,7 @@ use crate::http::base_url;
 use crate::job::variables::assignment;
 use crate::keypath::KeyPath;
 
-/// The first thing that is wrong: where, and what would be right.
+/// The first wrong value: its key, and what to write.
 pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
     let format = config.log_format.as_deref();
     let format = format.map(|format| word(format, &["text", "json"]));
@@ -27,7 +27,7 @@ pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
     })
 }
 
-/// Says of a value what would be right.
+/// Checks a value. The error says what to write.
 type Check = fn(&str) -> Result<(), String>;
 type Checked = Result<(), (KeyPath, String)>;
 
@@ -100,7 +100,7 @@ fn address(url: &str) -> Result<(), String> {
     } else {
         "write one like \"https://alloy-ci.example.org\"".to_owned()
     };
-    // What stands before an @ is a login.
+    // The part before an @ is a login, which may contain a password: it is not shown.
     if url.contains('@') {
         return Err(format!("it is no address without a login; {meant}"));
     }

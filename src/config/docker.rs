@@ -13,18 +13,18 @@ use crate::job::{ImageSpec, OneOrMany};
 
 /// A table of strings.
 pub type Table = BTreeMap<String, String>;
-/// Devices by image.
+/// Lists of devices by patterns of images.
 pub type DeviceTable = BTreeMap<String, Vec<String>>;
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PullPolicy {
-    /// Every time.
+    /// Pull each time.
     Always,
-    /// If the engine has none of this name.
+    /// Pull if the engine has no image of this name.
     IfNotPresent,
-    /// Never.
+    /// Never pull.
     Never,
 }
 
@@ -38,8 +38,8 @@ impl fmt::Display for PullPolicy {
     }
 }
 
-/// The settings of a runner's containers. A key that is absent has its default. Where a key counts, build,
-/// helper or services, stands in `config.toml.sample`.
+/// The settings of a runner's containers. A key that is absent has its default. `config.toml.sample` says which
+/// containers a key applies to: build, helper or services.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[command(next_help_heading = "Docker settings")]
 #[serde(default)]
@@ -58,23 +58,23 @@ pub struct DockerConfig {
         value_name = "DIR"
     )]
     pub tls_cert_path: Option<PathBuf>,
-    /// Check the engine's certificate
+    /// Verify the engine's TLS certificate
     #[arg(long = "docker-tls-verify", env = "DOCKER_TLS_VERIFY", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub tls_verify: Option<bool>,
-    /// The image of jobs that name none
+    /// The default image of jobs
     #[arg(long = "docker-image", env = "DOCKER_IMAGE", value_name = "IMAGE")]
     pub image: Option<String>,
-    /// The image that fetches sources, in place of the runner's own
+    /// The image of the helper container, in place of the runner's own
     #[arg(
         long = "docker-helper-image",
         env = "DOCKER_HELPER_IMAGE",
         value_name = "IMAGE"
     )]
     pub helper_image: Option<String>,
-    /// A service of every job; a table as JSON
+    /// A service of every job: a name, or a table as JSON
     #[arg(long = "docker-services", env = "DOCKER_SERVICES", value_name = "IMAGE", value_delimiter = ',', value_parser = service)]
     pub services: Option<Vec<ImageSpec>>,
-    /// When to pull: always, if-not-present, never; several are tried in turn
+    /// When to pull images: always, if-not-present or never; several are tried in order
     #[arg(
         long = "docker-pull-policy",
         env = "DOCKER_PULL_POLICY",
@@ -83,7 +83,7 @@ pub struct DockerConfig {
     )]
     #[serde(deserialize_with = "one_or_many")]
     pub pull_policy: Option<Vec<PullPolicy>>,
-    /// Images that a job may name, with * and ?; none: all
+    /// Images that a job may use, as patterns; default: all
     #[arg(
         long = "docker-allowed-images",
         env = "DOCKER_ALLOWED_IMAGES",
@@ -92,7 +92,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub allowed_images: Option<Vec<String>>,
-    /// Services that a job may name, with * and ?; none: all
+    /// Services that a job may use, as patterns; default: all
     #[arg(
         long = "docker-allowed-services",
         env = "DOCKER_ALLOWED_SERVICES",
@@ -101,7 +101,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub allowed_services: Option<Vec<String>>,
-    /// Pull policies that may be used; none: all
+    /// Pull policies that may be used; default: all
     #[arg(
         long = "docker-allowed-pull-policies",
         env = "DOCKER_ALLOWED_PULL_POLICIES",
@@ -113,7 +113,7 @@ pub struct DockerConfig {
     /// Run builds and services with --privileged
     #[arg(long = "docker-privileged", env = "DOCKER_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub privileged: Option<bool>,
-    /// PATH (kept between runs), HOST-PATH:PATH[:MODE] or NAME:PATH[:MODE]
+    /// A volume: PATH (kept between jobs), HOST-PATH:PATH[:MODE] or NAME:PATH[:MODE]
     #[arg(
         long = "docker-volumes",
         env = "DOCKER_VOLUMES",
@@ -121,7 +121,7 @@ pub struct DockerConfig {
         value_delimiter = ','
     )]
     pub volumes: Option<Vec<String>>,
-    /// Keep no PATH volumes between runs
+    /// Do not keep PATH volumes between jobs
     #[arg(long = "docker-disable-cache", env = "DOCKER_DISABLE_CACHE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub disable_cache: Option<bool>,
     /// A directory of the engine's host for PATH volumes, in place of docker volumes
@@ -132,7 +132,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cache_dir: Option<String>,
-    /// The driver of PATH volumes
+    /// The docker volume driver of PATH volumes
     #[arg(
         long = "docker-volume-driver",
         env = "DOCKER_VOLUME_DRIVER",
@@ -140,7 +140,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub volume_driver: Option<String>,
-    /// Containers whose volumes build and helper get too
+    /// Containers whose volumes are mounted in the build too
     #[arg(
         long = "docker-volumes-from",
         env = "DOCKER_VOLUMES_FROM",
@@ -149,20 +149,20 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub volumes_from: Option<Vec<String>>,
-    /// Directories of the build in memory: {"PATH": "OPTIONS"}
+    /// Directories of the build that are in memory: {"PATH": "OPTIONS"}
     #[arg(long = "docker-tmpfs", env = "DOCKER_TMPFS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub tmpfs: Option<Table>,
-    /// Directories of services in memory: {"PATH": "OPTIONS"}
+    /// Directories of services that are in memory: {"PATH": "OPTIONS"}
     #[arg(long = "docker-services-tmpfs", env = "DOCKER_SERVICES_TMPFS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub services_tmpfs: Option<Table>,
-    /// A network in place of one of the job's own: bridge, host, none, container:NAME or a name
+    /// The network of a job's containers, in place of one for each job: bridge, host, none, container:NAME or a name
     #[arg(
         long = "docker-network-mode",
         env = "DOCKER_NETWORK_MODE",
         value_name = "MODE"
     )]
     pub network_mode: Option<String>,
-    /// How long to wait for services; 0: 30, negative: not at all
+    /// How many seconds to wait for services; default and 0: 30; negative: do not wait
     #[arg(
         long = "docker-wait-for-services-timeout",
         env = "DOCKER_WAIT_FOR_SERVICES_TIMEOUT",
@@ -186,7 +186,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub runtime: Option<String>,
-    /// The processors of the build: 0,1 or 0-2
+    /// The processors that the build may use: 0,1 or 0-2
     #[arg(
         long = "docker-cpuset-cpus",
         env = "DOCKER_CPUSET_CPUS",
@@ -194,7 +194,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cpuset_cpus: Option<String>,
-    /// How many processors the build gets: 1.5
+    /// How many processors the build may use: 1.5
     #[arg(
         long = "docker-cpus",
         env = "DOCKER_CPUS",
@@ -202,7 +202,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cpus: Option<String>,
-    /// The memory of the build, and of each service that is given none of its own: 512m
+    /// The memory limit of the build, and of each service without `service_memory`: 512m
     #[arg(
         long = "docker-memory",
         env = "DOCKER_MEMORY",
@@ -210,7 +210,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory: Option<String>,
-    /// Memory and swap together, for what `memory` counts for
+    /// The limit of memory and swap together, for the same containers as `memory`
     #[arg(
         long = "docker-memory-swap",
         env = "DOCKER_MEMORY_SWAP",
@@ -218,7 +218,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory_swap: Option<String>,
-    /// The memory that the build keeps under pressure
+    /// The soft memory limit of the build
     #[arg(
         long = "docker-memory-reservation",
         env = "DOCKER_MEMORY_RESERVATION",
@@ -226,7 +226,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub memory_reservation: Option<String>,
-    /// The memory of the helper, 4g if not set; 0: any amount
+    /// The memory limit of the helper; default: 4g; 0: no limit
     #[arg(
         long = "docker-helper-memory",
         env = "DOCKER_HELPER_MEMORY",
@@ -234,7 +234,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub helper_memory: Option<String>,
-    /// How many processes and threads each container may have at once; negative: any number
+    /// How many processes and threads each container may have; negative: no limit
     #[arg(
         long = "docker-pids-limit",
         env = "DOCKER_PIDS_LIMIT",
@@ -243,7 +243,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub pids_limit: Option<i64>,
-    /// The weight of the build among others, 1024 is usual
+    /// The CPU weight of the build; docker's default is 1024
     #[arg(
         long = "docker-cpu-shares",
         env = "DOCKER_CPU_SHARES",
@@ -252,7 +252,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cpu_shares: Option<i64>,
-    /// The graphics processors of the build: all
+    /// The GPUs of the build: all
     #[arg(
         long = "docker-gpus",
         env = "DOCKER_GPUS",
@@ -268,7 +268,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub user: Option<String>,
-    /// Groups that the build's user is in too
+    /// Additional groups of the build's user
     #[arg(
         long = "docker-group-add",
         env = "DOCKER_GROUP_ADD",
@@ -277,13 +277,13 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub group_add: Option<Vec<String>>,
-    /// Limits of the build: {"nofile": "1024:2048"}
+    /// Resource limits of the build: {"nofile": "1024:2048"}
     #[arg(long = "docker-ulimit", env = "DOCKER_ULIMIT", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub ulimit: Option<Table>,
-    /// Do not end the build for lack of memory
+    /// Do not let the kernel kill the build when memory runs out
     #[arg(long = "docker-oom-kill-disable", env = "DOCKER_OOM_KILL_DISABLE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub oom_kill_disable: Option<bool>,
-    /// How gladly the kernel ends the build, -1000 to 1000
+    /// The OOM score adjustment of the build, -1000 to 1000
     #[arg(
         long = "docker-oom-score-adjust",
         env = "DOCKER_OOM_SCORE_ADJUST",
@@ -292,7 +292,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub oom_score_adjust: Option<i64>,
-    /// The process namespace of the build: host, container:NAME
+    /// The PID namespace of the build: host or container:NAME
     #[arg(
         long = "docker-pid-mode",
         env = "DOCKER_PID_MODE",
@@ -316,7 +316,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub mac_address: Option<String>,
-    /// The control group above the build
+    /// The parent control group of the build
     #[arg(
         long = "docker-cgroup-parent",
         env = "DOCKER_CGROUP_PARENT",
@@ -324,7 +324,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cgroup_parent: Option<String>,
-    /// Rules for devices of the build: c 42:* rmw
+    /// Device control group rules of the build: c 42:* rmw
     #[arg(
         long = "docker-device-cgroup-rules",
         env = "DOCKER_DEVICE_CGROUP_RULES",
@@ -333,10 +333,10 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub device_cgroup_rules: Option<Vec<String>>,
-    /// A job may not replace an image's entrypoint
+    /// Do not let a job replace the entrypoint of an image
     #[arg(long = "docker-disable-entrypoint-overwrite", env = "DOCKER_DISABLE_ENTRYPOINT_OVERWRITE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub disable_entrypoint_overwrite: Option<bool>,
-    /// Users that a build may run as, with * and ?; none: all
+    /// Users that a build may run as, as patterns; default: all
     #[arg(
         long = "docker-allowed-users",
         env = "DOCKER_ALLOWED_USERS",
@@ -345,7 +345,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub allowed_users: Option<Vec<String>>,
-    /// Images that are run privileged where `privileged` is on; none: all
+    /// Images that run privileged if `privileged` is on, as patterns; default: all
     #[arg(
         long = "docker-allowed-privileged-images",
         env = "DOCKER_ALLOWED_PRIVILEGED_IMAGES",
@@ -354,7 +354,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub allowed_privileged_images: Option<Vec<String>>,
-    /// Services that are run privileged where `privileged` is on; none: all
+    /// Services that run privileged if `privileged` is on, as patterns; default: all
     #[arg(
         long = "docker-allowed-privileged-services",
         env = "DOCKER_ALLOWED_PRIVILEGED_SERVICES",
@@ -381,7 +381,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub dns_search: Option<Vec<String>>,
-    /// Names for /etc/hosts
+    /// Entries of /etc/hosts
     #[arg(
         long = "docker-extra-hosts",
         env = "DOCKER_EXTRA_HOSTS",
@@ -390,7 +390,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub extra_hosts: Option<Vec<String>>,
-    /// Containers of the default bridge to link the build with
+    /// Containers on the default bridge to link to the build
     #[arg(
         long = "docker-links",
         env = "DOCKER_LINKS",
@@ -399,7 +399,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub links: Option<Vec<String>>,
-    /// Capabilities that the build gets; services too, where they lose ALL
+    /// Capabilities to add to the build, and to services if `cap_drop` has ALL
     #[arg(
         long = "docker-cap-add",
         env = "DOCKER_CAP_ADD",
@@ -408,7 +408,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cap_add: Option<Vec<String>>,
-    /// Capabilities that build and services lose
+    /// Capabilities to drop from builds and services
     #[arg(
         long = "docker-cap-drop",
         env = "DOCKER_CAP_DROP",
@@ -417,7 +417,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cap_drop: Option<Vec<String>>,
-    /// Security options of the build, and of services that are given none of their own
+    /// Security options of the build, and of services without `services_security_opt`
     #[arg(
         long = "docker-security-opt",
         env = "DOCKER_SECURITY_OPT",
@@ -446,7 +446,7 @@ pub struct DockerConfig {
     /// Kernel parameters of the build: {"net.core.somaxconn": "1024"}
     #[arg(long = "docker-sysctls", env = "DOCKER_SYSCTLS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub sysctls: Option<Table>,
-    /// The size of /dev/shm in build and services
+    /// The size of /dev/shm in builds and services, in bytes
     #[arg(
         long = "docker-shm-size",
         env = "DOCKER_SHM_SIZE",
@@ -455,10 +455,10 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub shm_size: Option<i64>,
-    /// Labels of everything that is made for a job
+    /// Additional labels of everything that is created for a job
     #[arg(long = "docker-container-labels", env = "DOCKER_CONTAINER_LABELS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub container_labels: Option<Table>,
-    /// How many services a job may have; 0: none, absent or negative: any number
+    /// How many services a job may have; 0: none; default and negative: no limit
     #[arg(
         long = "docker-services-limit",
         env = "DOCKER_SERVICES_LIMIT",
@@ -467,7 +467,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub services_limit: Option<i64>,
-    /// The memory of each service
+    /// The memory limit of each service
     #[arg(
         long = "docker-service-memory",
         env = "DOCKER_SERVICE_MEMORY",
@@ -475,7 +475,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_memory: Option<String>,
-    /// Memory and swap of each service together
+    /// The limit of memory and swap together of each service
     #[arg(
         long = "docker-service-memory-swap",
         env = "DOCKER_SERVICE_MEMORY_SWAP",
@@ -483,7 +483,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_memory_swap: Option<String>,
-    /// The memory that each service keeps under pressure
+    /// The soft memory limit of each service
     #[arg(
         long = "docker-service-memory-reservation",
         env = "DOCKER_SERVICE_MEMORY_RESERVATION",
@@ -491,7 +491,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_memory_reservation: Option<String>,
-    /// How many processors each service gets
+    /// How many processors each service may use
     #[arg(
         long = "docker-service-cpus",
         env = "DOCKER_SERVICE_CPUS",
@@ -499,7 +499,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_cpus: Option<String>,
-    /// The processors of each service
+    /// The processors that each service may use
     #[arg(
         long = "docker-service-cpuset-cpus",
         env = "DOCKER_SERVICE_CPUSET_CPUS",
@@ -507,7 +507,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_cpuset_cpus: Option<String>,
-    /// The weight of each service
+    /// The CPU weight of each service
     #[arg(
         long = "docker-service-cpu-shares",
         env = "DOCKER_SERVICE_CPU_SHARES",
@@ -516,7 +516,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_cpu_shares: Option<i64>,
-    /// Run services privileged, or not, whatever `privileged` says
+    /// Whether services run privileged; default: as `privileged` says
     #[arg(long = "docker-services-privileged", env = "DOCKER_SERVICES_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub services_privileged: Option<bool>,
     /// Security options of services
@@ -528,7 +528,7 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub services_security_opt: Option<Vec<String>>,
-    /// Devices of services, a list of them for each pattern of images
+    /// Devices of services: a list for each pattern of images
     #[arg(long = "docker-services-devices", env = "DOCKER_SERVICES_DEVICES", value_name = "JSON", value_parser = table::<DeviceTable>, hide_short_help = true)]
     pub services_devices: Option<DeviceTable>,
 }
@@ -544,10 +544,10 @@ impl DockerConfig {
         }
     }
 
-    /// These settings, with those of `other` in their place where it has any: a file's and the flags'.
+    /// These settings, overridden by those that `other` has.
     ///
     /// # Errors
-    /// If a setting cannot be written as JSON, which none of them does.
+    /// If a setting cannot be written as JSON, which is a defect.
     pub fn overlaid_by(&self, other: &Self) -> serde_json::Result<Self> {
         let mut merged = serde_json::to_value(self)?;
         let over = serde_json::to_value(other)?;
@@ -557,7 +557,7 @@ impl DockerConfig {
         serde_json::from_value(merged)
     }
 
-    /// The services of every job. In the environment, commas separate them.
+    /// The services of every job. One name may be several with commas between them, as in the environment.
     pub fn services(&self) -> impl Iterator<Item = ImageSpec> {
         self.services.iter().flatten().flat_map(|spec| {
             let names = spec.name.split(',').filter(|name| !name.is_empty());
@@ -571,7 +571,7 @@ impl DockerConfig {
     }
 }
 
-/// A switch that is given a value. An empty one is off, as docker reads `DOCKER_TLS_VERIFY`.
+/// Reads the value of a switch. An empty value is off, as docker reads `DOCKER_TLS_VERIFY`.
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -580,12 +580,12 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A table as a flag has it: JSON.
+/// Reads a table that a flag has as JSON.
 fn table<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| format!("not a JSON table: {error}"))
 }
 
-/// A service as a flag has it: a name, or a JSON table.
+/// Reads a service that a flag has as a name or as JSON.
 fn service(text: &str) -> Result<ImageSpec, String> {
     if text.trim_start().starts_with('{') {
         return table(text);

@@ -1,4 +1,4 @@
-//! Changing `config.toml` by program: comments and order stay, and no reader ever sees half of a change.
+//! Changes to `config.toml` by commands: comments and order are kept, and the file is replaced in one step.
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use super::RunnerConfig;
 use crate::outcome::InputError;
 use crate::partial;
 
-/// What a configuration begins with that was not there before.
+/// The first lines of a new configuration.
 const BEGIN: &str = "concurrent = 1\n";
 
 /// Checks that a change could be written.
@@ -58,7 +58,7 @@ pub fn change(file: &Path, change: impl FnOnce(&mut DocumentMut) -> Result<()>) 
     Ok(())
 }
 
-/// The file's directory, which is made if need be, and where the file really is.
+/// The file's directory, which is created if it is missing, and the file's path without links.
 fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     let path = file.canonicalize().or_else(|_| std::path::absolute(file));
     let path = path.with_context(|| format!("cannot find {}", file.display()))?;
@@ -68,10 +68,10 @@ fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((directory, path))
 }
 
-/// Appends a runner: what it says that goes without saying is left out.
+/// Appends a runner, without the keys that have their default value.
 ///
 /// # Errors
-/// Where the runners stand in another form than `[[runners]]`.
+/// If the file has its runners in another form than `[[runners]]`.
 pub fn append(document: &mut DocumentMut, config: &RunnerConfig) -> Result<()> {
     let mut table = toml_edit::ser::to_document(config)?.as_table().clone();
     let default = toml_edit::ser::to_document(&RunnerConfig::default())?;
@@ -87,7 +87,7 @@ pub fn append(document: &mut DocumentMut, config: &RunnerConfig) -> Result<()> {
     Ok(())
 }
 
-/// Takes out what is as in `default`, and makes tables of what is left of the inner ones.
+/// Removes the keys that have the same value in `default`, and writes inner tables as `[tables]`.
 fn leave_out(table: &mut Table, default: &Table) {
     table.retain(|key, item| {
         let inner = std::mem::take(item).into_table();
@@ -111,7 +111,7 @@ fn leave_out(table: &mut Table, default: &Table) {
     });
 }
 
-/// Takes the runners out that have this identity, see [`RunnerConfig::identity`].
+/// Removes the runners with this identity, see [`RunnerConfig::identity`].
 ///
 /// # Errors
 /// Never, for a configuration that could be read.

@@ -1,5 +1,5 @@
-//! Keys of `config.toml` that have no effect here: files written for other runners of this family carry many. What
-//! registering tools write by themselves, and what has its empty or zero value, is not worth a word.
+//! Unknown keys of `config.toml`, for one warning: files that were written for GitLab's runner have many. Keys that its
+//! `register` writes by itself, and keys with an empty or zero value, are left out of the warning.
 
 use std::fmt;
 use std::path::Path;
@@ -12,18 +12,18 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::place::FileText;
 use super::{CacheConfig, Config, DockerConfig, RunnerConfig, S3Config};
 
-/// Written by registering tools, whatever it says.
+/// Keys that registering tools write, with any value.
 const SILENT: &[&str] = &[
     "runners.id",
     "runners.token_obtained_at",
     "runners.token_expires_at",
 ];
-/// Written by registering tools with these values, which are the defaults there.
+/// Keys that registering tools write, with their default values.
 const DEFAULTS: &[(&str, &str)] = &[
     ("connection_max_age", "15m0s"),
     ("session_server.session_timeout", "1800"),
 ];
-/// Tables of the user's own names, for which an empty text says something.
+/// Tables whose keys the user chooses, where an empty string is a value.
 const FREE: &[&str] = &[
     "runners.docker.tmpfs",
     "runners.docker.services_tmpfs",
@@ -34,31 +34,31 @@ const FREE: &[&str] = &[
 ];
 /// Lists of a command's words, which may be empty.
 const WORDS: &[&str] = &["entrypoint", "command"];
-/// Keys that only restrict begin or end like this. One of them that is not known must not be passed over: an operator
-/// relies on it.
+/// How keys that restrict something begin or end. An unknown key of this form is an error, because an operator may rely
+/// on it.
 const RESTRICTING: &[&str] = &["allow", "deny", "disable", "forbid", "restrict", "protect"];
 const DISABLED: &str = "_disabled";
-/// As many letters of a mistyped key may be wrong.
+/// How many letters of a mistyped key may differ from the key that is suggested.
 const TYPOS: usize = 2;
 
-/// A key that has no effect here.
+/// An unknown key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownKey {
-    /// Where it is, `runners.docker.network_mtu`.
+    /// The key with its tables, `runners.docker.network_mtu`.
     pub path: String,
     /// Its line and column in the file.
     pub at: (usize, usize),
-    /// What may have been meant.
+    /// What may have been meant, as words of a message.
     pub hint: Option<String>,
 }
 
 impl UnknownKey {
-    /// Whether the file cannot be meant with it passed over.
+    /// Whether it is an error, not a warning.
     pub(super) fn is_wrong(&self) -> bool {
         self.restricts() || self.is_for_runners()
     }
 
-    /// That it is there, and what to write.
+    /// The error about it, with what to write.
     pub(super) fn error(&self, file: &Path) -> String {
         let (line, column) = self.at;
         let place = format!("{}:{line}:{column}", file.display());
@@ -73,7 +73,7 @@ impl UnknownKey {
         )
     }
 
-    /// Whether all runners would get lost with it.
+    /// Whether it is a misspelled `runners`: without it, no runner would be served.
     fn is_for_runners(&self) -> bool {
         !self.path.contains('.') && self.hint.as_deref() == Some("did you mean `runners`?")
     }
@@ -104,7 +104,7 @@ impl fmt::Display for UnknownKey {
     }
 }
 
-/// Takes out what is an empty text, which is to say that it is not set.
+/// Removes empty strings, which mean that a key is not set.
 pub(super) fn drop_empty(table: &mut DeTable, path: &str) {
     let entries = std::mem::take(table).into_iter();
     let kept = entries.filter_map(|(key, mut value)| {
@@ -114,7 +114,7 @@ pub(super) fn drop_empty(table: &mut DeTable, path: &str) {
     *table = kept.collect();
 }
 
-/// Returns whether the value itself stays.
+/// Removes empty strings within a value. Returns whether the value itself is kept.
 fn drop_empty_in(value: &mut Spanned<DeValue>, path: &str) -> bool {
     match value.get_mut() {
         DeValue::String(text) => !text.is_empty(),
@@ -138,10 +138,10 @@ fn drop_empty_in(value: &mut Spanned<DeValue>, path: &str) -> bool {
     }
 }
 
-/// A table by its name, or the words for its place.
+/// The name of a table, or the words for its place in a message, and the keys of the table.
 type Named = (&'static str, fn() -> Known);
 
-/// The keys of a table that are known, and the tables below it.
+/// The known keys of a table, and the tables below it.
 struct Known {
     keys: Vec<String>,
     tables: &'static [Named],
@@ -199,7 +199,7 @@ impl Known {
         Self::of(&S3Config::default(), &[], &[])
     }
 
-    /// What may have been meant by a key that is none of these.
+    /// Words for a message about an unknown key: a known key that is spelled like it, or the table that it belongs to.
     fn hint(&self, key: &str) -> Option<String> {
         let written = key.to_ascii_lowercase();
         let near = self.keys.iter().map(|known| {
@@ -222,7 +222,7 @@ impl Known {
     }
 }
 
-/// The keys of a configuration that have no effect.
+/// The unknown keys of a configuration.
 pub(super) fn unknown(table: &DeTable, source: &FileText) -> Vec<UnknownKey> {
     let mut found = Vec::new();
     look(table, "", &Known::global(), source, &mut found);
@@ -263,7 +263,7 @@ fn look(
     }
 }
 
-/// Whether it goes without saying.
+/// Whether an unknown key with this value is left out of the warning.
 fn says_nothing(path: &str, value: &DeValue) -> bool {
     let is_default = |value: &str| DEFAULTS.contains(&(path, value));
     SILENT.contains(&path)

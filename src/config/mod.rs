@@ -6,6 +6,8 @@ pub mod edit;
 mod file;
 mod keys;
 mod place;
+#[cfg(test)]
+mod sample;
 mod typed;
 mod volume;
 
@@ -27,9 +29,9 @@ pub use volume::{Source, Volume, absolute, normal};
 pub struct Config {
     /// How many jobs may run at once, over all runners.
     pub concurrent: u32,
-    /// Seconds between two questions for jobs; 0: 3.
+    /// Seconds between two job requests; 0: 3.
     pub check_interval: u64,
-    /// How much the runner says of itself.
+    /// How much the runner logs.
     #[serde(deserialize_with = "log_level")]
     pub log_level: Option<LevelFilter>,
     /// `text` or `json`.
@@ -43,7 +45,7 @@ pub struct Config {
     pub runners: Vec<RunnerConfig>,
 }
 
-/// `fatal` and `panic` of other runners' files are errors here.
+/// The levels `fatal` and `panic` of other runners' files are `error` here.
 fn log_level<'de, D: Deserializer<'de>>(input: D) -> Result<Option<LevelFilter>, D::Error> {
     let Some(text) = Option::<String>::deserialize(input)? else {
         return Ok(None);
@@ -75,34 +77,34 @@ impl Default for Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RunnerConfig {
-    /// What a person calls it.
+    /// A name for people.
     pub name: String,
     /// The coordinator's address.
     pub url: String,
-    /// What the coordinator knows it by. A secret.
+    /// The token that authenticates it to the coordinator. A secret.
     pub token: String,
-    /// A PEM file of certificate authorities that the coordinator's and git's connections have to know.
+    /// A PEM file of certificate authorities to trust too, for connections to the coordinator and for git.
     #[serde(rename = "tls-ca-file")]
     pub tls_ca_file: Option<PathBuf>,
-    /// A PEM file with the certificate that the runner shows.
+    /// A PEM file with the client certificate for the coordinator.
     #[serde(rename = "tls-cert-file")]
     pub tls_cert_file: Option<PathBuf>,
-    /// A PEM file with that certificate's key.
+    /// A PEM file with the key of the client certificate.
     #[serde(rename = "tls-key-file")]
     pub tls_key_file: Option<PathBuf>,
-    /// How many jobs of this runner may run at once; 0: no limit of its own.
+    /// How many jobs of this runner may run at once; 0: only [`Config::concurrent`] limits them.
     pub limit: u32,
-    /// How many questions for jobs may be under way at once.
+    /// How many job requests may be open at once.
     pub request_concurrency: Option<u32>,
     /// How much of a job's log is kept, in kilobytes.
     pub output_limit: Option<u64>,
-    /// `docker`.
+    /// Only `docker` is supported.
     pub executor: Option<String>,
-    /// The shell of builds: `sh`, or else bash where the image has it.
+    /// The shell of builds: `sh`, or `bash` (the default), which is bash if the image has it, else sh.
     pub shell: Option<String>,
-    /// Where sources live in a container.
+    /// The directory of sources in the containers.
     pub builds_dir: Option<String>,
-    /// Where caches live in a container.
+    /// The directory of caches in the containers.
     pub cache_dir: Option<String>,
     /// Variables of every job, `KEY=value` each.
     pub environment: Vec<String>,
@@ -115,19 +117,19 @@ pub struct RunnerConfig {
     pub pre_build_script: Option<String>,
     /// Runs in the build's shell after the job's commands.
     pub post_build_script: Option<String>,
-    /// No job may have its shell trace what it does (`CI_DEBUG_TRACE`).
+    /// Whether `CI_DEBUG_TRACE` is ignored.
     pub debug_trace_disabled: Option<bool>,
-    /// Where caches go beside the host.
+    /// A bucket for caches that several hosts share.
     pub cache: Option<CacheConfig>,
     /// Its docker settings.
     pub docker: DockerConfig,
-    /// Where this stands.
+    /// The place in the file, for errors.
     #[serde(skip)]
     pub origin: Origin,
 }
 
 impl RunnerConfig {
-    /// Tells this runner from others, and is no secret: a digest of its coordinator's address and its token.
+    /// Identifies this runner without revealing its token: a digest of the coordinator's address and the token.
     #[must_use]
     pub fn identity(&self) -> String {
         let url = self.url.trim().trim_end_matches('/');
@@ -152,7 +154,7 @@ impl RunnerConfig {
     }
 }
 
-/// `[runners.cache]`; the keys of an S3 server may stand below `s3` too.
+/// `[runners.cache]`. The keys of the bucket may also be in `[runners.cache.s3]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct CacheConfig {
@@ -160,7 +162,7 @@ pub struct CacheConfig {
     pub r#type: Option<String>,
     /// A prefix of the names in the bucket.
     pub path: Option<String>,
-    /// Whether runners share what they keep.
+    /// Whether all runners share the caches.
     pub shared: bool,
     /// As in [`S3Config`].
     pub server_address: Option<String>,
@@ -174,13 +176,13 @@ pub struct CacheConfig {
     pub bucket_location: Option<String>,
     /// As in [`S3Config`].
     pub insecure: Option<bool>,
-    /// Where the bucket is.
+    /// `[runners.cache.s3]`.
     #[serde(rename = "s3")]
     pub s3: Option<S3Config>,
 }
 
 impl CacheConfig {
-    /// Where the bucket is: what stands below `s3` counts, then what stands beside `Type`.
+    /// The bucket: the keys of `[runners.cache.s3]`, else those of `[runners.cache]`.
     #[must_use]
     pub fn bucket(&self) -> S3Config {
         let below = self.s3.clone().unwrap_or_default();
@@ -202,9 +204,9 @@ impl CacheConfig {
 pub struct S3Config {
     /// `host[:port]`.
     pub server_address: Option<String>,
-    /// Who we are.
+    /// The id of the access key.
     pub access_key: Option<String>,
-    /// How we prove it. A secret.
+    /// The access key itself. A secret.
     pub secret_key: Option<String>,
     /// The bucket.
     pub bucket_name: Option<String>,

@@ -1,4 +1,4 @@
-//! Where the values of a configuration stand: the file, its lines and columns.
+//! The places of values in a configuration: file, line and column.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ pub(super) struct FileText<'a> {
 }
 
 impl FileText<'_> {
-    /// `FILE:LINE:COLUMN` of a byte; a column is a character.
+    /// `FILE:LINE:COLUMN` of a byte offset; columns count characters.
     pub fn place(&self, offset: usize) -> String {
         let (line, column) = self.position(offset);
         format!("{}:{line}:{column}", self.file.display())
     }
 
-    /// Line and column of a byte, both from 1.
+    /// Line and column of a byte offset, both from 1.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.rfind('\n').map_or(0, |at| at + 1);
@@ -39,7 +39,7 @@ impl FileText<'_> {
         InputError::new(format!("{}: {path}: {what}", self.place(offset)))
     }
 
-    /// Where a runner and its keys stand.
+    /// The places of a runner and its keys.
     pub fn origin(&self, runner: &toml::Spanned<DeValue>) -> Origin {
         let keys = runner.get_ref().as_table().into_iter().flatten();
         let keys = keys.map(|(key, value)| {
@@ -54,7 +54,8 @@ impl FileText<'_> {
     }
 }
 
-/// Where the settings of a runner stand, if they stand in a file. It is no part of what they say: all are equal.
+/// The places of a runner's settings, if they come from a file. Two of them are always equal, so that settings can be
+/// compared wherever they come from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     file: Option<PathBuf>,
@@ -63,7 +64,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What an error about a key begins with: the key's place, else the runner's; nothing without a file.
+    /// The beginning of an error about a key: the key's place, else the runner's; empty without a file.
     #[must_use]
     pub fn prefix(&self, key: &str) -> String {
         let Some(file) = &self.file else {

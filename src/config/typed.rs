@@ -1,5 +1,5 @@
-//! From TOML to the tables of a configuration. What does not fit is known by its path, whatever it is: the place and
-//! the words are made of that, the same way for every key.
+//! Reads TOML into the tables of a configuration, as a serde deserializer whose errors know the path of the wrong
+//! value. Place and words of a message are made from this path, in the same way for every key.
 
 use std::fmt;
 
@@ -14,21 +14,21 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use crate::keypath::{KeyPath, Step};
 use crate::nearest::nearest_hint;
 
-/// A value that does not fit.
+/// The error about a wrong value.
 #[derive(Debug)]
 pub(super) struct Wrong {
-    /// From the inside out.
+    /// The path of the value, the innermost step first.
     steps: Vec<Step>,
-    /// Why it does not.
+    /// What is wrong with it.
     pub why: Why,
 }
 
-/// Why a value does not fit.
+/// What is wrong with a value.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// It is of another kind than this.
+    /// Its type is not the one that is expected here, in serde's words.
     Kind(String),
-    /// For a reason of its own.
+    /// Anything else, as a sentence.
     Said(String),
 }
 
@@ -45,7 +45,7 @@ impl Wrong {
         self
     }
 
-    /// The way to it.
+    /// The path of the value.
     pub fn path(&self) -> KeyPath {
         let steps = self.steps.iter().rev();
         steps.fold(KeyPath::default(), |path, step| match step {
@@ -94,7 +94,7 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// A value to read from.
+/// A TOML value as a deserializer.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a, 'i>(pub &'a DeValue<'i>);
 
@@ -232,7 +232,7 @@ where
     }
 }
 
-/// That a word is none of those that are known.
+/// The message that a word is not one of those that are known.
 pub(super) fn no_such_word(found: &str, known: &[&str]) -> String {
     let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
     format!(
@@ -242,7 +242,7 @@ pub(super) fn no_such_word(found: &str, known: &[&str]) -> String {
     )
 }
 
-/// The value at the end of a way, or of as much of the way as there is.
+/// The value at a path, or at as much of the path as exists.
 pub(super) fn at<'a, 'i>(table: &'a DeTable<'i>, path: &KeyPath) -> Option<&'a Value<'i>> {
     let mut found: Option<&Value> = None;
     for step in path.steps() {
@@ -260,7 +260,7 @@ pub(super) fn at<'a, 'i>(table: &'a DeTable<'i>, path: &KeyPath) -> Option<&'a V
     found
 }
 
-/// What is said of a value of another kind: what was expected, what is there, and what to write.
+/// The message about a value of a wrong type: what was expected, what was found, and what to write.
 pub(super) fn sentence(expected: &str, path: &KeyPath, found: Option<&DeValue>) -> String {
     let words = match expected {
         "i8" | "i16" | "i32" | "i64" => "a whole number",
@@ -287,9 +287,9 @@ pub(super) fn sentence(expected: &str, path: &KeyPath, found: Option<&DeValue>) 
     format!("expected {words}, not {}{remedy}", described(key, found))
 }
 
-/// Keys whose texts are not shown.
+/// Keys whose values are not shown, because they may be secrets.
 const HIDDEN: &[&str] = &["token", "environment", "AccessKey", "SecretKey"];
-/// As much of a text is shown.
+/// Longer strings are not shown.
 const SHOWN: usize = 60;
 
 fn described(key: &str, found: &DeValue) -> String {
@@ -306,7 +306,7 @@ fn described(key: &str, found: &DeValue) -> String {
     }
 }
 
-/// What to write, where that is plain.
+/// What to write, if the wrong value shows what was meant.
 fn remedy(expected: &str, keys: &[&str], found: &DeValue) -> Option<String> {
     let key = keys.last().copied().unwrap_or_default();
     let text = match found {
@@ -346,7 +346,7 @@ fn remedy(expected: &str, keys: &[&str], found: &DeValue) -> Option<String> {
     }
 }
 
-/// A number that is written as a text, perhaps with a unit.
+/// The number that a string contains, perhaps with a unit.
 fn number(key: &str, text: &str) -> Option<String> {
     let digits = text
         .trim()

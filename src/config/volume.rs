@@ -1,4 +1,4 @@
-//! An entry of `volumes`: what it says.
+//! Parses an entry of `volumes`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -18,27 +18,27 @@ const MODES: &[&str] = &[
     "consistent",
     "cached",
     "delegated",
-    // Of podman: what is written goes with the container.
+    // A mode of podman: changes are removed with the container.
     "O",
 ];
 
 /// An entry of `volumes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// Where it comes from.
+    /// What is mounted.
     pub source: Source,
-    /// Where it is in the containers; with the variables of the job in it, until it is placed.
+    /// The path in the containers. It may have variables of the job in it, which are not expanded here.
     pub target: String,
-    /// As docker has it, `ro` for example.
+    /// The mode, in docker's words: `ro`.
     pub mode: Option<String>,
 }
 
-/// Where a volume comes from.
+/// What a volume mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Kept for the next run of the same concurrent job.
+    /// A directory that is kept for the next job in the same slot.
     Dynamic,
-    /// A path of the engine's host, or a docker volume by its name.
+    /// A path of the engine's host, or the name of a docker volume.
     Given(String),
 }
 
@@ -46,11 +46,11 @@ impl Volume {
     /// `PATH[:MODE]`, `HOST-PATH:PATH[:MODE]` or `NAME:PATH[:MODE]`.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |what: String| format!("`{text}`: {what}");
         let mut parts: Vec<&str> = text.split(':').collect();
-        // Modes stand last, with commas or colons between them; a path is none of them.
+        // Modes are at the end, separated by commas or colons. A path is never a mode.
         let is_path = |part: &str| part.starts_with(['/', '$']);
         let paths = parts
             .iter()
@@ -79,7 +79,7 @@ impl Volume {
                 "the path in the container must be an absolute one, `$CI_PROJECT_DIR/vendor` for example".to_owned(),
             ));
         }
-        // What variables make of it is seen when they are known.
+        // Variables are checked when their values are known.
         let target = if target.contains('$') {
             target.to_owned()
         } else {
@@ -116,7 +116,7 @@ fn is_volume_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-/// A path without `.`, `..` and a slash at its end, by its letters alone: it is one of a container.
+/// A path without `.`, `..` and a slash at its end. No file system is looked at: it is a path in a container.
 #[must_use]
 pub fn normal(path: &Path) -> String {
     let mut normal = PathBuf::new();
@@ -130,10 +130,10 @@ pub fn normal(path: &Path) -> String {
     normal.display().to_string()
 }
 
-/// Checks that a directory in containers is an absolute path, and takes what means nothing out of it.
+/// Checks that a directory in containers is an absolute path, and normalizes it.
 ///
 /// # Errors
-/// What would be right.
+/// What to write.
 pub fn absolute(path: &str) -> Result<String, String> {
     let normal = normal(Path::new(path));
     if path.starts_with('/') && normal != "/" && !path.contains(':') {
@@ -153,7 +153,7 @@ mod tests {
         let given = |text: &str| Source::Given(text.to_owned());
         for (text, source, target, mode) in [
             ("/my/cache/", Source::Dynamic, "/my/cache", None),
-            // Never a path of the host.
+            // This is never a path of the host.
             ("/cache:rw", Source::Dynamic, "/cache", Some("rw")),
             ("/cache:ro", Source::Dynamic, "/cache", Some("ro")),
             ("/cache:ro,z", Source::Dynamic, "/cache", Some("ro,z")),

@@ -1,7 +1,7 @@
 //! Names of variables that lead the docker client, or what stands in for it: what it gets of the runner's environment,
 //! and what no job may set there.
 
-/// Names that the docker client (or the loader, or its libraries) reads from its environment.
+/// Variables that the docker client, the dynamic loader or libraries read from the environment.
 const CLIENT_NAMES: &[&str] = &[
     "PATH",
     "HOME",
@@ -39,8 +39,8 @@ const CLIENT_PREFIXES: &[&str] = &[
     "NSS_",
 ];
 
-/// Whether the docker client's own behaviour may depend on the environment variable of this name. Those
-/// are what it gets of the runner's environment, and no job may set any of them there ([`may_lead_client`]).
+/// Whether the docker client's behaviour may depend on the environment variable of this name. The client gets these
+/// from the runner's environment, and no job can set them there ([`may_lead_client`]).
 #[must_use]
 pub fn client_reads(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -51,8 +51,8 @@ pub fn client_reads(name: &str) -> bool {
             .any(|prefix| upper.starts_with(prefix))
 }
 
-/// What shells and interpreters read as they start, and podman: the `docker` of a host may be a script, as podman's
-/// is. `SHELLOPTS=xtrace` with a command in `PS4`, for one, would run it on the host.
+/// Variables that podman, shells and interpreters read when they start: the `docker` of a host may be a script, as
+/// podman's is. For example, `SHELLOPTS=xtrace` with a command in `PS4` would run this command on the host.
 const SCRIPT_NAMES: &[&str] = &[
     "ENV",
     "PS4",
@@ -85,8 +85,8 @@ const SCRIPT_PREFIXES: &[&str] = &[
     "STORAGE_",
 ];
 
-/// Whether a job's variable of this name stays out of the environment of the client, and so of whatever stands in
-/// for it.
+/// Whether a job's variable of this name could change what the docker client, or a script in its place, does. Such
+/// variables are kept out of its environment.
 #[must_use]
 pub fn may_lead_client(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();

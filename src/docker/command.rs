@@ -1,8 +1,8 @@
-//! One call of the docker command line, typed.
+//! A command of docker's command line, typed and printable.
 //!
-//! A command is made by its named constructors and never from a string. The process and the printed line (`line`) come
-//! from the same words, so they cannot drift. No secret is among the words: secret variables travel in the docker
-//! client's environment, or in a file where their names would lead the client (`client_names`).
+//! A command is made by named constructors, never from a string. The arguments of the process and the printed line come
+//! from the same words, so they cannot differ. No word is a secret: secret variables are passed in the environment of
+//! the docker client, or in a file.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use super::client_names::may_lead_client;
 use super::word::{Bindings, Slot, Word};
 use crate::secret::Secret;
 
-/// A docker command line, without the program's name and without the options that say which engine.
+/// A docker command, without the program's name and the options that choose an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerCommand {
     pub(super) words: Vec<Word>,
     secrets: Vec<(String, Secret)>,
-    /// Secrets whose names the client or a script in its place reads: they go through a file, one `NAME=value` a line.
+    /// Secrets whose names the client, or a script in its place, reads from its environment. They are passed in a file,
+    /// one `NAME=value` on each line.
     pub(super) file_secrets: Vec<(String, Secret)>,
-    /// Where among `words` the option of that file belongs.
+    /// The index in `words` for the option of that file.
     pub(super) file_at: usize,
 }
 
@@ -36,13 +37,13 @@ impl DockerCommand {
         self
     }
 
-    /// `docker version`, of the engine, by a Go template.
+    /// `docker version` of the engine, formatted by a Go template.
     #[must_use]
     pub fn version(format: &str) -> Self {
         Self::new(&["version", "--format", format])
     }
 
-    /// `docker image inspect`, by a Go template: a line for each image that is there.
+    /// `docker image inspect`, formatted by a Go template: a line for each image that exists.
     pub fn image_inspect(images: impl IntoIterator<Item = impl Into<Word>>, format: &str) -> Self {
         Self::new(&["image", "inspect", "--format", format, "--"]).with(images)
     }
@@ -64,7 +65,7 @@ impl DockerCommand {
         self.with(["-"])
     }
 
-    /// `docker commit` of a container to an image, with a change in the words of a Dockerfile.
+    /// `docker commit` of a container to an image, with a change in the syntax of a Dockerfile.
     pub fn commit(
         container: impl Into<Word>,
         image: impl Into<Word>,
@@ -103,12 +104,12 @@ impl DockerCommand {
         Self::new(&["volume", "rm", "--force", "--"]).with(volumes)
     }
 
-    /// `docker create`, of an image that is there.
+    /// `docker create`, from an image on the engine.
     pub fn create(name: impl Into<Word>) -> Self {
         Self::new(&["create", "--pull", "never", "--name"]).with([name])
     }
 
-    /// `docker run`, of an image that is there.
+    /// `docker run`, from an image on the engine.
     pub fn run(name: impl Into<Word>) -> Self {
         Self::new(&["run", "--pull", "never", "--name"]).with([name])
     }
@@ -118,13 +119,13 @@ impl DockerCommand {
         Self::new(&["start", "--attach", "--interactive", "--"]).with([container])
     }
 
-    /// `docker exec` with standard input. What it is to run follows by [`DockerCommand::operands`].
+    /// `docker exec` with standard input. [`DockerCommand::operands`] adds the container and the command.
     #[must_use]
     pub fn exec() -> Self {
         Self::new(&["exec", "--interactive"])
     }
 
-    /// Whether it runs something in a container that is there.
+    /// Whether this is `docker exec`.
     #[must_use]
     pub fn is_exec(&self) -> bool {
         self.words
@@ -138,12 +139,12 @@ impl DockerCommand {
         Self::new(&["exec", "--interactive", "--tty"])
     }
 
-    /// `docker inspect` of a container, by a Go template.
+    /// `docker container inspect`, formatted by a Go template.
     pub fn inspect(container: impl Into<Word>, format: &str) -> Self {
         Self::new(&["container", "inspect", "--format", format, "--"]).with([container])
     }
 
-    /// `docker events` of one kind of a container, a word each, between two times.
+    /// `docker events` of one kind for a container, between two times: a word for each.
     pub fn events(container: impl Into<Word>, event: &str, since: &str, until: &str) -> Self {
         Self::new(&[
             "events",
@@ -157,7 +158,8 @@ impl DockerCommand {
         .option("--filter", Word::from("container=").then(container))
     }
 
-    /// `docker events` of the containers of a name between two times: id, event and exit status, with tabs between.
+    /// `docker events` of all containers that had a name, between two times: id, event and exit status, separated by
+    /// tabs.
     pub fn history(container: impl Into<Word>, since: &str, until: &str) -> Self {
         let format = "{{.Actor.ID}}\t{{.Action}}\t{{.Actor.Attributes.exitCode}}";
         Self::new(&["events", "--format", format])
@@ -171,7 +173,7 @@ impl DockerCommand {
         Self::new(&["logs", "--tail", &lines.to_string(), "--"]).with([container])
     }
 
-    /// `docker logs`, all of it and what comes.
+    /// `docker logs` from the beginning, until the container ends.
     pub fn follow_logs(container: impl Into<Word>) -> Self {
         Self::new(&["logs", "--follow", "--"]).with([container])
     }
@@ -182,7 +184,7 @@ impl DockerCommand {
         Self::new(&["stop", "-t", &grace.as_secs().to_string(), "--"]).with([container])
     }
 
-    /// `docker kill`: a signal to what the container was made to run.
+    /// `docker kill`: sends a signal to the main process of a container.
     pub fn kill(container: impl Into<Word>, signal: &str) -> Self {
         Self::new(&["kill", "--signal", signal, "--"]).with([container])
     }
@@ -197,17 +199,18 @@ impl DockerCommand {
         Self::new(&["unpause", "--"]).with(containers)
     }
 
-    /// `docker rm` of containers, whatever they do, with their anonymous volumes.
+    /// `docker rm` of containers, running or not, with their anonymous volumes.
     pub fn remove(containers: impl IntoIterator<Item = impl Into<Word>>) -> Self {
         Self::new(&["rm", "--force", "--volumes", "--"]).with(containers)
     }
 
-    /// `docker image rm`, of a name or several. Images that containers have are left.
+    /// `docker image rm` of one or more images. Images that containers use are kept.
     pub fn image_remove(images: impl IntoIterator<Item = impl Into<Word>>) -> Self {
         Self::new(&["image", "rm", "--"]).with(images)
     }
 
-    /// `docker container ls`, `docker image ls`, `docker network ls` or `docker volume ls`: what carries a label, a line each.
+    /// `docker container ls`, `docker image ls`, `docker network ls` or `docker volume ls` of all that has a label: a
+    /// line for each.
     #[must_use]
     pub fn list(kind: &str, label: &str, format: &str) -> Self {
         let all: &[&str] = if kind == "container" {
@@ -235,13 +238,13 @@ impl DockerCommand {
         self.with([option.into(), value.into()])
     }
 
-    /// Sets a variable in the container. It stands in the argument list for all to see.
+    /// Sets a public variable in the container. Its value is in the argument list.
     #[must_use]
     pub fn env(self, name: &str, value: &str) -> Self {
         self.option("--env", format!("{name}={value}"))
     }
 
-    /// Sets a variable in the container whose value no list of processes is to show.
+    /// Sets a secret variable in the container. Its value is not in the argument list.
     #[must_use]
     pub fn secret_env(mut self, name: &str, value: &Secret) -> Self {
         if may_lead_client(name) {
@@ -253,7 +256,7 @@ impl DockerCommand {
         self.option("--env", name)
     }
 
-    /// What is not an option: the image, container, network or volume, and the command in it.
+    /// Adds what is not an option: the image, container, network or volume, and a command.
     #[must_use]
     pub fn operands(
         self,
@@ -263,7 +266,7 @@ impl DockerCommand {
         self.with(["--"]).with([first]).with(command)
     }
 
-    /// The arguments for a process.
+    /// The arguments of the process. `env_file` is the path of a file with [`DockerCommand::file_secrets`].
     ///
     /// # Errors
     /// The first slot that is not bound.
@@ -296,10 +299,11 @@ impl DockerCommand {
         }
     }
 
-    /// How much room arguments and environment take in a process, without the client's own, about.
+    /// About how many bytes of arguments and environment the process has, without the environment that the client gets
+    /// from the runner.
     #[must_use]
     pub fn size(&self) -> usize {
-        // Each has a NUL behind it, and a pointer to it.
+        // Each has a NUL at its end, and a pointer to it.
         let each = 1 + size_of::<*const u8>();
         let words = self.words.iter().map(|word| word.length() + each);
         let secrets = self.secrets.iter();
@@ -307,13 +311,13 @@ impl DockerCommand {
         words.chain(secrets).sum()
     }
 
-    /// Variables that the client's environment has to hold.
+    /// The secrets that have to be in the client's environment.
     #[must_use]
     pub fn secrets(&self) -> &[(String, Secret)] {
         &self.secrets
     }
 
-    /// Variables that belong into an `--env-file`.
+    /// The secrets that have to be in an `--env-file`.
     #[must_use]
     pub fn file_secrets(&self) -> &[(String, Secret)] {
         &self.file_secrets

@@ -27,8 +27,8 @@ impl fmt::Display for DockerCommand {
 }
 
 impl DockerCommand {
-    /// The command as a POSIX shell reads it, on one line, except for its standard input, which follows as
-    /// a here-document. Secrets are names of variables that the shell must have.
+    /// The command as a line for a POSIX shell, with its standard input as a here-document. In place of secrets, it has
+    /// the names of variables that the shell must have.
     #[must_use]
     pub fn shell_line(&self, program: &Words, stdin: Option<&Word>, end: &str) -> String {
         let mut words: Vec<String> = self.words.iter().map(ToString::to_string).collect();
@@ -80,8 +80,8 @@ impl DockerCommand {
         .to_owned()
     }
 
-    /// [`DockerCommand::shell_line`] for pasting: a command that reads its standard input, and gets none, leaves the
-    /// lines alone that follow it.
+    /// [`DockerCommand::shell_line`] for pasting: a command that reads standard input, but is given none, must not read
+    /// the lines that follow it.
     #[must_use]
     pub fn pasted_line(&self, program: &Words, stdin: Option<&Word>, end: &str) -> String {
         let none = self.reads_stdin() && stdin.is_none() && !end.contains(" <");
@@ -93,7 +93,7 @@ impl DockerCommand {
         self.shell_line(program, stdin, &end)
     }
 
-    /// Whether it reads its standard input, which is no terminal.
+    /// Whether it reads standard input that is not a terminal.
     fn reads_stdin(&self) -> bool {
         let mut words = self.words.iter().map(ToString::to_string);
         let begin: Vec<String> = words.by_ref().take(3).collect();

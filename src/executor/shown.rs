@@ -1,9 +1,9 @@
-//! What people find in the checkout of a local job's artifacts: its files, and its log beside them.
+//! Writes the artifacts and the log of a local job into the checkout, for the user: `.alloy-ci/artifacts`.
 //!
-//! The checkout may be from others, `.alloy-ci` included, and the archive is a job's. So every part of the way is opened
-//! by itself and none may be a link, and what is in the way is removed without following one. What comes is written
-//! beside its place, under a name of its own, and changes places with what is there when it is whole. What a killed
-//! process leaves of it, the next one removes.
+//! The checkout, with its `.alloy-ci`, may come from others, and the archive comes from a job. So every part of a path
+//! is opened by itself and must not be a link, and existing files are removed without following links. New files are
+//! written under a temporary name, and are exchanged with the existing ones when they are complete. Temporary files of
+//! a process that was killed are removed by the next one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
@@ -25,28 +25,29 @@ use crate::helper::archive::unpack::Target;
 use crate::helper::archive::unzip;
 use crate::plan::Kept;
 
-/// What the names of things that are not whole begin with: no job's does.
+/// The beginning of temporary names. No job has such a name.
 const PARTIAL: &str = ".partial-";
-/// As the user's umask has it.
+/// The modes of new files and directories, from which the user's umask is subtracted.
 const FILE: Mode = Mode::from_raw_mode(0o666);
 const ANY: Mode = Mode::from_raw_mode(0o777);
 
+/// Flags to create a file that does not exist.
 const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// The directory in a checkout where all that people find is.
+/// The directory `.alloy-ci/artifacts` of a checkout.
 pub struct Shown {
     directory: OwnedFd,
 }
 
 impl Shown {
-    /// Opens the directory of a job's checkout, made where it is missing. What is in it is none of git's business.
+    /// Opens the directory, and creates it if it is missing, with a `.gitignore` that hides it from git.
     ///
     /// # Errors
-    /// If a part of the way to it is no directory, or a link, or nothing can be written there.
+    /// If a part of the path is a link or no directory, or if it cannot be written to.
     pub fn open(kept: &Kept) -> Result<Self> {
         let mut path = kept.checkout.clone();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -64,10 +65,11 @@ impl Shown {
         Ok(Self { directory })
     }
 
-    /// Unpacks a job's archive in place of what it left before. Returns what is left out of it, and why.
+    /// Unpacks a job's archive, in place of the files of its last run. Returns warnings about entries that are left
+    /// out.
     ///
     /// # Errors
-    /// If the archive is refused or damaged, or something cannot be written. What was there is there then.
+    /// If the archive is refused or damaged, or a file cannot be written. The files of the last run are kept then.
     pub fn unpack(&self, archive: &Path, name: &str, limit: Option<u64>) -> Result<Vec<String>> {
         let archive =
             File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
@@ -82,7 +84,7 @@ impl Shown {
         Ok(unpacked.left_out)
     }
 
-    /// Writes a job's log, in place of the one before.
+    /// Writes a job's log, in place of that of its last run.
     ///
     /// # Errors
     /// If it cannot be read or written.
@@ -92,7 +94,7 @@ impl Shown {
         partial.put(name)
     }
 
-    /// Makes something that is not whole yet. It is locked as long as it is open.
+    /// Creates a temporary file or directory with `make`. It is locked as long as it is open.
     fn partial(&self, make: impl Fn(&str) -> rustix::io::Result<OwnedFd>) -> Result<Partial<'_>> {
         self.remove_abandoned()?;
         loop {
@@ -101,8 +103,8 @@ impl Shown {
                 Err(Errno::EXIST) => continue,
                 opened => File::from(opened.context("cannot write there")?),
             };
-            // On a file system without locks, it cannot be told what is abandoned. Else another process may have taken it
-            // for that before it was locked.
+            // Before it was locked, another process may have taken it for abandoned and removed it. On a file system
+            // without locks, it is used without one.
             let lost = matches!(file.try_lock(), Err(TryLockError::WouldBlock))
                 || !is_at(&file, &self.directory, &name);
             if !lost {
@@ -115,7 +117,7 @@ impl Shown {
         }
     }
 
-    /// Removes what no living process holds.
+    /// Removes temporary files that no running process has locked.
     fn remove_abandoned(&self) -> Result<()> {
         for name in names(self.directory.as_fd())? {
             if !name.as_bytes().starts_with(PARTIAL.as_bytes()) {
@@ -132,9 +134,9 @@ impl Shown {
         Ok(())
     }
 
-    /// Removes something, with all that is in it, without following a link.
+    /// Removes a file or a directory with its contents, without following links.
     ///
-    /// Directories in it come up beside it first: so the deepest tree takes no more than two open files.
+    /// Inner directories are moved up to this directory first, so that even the deepest tree needs only two open files.
     fn remove(&self, name: &OsStr) -> Result<()> {
         let failed = || {
             format!(
@@ -175,7 +177,7 @@ impl Shown {
     }
 }
 
-/// Something that is not whole, or what was in its place. It goes when it is dropped.
+/// A temporary file or directory; after [`Partial::put`], the one that it replaced. It is removed when this is dropped.
 struct Partial<'a> {
     shown: &'a Shown,
     name: String,
@@ -183,12 +185,12 @@ struct Partial<'a> {
 }
 
 impl Partial<'_> {
-    /// Puts it in place of what is there, whatever that is.
+    /// Exchanges it with the file or directory of this name, if there is one.
     fn put(self, name: &str) -> Result<()> {
         let at = &self.shown.directory;
         match renameat_with(at, &self.name, at, name, RenameFlags::EXCHANGE) {
             Err(Errno::NOENT) => renameat(at, &self.name, at, name),
-            // A file system that cannot exchange.
+            // The file system cannot exchange two names.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 let old = format!("{PARTIAL}{:016x}", fastrand::u64(..));
                 renameat(at, name, at, &old)
@@ -209,7 +211,7 @@ impl Drop for Partial<'_> {
     }
 }
 
-/// Opens a directory in another one, made where it is missing.
+/// Opens a directory in another one, and creates it if it is missing.
 fn reach(at: &OwnedFd, name: &str, path: &mut PathBuf) -> Result<OwnedFd> {
     path.push(name);
     match mkdirat(at, name, ANY) {
@@ -224,7 +226,7 @@ fn reach(at: &OwnedFd, name: &str, path: &mut PathBuf) -> Result<OwnedFd> {
     }
 }
 
-/// Whether this very file is what the name leads to.
+/// Whether the name still leads to this open file.
 fn is_at(file: &File, directory: &OwnedFd, name: &str) -> bool {
     let there = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
     let own = fstat(file);

@@ -1,4 +1,4 @@
-//! Hands artifacts on, and fetches those of other jobs.
+//! Uploads artifacts, and downloads those of other jobs.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -20,10 +20,10 @@ use super::transfer::{Client, Refused, attempts};
 /// How often an upload is tried.
 const UPLOADS: u32 = 4;
 
-/// Archives what a job leaves and hands it on. Where it leaves nothing, nothing is sent.
+/// Archives and uploads the artifacts of a job. If there are none, nothing is sent.
 ///
 /// # Errors
-/// [`Refused`] where the coordinator says no, or whatever else keeps them from being handed on.
+/// [`Refused`] if the coordinator refuses them; others if the archive cannot be made or sent.
 pub fn upload(task: &Upload) -> Result<()> {
     eprintln!("Uploading artifacts {}...", task.name);
     let project = task.project.open()?;
@@ -56,7 +56,7 @@ fn write(project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()
     out.flush().context("cannot write the archive")
 }
 
-/// Archives and sends at the same time.
+/// Makes the archive and sends it at the same time.
 fn send(
     task: &Upload,
     project: &Tree,
@@ -69,7 +69,9 @@ fn send(
     thread::scope(|scope| {
         let archive = scope.spawn(move || {
             write(project, selected, &mut writer)?;
-            writer.finish().context("nobody takes the archive")
+            writer
+                .finish()
+                .context("the reader of the archive has gone")
         });
         let sent = client.post(
             &receiver.address(),
@@ -82,7 +84,7 @@ fn send(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (sent, archived) {
             (Ok(()), _) => Ok(()),
-            // A server that said no has stopped to listen: that is not the archive's fault.
+            // A server that refuses closes the connection, which makes the archive fail too: the refusal is the cause.
             (Err(sent), Err(archived)) if !sent.is::<Refused>() && !is_unheard(&archived) => {
                 Err(archived)
             }
@@ -91,7 +93,7 @@ fn send(
     })
 }
 
-/// Whether an archive could not be written because its reader had gone.
+/// Whether an archive could not be written because the reader had gone.
 fn is_unheard(error: &anyhow::Error) -> bool {
     let broken = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();
@@ -101,7 +103,7 @@ fn is_unheard(error: &anyhow::Error) -> bool {
 }
 
 impl Receiver {
-    /// The address with what else the coordinator is to know.
+    /// The address with the parameters of the upload.
     fn address(&self) -> String {
         match &self.expire_in {
             None => self.url.clone(),
@@ -114,10 +116,10 @@ impl Receiver {
     }
 }
 
-/// Fetches artifacts and puts them in place, one job's after the other's.
+/// Downloads and unpacks the artifacts of other jobs, one job after the other.
 ///
 /// # Errors
-/// [`Refused`] where the coordinator says no, or whatever else keeps them from being put in place.
+/// [`Refused`] if the coordinator refuses them; others if they cannot be downloaded or unpacked.
 pub fn download(task: &Download) -> Result<()> {
     if task.from.is_empty() {
         let mut archive =

@@ -1,4 +1,4 @@
-//! Keeps caches, and brings them back. Nothing that goes wrong with one is worth a job: it costs a warning.
+//! Writes and restores caches. A problem with a cache is a warning: it does not fail the job.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,9 +21,9 @@ use super::progress::contents;
 use super::task::{Cache, Caches, Place, Within};
 use super::transfer::{Client, attempts};
 
-/// What a file is called that is not whole yet.
+/// The beginning of the name of an incomplete file.
 const PARTIAL: &str = ".partial-";
-/// No archive takes so long to write.
+/// An incomplete file that is older than this belongs to a process that was killed.
 const ABANDONED: Duration = Duration::from_hours(24);
 /// How often an upload is tried.
 const UPLOADS: u32 = 3;
@@ -37,7 +37,7 @@ pub fn archive(task: &Caches) {
     }
 }
 
-/// Brings caches back.
+/// Restores caches.
 pub fn restore(task: &Caches) {
     for cache in &task.caches {
         eprintln!("Restoring cache {}...", cache.key);
@@ -106,7 +106,7 @@ fn cut(file: &Within) -> Result<(Within, OsString)> {
     Ok((directory, name.to_owned()))
 }
 
-/// A file that is not whole yet. It goes when it is dropped.
+/// An incomplete file. It is removed when this is dropped.
 struct Partial<'t> {
     directory: &'t Tree,
     name: String,
@@ -126,7 +126,7 @@ impl<'t> Partial<'t> {
         })
     }
 
-    /// Puts it in place of what is there.
+    /// Gives the complete file its name, in place of the file that has it.
     fn put(self, name: &OsStr) -> io::Result<()> {
         let top = self.directory.top();
         Ok(renameat(top, &self.name, top, name)?)
@@ -135,7 +135,7 @@ impl<'t> Partial<'t> {
 
 impl Drop for Partial<'_> {
     fn drop(&mut self) {
-        // In place, it has another name.
+        // A complete file has another name by now.
         let removed = unlinkat(self.directory.top(), &self.name, AtFlags::empty());
         if let Err(error) = removed
             && error != Errno::NOENT
@@ -145,7 +145,7 @@ impl Drop for Partial<'_> {
     }
 }
 
-/// Removes what a killed process left.
+/// Removes incomplete files that killed processes left.
 fn remove_abandoned(directory: &Tree) {
     let mut way = directory.way();
     let names = way.names(Path::new("")).unwrap_or_default();
@@ -165,10 +165,10 @@ fn remove_abandoned(directory: &Tree) {
     }
 }
 
-/// Returns how many files and bytes came back, or nothing where there is no such cache.
+/// Returns how many files and bytes were restored, or `None` if there is no such cache.
 fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
     match &cache.place {
-        // Where the operator chose the place, jobs may write there.
+        // Jobs may be able to write here, if the configuration mounts a directory or volume for caches.
         Place::File(file) => {
             let shown = file.whole();
             let volume = Tree::open(&file.volume)

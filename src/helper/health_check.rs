@@ -1,4 +1,4 @@
-//! Waits until services answer.
+//! Waits until services accept connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 /// The longest wait for one connection.
 const CONNECT: Duration = Duration::from_secs(1);
-/// A service that refuses is asked again after this.
+/// How long to wait before another try, after a service refused a connection.
 const PAUSE: Duration = Duration::from_millis(20);
-/// docker's resolver knows a name from the moment its container runs: one that it does not know for this
-/// long belongs to a container that has ended.
+/// docker's resolver knows the name of every container that runs: a name that it does not know for this long belongs to
+/// a container that has ended.
 const UNKNOWN: Duration = Duration::from_secs(2);
 const NO_ANSWER: &str = "no answer on";
 
-/// So many ports of a service are asked.
+/// How many ports of a service are tried.
 const MOST_PORTS: usize = 20;
 
-/// A service to ask, read from `HOST=PORTS`; the ports as an image's `ExposedPorts` names them, `5432/tcp`.
+/// A service, read from `HOST=PORTS`, with ports as an image's `ExposedPorts` names them: `5432/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     host: String,
-    /// The TCP ports, those with the smallest numbers first.
+    /// The TCP ports in ascending order.
     ports: Vec<u16>,
 }
 
@@ -49,7 +49,7 @@ impl std::str::FromStr for Target {
     }
 }
 
-/// Asks all targets side by side. Returns what is wrong with each, or nothing.
+/// Tries all services in parallel. Returns a problem for each, or `None` if it accepted a connection.
 #[must_use]
 pub fn check(targets: &[Target], limit: Duration) -> Vec<Option<String>> {
     thread::scope(|scope| {
@@ -68,7 +68,7 @@ pub fn check(targets: &[Target], limit: Duration) -> Vec<Option<String>> {
     })
 }
 
-/// Asks all ports of a service side by side: one that answers is enough. Returns what is wrong, or nothing.
+/// Tries all ports of a service in parallel: one connection is enough. Returns the problem, if there is one.
 fn ask(target: &Target, limit: Duration) -> Option<String> {
     let answered = AtomicBool::new(false);
     let problems: Option<Vec<String>> = thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn ask(target: &Target, limit: Duration) -> Option<String> {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        // Every thread is waited for; they end as soon as one has its answer.
+        // All threads end as soon as one of them has a connection.
         joined.collect::<Vec<_>>().into_iter().collect()
     });
     let ended = problems?.into_iter().next();
@@ -100,7 +100,7 @@ fn ask(target: &Target, limit: Duration) -> Option<String> {
     ))
 }
 
-/// Asks a port until it or another one of the service has answered. Returns what is wrong, or nothing.
+/// Tries a port until it, or another port of the service, accepts a connection. Returns the problem, if there is one.
 fn ask_port(host: &str, port: u16, limit: Duration, answered: &AtomicBool) -> Option<String> {
     let begin = Instant::now();
     let mut known = begin;

@@ -1,8 +1,8 @@
-//! Keeps the place of a build's shell until there is a script for it.
+//! Runs in a build container in place of its shell, until there is a script.
 //!
-//! A build container is started before the sources are there, since that takes longer than to fetch them. What its image
-//! calls a shell is the job's, and the helper works on the same volume meanwhile: until then this executable, which
-//! comes from a volume of ours and is linked statically, is all that runs in there.
+//! A build container is started while the helper fetches the sources, to save time. Nothing that the job chose, not
+//! even its image's shell, may run while the helper works on the same volume. So only this executable runs until then:
+//! it is mounted from a read-only volume of the runner's, and is linked statically.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,11 +14,11 @@ use std::process::Command;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, access};
 
-/// What a shell ends with that finds no such command.
+/// The exit status of a shell for a command that does not exist.
 pub const NOT_FOUND: u8 = 127;
 
-/// Waits for standard input, of which nothing is read, and becomes a command then. Returns if it cannot, or if there is
-/// no input any more; where there is no such command, at once.
+/// Waits until standard input has something to read, reads nothing, and becomes the command. Returns an exit status if
+/// that fails, if standard input is closed, or at once if there is no such command.
 #[must_use]
 pub fn until_input(command: &[OsString]) -> u8 {
     let [program, arguments @ ..] = command else {
@@ -39,7 +39,7 @@ pub fn until_input(command: &[OsString]) -> u8 {
     NOT_FOUND
 }
 
-/// Whether there is such a program, as an `execvp` would look for it.
+/// Whether `execvp` would find this program.
 fn exists(program: &OsStr) -> bool {
     let is_there = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     if program.as_encoded_bytes().contains(&b'/') {

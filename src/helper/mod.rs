@@ -1,7 +1,7 @@
-//! What runs inside the helper container.
+//! The commands that run inside the helper container.
 //!
-//! [`task`] says what is to be done, [`caches`] and [`artifacts`] do it, by [`archive`] and [`transfer`]. What they
-//! say goes to stderr, where the log is: stdout may be the way out of an archive.
+//! A [`task`] tells [`caches`] or [`artifacts`] what to do; they use [`archive`] and [`transfer`]. Messages go to
+//! stderr, which is part of the job's log: stdout may be an archive.
 
 pub mod archive;
 pub mod artifacts;

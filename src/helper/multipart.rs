@@ -1,11 +1,11 @@
-//! A file as a form sends it, made while it is sent.
+//! A form with a file (`multipart/form-data`) that is sent while the file is being made.
 
 use std::io::{self, Cursor, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use uuid::Uuid;
 
-/// How much is handed over at once, and how often before the writer waits.
+/// The size of a chunk, and how many chunks may be in the pipe before the writer waits.
 const CHUNK: usize = 256 * 1024;
 const WAITING: usize = 8;
 
@@ -20,7 +20,7 @@ pub struct Form<R> {
 /// A form with one field, `file`.
 pub fn form(file_name: &str, contents: impl Read) -> Form<impl Read> {
     let boundary = Uuid::new_v4().simple();
-    // As browsers do it (HTML, "multipart/form-data"), and nothing in it that any reader of headers could stumble over.
+    // Escaped as browsers do it (HTML standard, "multipart/form-data").
     let file_name = file_name.replace('"', "%22").replace(char::is_control, "_");
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
@@ -33,7 +33,7 @@ pub fn form(file_name: &str, contents: impl Read) -> Form<impl Read> {
     }
 }
 
-/// A pipe between two threads. Unlike the system's, it tells the reader whether the writer came to its end.
+/// A pipe between two threads. Unlike a pipe of the system, it tells the reader whether the writer finished or failed.
 pub fn pipe() -> (PipeWriter, PipeReader) {
     let (sender, receiver) = sync_channel(WAITING);
     let writer = PipeWriter {
@@ -48,14 +48,14 @@ pub fn pipe() -> (PipeWriter, PipeReader) {
     (writer, reader)
 }
 
-/// The end that is written to.
+/// The writing end of a [`pipe`].
 pub struct PipeWriter {
     sender: SyncSender<Option<Vec<u8>>>,
     chunk: Vec<u8>,
 }
 
 impl PipeWriter {
-    /// Says that this was all.
+    /// Tells the reader that all has been written.
     ///
     /// # Errors
     /// If the reader has gone.
@@ -91,7 +91,7 @@ impl Write for PipeWriter {
     }
 }
 
-/// The end that is read from.
+/// The reading end of a [`pipe`].
 pub struct PipeReader {
     receiver: Receiver<Option<Vec<u8>>>,
     chunk: Cursor<Vec<u8>>,

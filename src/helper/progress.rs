@@ -1,15 +1,15 @@
-//! Says how far a long transfer has come.
+//! Reports the progress of a long transfer.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-/// How often it says so.
+/// The time between two reports.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Counts what is read through it.
+/// A reader that counts the bytes and reports the progress on stderr.
 pub struct Progress<R> {
     inner: R,
-    /// What is being done: `uploaded`.
+    /// The word for what is done with the bytes: `uploaded`.
     done: &'static str,
     total: Option<u64>,
     bytes: u64,
@@ -18,7 +18,7 @@ pub struct Progress<R> {
 }
 
 impl<R> Progress<R> {
-    /// Counts from here. `total`: how much will come, if that is known.
+    /// Starts to count. `total` is the number of bytes to come, if it is known.
     pub fn new(inner: R, done: &'static str, total: Option<u64>) -> Self {
         let began = Instant::now();
         Self {
@@ -58,7 +58,7 @@ fn line(done: &str, bytes: u64, total: Option<u64>, time: Duration) -> String {
     )
 }
 
-/// What is in an archive, for people.
+/// The contents of an archive in words: `3 files, 1.2 MB`.
 pub fn contents(files: usize, bytes: u64) -> String {
     let files = match files {
         1 => "1 file".to_owned(),
@@ -67,7 +67,7 @@ pub fn contents(files: usize, bytes: u64) -> String {
     format!("{files}, {}", megabytes(bytes))
 }
 
-/// A number of bytes for people.
+/// A number of bytes in words: `120 kB`, `1.2 MB`.
 fn megabytes(bytes: u64) -> String {
     if bytes < 1_000_000 {
         format!("{} kB", bytes.div_ceil(1000))

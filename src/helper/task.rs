@@ -1,7 +1,7 @@
-//! What a command in the helper is asked to do: JSON, written by a plan and read by the command.
+//! The tasks of the commands in the helper, as JSON, which a plan writes and the command reads.
 //!
-//! It comes over standard input; or, where standard input is something else, in the environment, and holds no secret
-//! then. None of it stands in an argument list.
+//! A task comes over standard input. If standard input is used for something else, the task comes in an environment
+//! variable and contains no secret. It is never an argument.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::tree::Tree;
 
-/// The environment variable that may hold a task.
+/// The environment variable that may contain a task.
 pub const VARIABLE: &str = "ALLOY_RUNNER_TASK";
 
-/// The exit status of a command whose job asked for something that is refused.
+/// The exit status of a command if the coordinator refuses what the job asks for.
 pub const REFUSED: u8 = 65;
 
-/// Variables that name proxies, `HTTPS_PROXY` and its family, and their values.
+/// Variables that name proxies (`HTTPS_PROXY` and so on), with their values.
 pub type Proxies = Vec<(String, String)>;
 
-/// Keep caches, or bring them back.
+/// Write caches, or restore them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Caches {
     /// The project's directory.
@@ -30,18 +30,18 @@ pub struct Caches {
     pub caches: Vec<Cache>,
     /// How often a download is tried.
     pub attempts: u32,
-    /// What the job says of how much may be unpacked, in megabytes.
+    /// The job's limit on how much an archive may unpack to, in megabytes.
     pub limit: Option<u64>,
-    /// Certificates that servers may be signed by beside the system's, PEM.
+    /// Certificates to trust in addition to the system's, as PEM.
     pub certificates: String,
-    /// The proxies to go through, empty where nothing is sent.
+    /// The proxies to use; empty if nothing is sent.
     pub proxies: Proxies,
 }
 
 /// A cache.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Cache {
-    /// What it is called in the log.
+    /// Its name in the log.
     pub key: String,
     /// What goes into it.
     pub files: Files,
@@ -55,27 +55,28 @@ pub struct Cache {
 pub enum Place {
     /// A file.
     File(Within),
-    /// An object on a server: a signed address for what is to be done with it.
+    /// An object on a server: an address that is signed for what is to be done with the object.
     Url(String),
 }
 
-/// A place in a volume that jobs write to. They can put links where they like, but not where the volume is mounted.
+/// A path in a volume that jobs can write to. They can put links anywhere below the mount point, but not change the
+/// mount point itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Within {
     /// Where the volume is mounted.
     pub volume: PathBuf,
-    /// The place, below that.
+    /// The path below the mount point.
     pub path: PathBuf,
 }
 
 impl Within {
-    /// The place, as jobs name it.
+    /// The whole path, as jobs see it.
     #[must_use]
     pub fn whole(&self) -> PathBuf {
         self.volume.join(&self.path)
     }
 
-    /// Opens a directory at this place, without following a link below the volume.
+    /// Opens the directory at this path, without following links below the mount point.
     ///
     /// # Errors
     /// If there is none.
@@ -85,10 +86,10 @@ impl Within {
         tree.with_context(|| format!("cannot open the directory {}", self.whole().display()))
     }
 
-    /// Opens a directory at this place, made where it is missing.
+    /// The same, but creates directories that are missing.
     ///
     /// # Errors
-    /// If it cannot be made, or a part of the way to it below the volume is a link.
+    /// If one cannot be created, or a part of the path below the mount point is a link.
     pub fn make(&self) -> Result<Tree> {
         let volume = Tree::open(&self.volume).map_err(anyhow::Error::from);
         let tree = volume.and_then(|volume| volume.make_below(&self.path));
@@ -96,23 +97,23 @@ impl Within {
     }
 }
 
-/// What a job selects.
+/// The files that a job selects for an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Files {
     /// Patterns, below the project's directory.
     pub paths: Vec<String>,
-    /// What git does not track too.
+    /// Whether all files that git does not track are selected too.
     pub untracked: bool,
 }
 
-/// Hand artifacts on.
+/// Upload artifacts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Upload {
     /// The project's directory.
     pub project: Within,
     /// What goes into the archive.
     pub files: Files,
-    /// The archive's name, a file's.
+    /// The file name of the archive.
     pub name: String,
     /// The coordinator that gets it. `None`: standard output.
     pub to: Option<Receiver>,
@@ -122,18 +123,18 @@ pub struct Upload {
     pub proxies: Proxies,
 }
 
-/// Who gets artifacts.
+/// A coordinator that gets artifacts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Receiver {
     /// The address of the job's artifacts.
     pub url: String,
     /// The job's token.
     pub token: String,
-    /// How long they are kept, in the coordinator's words.
+    /// How long they are kept, in the coordinator's syntax.
     pub expire_in: Option<String>,
 }
 
-/// Fetch the artifacts of other jobs.
+/// Download the artifacts of other jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Download {
     /// The project's directory.
@@ -189,7 +190,7 @@ mod tests {
         fs::create_dir(at("outside")).expect("made");
         symlink("/proc/self", at("volume/group/link")).expect("linked");
         symlink("../outside", at("volume/out")).expect("linked");
-        // Where it is mounted may lie behind a link of the image.
+        // The mount point itself may be behind a link of the image.
         symlink("volume", at("mounted")).expect("linked");
         let within = |path: &str| Within {
             volume: at("mounted"),

@@ -1,4 +1,4 @@
-//! HTTP for the helper: to the coordinator for artifacts, to a storage server for caches.
+//! The helper's HTTP requests: to the coordinator for artifacts, to a bucket for caches.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -17,18 +17,18 @@ use crate::retry::retry;
 
 /// The longest time without a byte.
 const STALLED: Duration = Duration::from_mins(2);
-/// How long a server may take to answer when it has everything: it stores artifacts meanwhile.
+/// How long a server may take to answer after it got everything: it stores the artifacts before it answers.
 const ANSWER: Duration = Duration::from_mins(10);
-/// How long to wait between tries: a server that is overloaded needs a while.
+/// How long to wait between attempts, longer each time, for a server that is overloaded.
 const PAUSES: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(4),
     Duration::from_secs(12),
 ];
-/// How many addresses may lead from one to the next.
+/// How many redirects are followed.
 const REDIRECTS: u32 = 5;
 
-/// A server's no, which another try will not change.
+/// The server refuses the request; another attempt would not help.
 #[derive(Debug)]
 pub struct Refused(pub String);
 
@@ -40,11 +40,11 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Speaks HTTP, by way of the proxies that it is told.
+/// An HTTP client that uses the given proxies.
 pub struct Client(Agent);
 
 impl Client {
-    /// A client that believes these certificates, PEM, beside the system's.
+    /// Makes a client that trusts these certificates (PEM) in addition to the system's.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -73,7 +73,7 @@ impl Client {
         judge("the upload", answer).map(drop)
     }
 
-    /// Sends a form to a coordinator. It is asked before whether it wants to hear it.
+    /// Sends a form to a coordinator, which can refuse it before the body is sent (`Expect: 100-continue`).
     ///
     /// # Errors
     /// As [`Client::put`].
@@ -88,7 +88,8 @@ impl Client {
         judge("the artifacts", answer).map(drop)
     }
 
-    /// Fetches something. Where the server sends us on, the token stays behind.
+    /// Downloads something. Redirects are followed, and the token is not sent to other servers. `None` if there is
+    /// nothing.
     ///
     /// # Errors
     /// As [`Client::put`].
@@ -124,7 +125,7 @@ impl Client {
     }
 }
 
-/// A request that may take long, as long as something happens.
+/// Sets the time limits of a request: it may take long, as long as bytes flow.
 fn patient<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
     request
         .config()
@@ -135,9 +136,9 @@ fn patient<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
         .build()
 }
 
-/// What a server sends.
+/// The body of a server's answer.
 pub struct Download {
-    /// How many bytes, if it says so.
+    /// Its length, if the server says it.
     pub length: Option<u64>,
     /// The bytes.
     pub body: Progress<ureq::BodyReader<'static>>,
@@ -156,7 +157,7 @@ fn download(answer: Response<Body>) -> Download {
     }
 }
 
-/// The address that a server sends us on to, and whether it is on the same server.
+/// The address of a redirect, and whether it is on the same server.
 fn resolved(from: &Uri, to: &str) -> Result<(Uri, bool)> {
     let base = (from.scheme_str().unwrap_or("http"), from.authority());
     let to = match (to.starts_with('/'), base) {
@@ -184,17 +185,17 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// What a server's answer means.
+/// Turns the status of an answer into a result.
 ///
 /// # Errors
-/// [`Refused`] where there is no use in asking again.
+/// [`Refused`] or [`Missing`], if another attempt would not help; others for failures of the server.
 fn judge(what: &str, answer: Response<Body>) -> Result<Response<Body>> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
     let mut said = Vec::new();
-    // An answer that breaks off has been understood by its status.
+    // The status is enough: the text may be incomplete.
     let _ = answer
         .into_body()
         .into_reader()
@@ -227,7 +228,7 @@ fn judge(what: &str, answer: Response<Body>) -> Result<Response<Body>> {
     }
 }
 
-/// No address in it: a signed one is a secret.
+/// The error about a server that cannot be reached. It does not contain the address: a signed one is a secret.
 fn unreachable(error: ureq::Error) -> anyhow::Error {
     match error {
         ureq::Error::Io(error) => anyhow!("the server cannot be reached: {error}"),
@@ -236,7 +237,7 @@ fn unreachable(error: ureq::Error) -> anyhow::Error {
     }
 }
 
-/// Tries something until it works, is refused, or was tried often enough.
+/// Repeats something until it succeeds, is refused, or was tried `most` times.
 ///
 /// # Errors
 /// The last error.

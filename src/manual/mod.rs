@@ -1,6 +1,7 @@
 //! The manual: a page for each topic, in markdown that reads well as plain text. It travels with the executable;
-//! `alloy-runner help TOPIC` shows it.
+//! `alloy-runner help TOPIC` shows it, and `help --man` makes man pages of it.
 
+pub mod man;
 pub mod pager;
 
 /// A page of the manual.
@@ -12,6 +13,8 @@ pub struct Topic {
     pub summary: &'static str,
     /// The page.
     pub text: &'static str,
+    /// The commands whose man pages refer to it, `helper-image build`.
+    pub commands: &'static [&'static str],
 }
 
 /// All of them, in the order of a first reading.
@@ -20,31 +23,44 @@ pub const TOPICS: &[Topic] = &[
         name: "job-file",
         summary: "the keywords of .alloy-ci.json and .alloy-ci.yml",
         text: include_str!("job-file.md"),
+        commands: &["exec"],
     },
     Topic {
         name: "variables",
         summary: "what a job is given, which value wins, which ones are secrets",
         text: include_str!("variables.md"),
+        commands: &["exec"],
     },
     Topic {
         name: "images",
         summary: "images, pull policies, private registries, the helper image",
         text: include_str!("images.md"),
+        commands: &[
+            "exec",
+            "run",
+            "run-single",
+            "helper-image",
+            "helper-image build",
+            "prune",
+        ],
     },
     Topic {
         name: "services",
         summary: "databases and other containers beside a job",
         text: include_str!("services.md"),
+        commands: &["exec"],
     },
     Topic {
         name: "volumes",
         summary: "directories and caches that stay for the next job",
         text: include_str!("volumes.md"),
+        commands: &["exec", "prune"],
     },
     Topic {
         name: "artifacts",
         summary: "files that a job hands on to other jobs and to people",
         text: include_str!("artifacts.md"),
+        commands: &["exec"],
     },
     Topic {
         name: "configuration",
@@ -55,36 +71,70 @@ pub const TOPICS: &[Topic] = &[
             include_str!("../../config.toml.sample"),
             "```\n"
         ),
+        commands: &[
+            "exec",
+            "run",
+            "run-single",
+            "register",
+            "unregister",
+            "verify",
+            "list",
+        ],
     },
     Topic {
         name: "serving",
         summary: "jobs of a coordinator: register, run, systemd, cron, metrics",
         text: include_str!("serving.md"),
+        commands: &[
+            "run",
+            "run-single",
+            "register",
+            "unregister",
+            "verify",
+            "list",
+        ],
     },
     Topic {
         name: "security",
         summary: "who can do what, and what keeps them from more",
         text: include_str!("security.md"),
+        commands: &["exec", "run", "run-single", "register"],
     },
     Topic {
         name: "reliability",
         summary: "what is promised when things break, and how that is tested",
         text: include_str!("reliability.md"),
+        commands: &["run", "run-single", "prune"],
     },
     Topic {
         name: "messages",
         summary: "what messages mean, and what to do",
         text: include_str!("messages.md"),
+        commands: &["exec", "run", "run-single"],
     },
     Topic {
         name: "exit-statuses",
         summary: "the exit status of each command",
         text: include_str!("exit-statuses.md"),
+        commands: &[
+            "exec",
+            "run",
+            "run-single",
+            "register",
+            "unregister",
+            "verify",
+            "list",
+            "prune",
+            "helper-image",
+            "completions",
+            "help",
+        ],
     },
     Topic {
         name: "debugging",
         summary: "a failed job, step by step, by its docker commands",
         text: include_str!("debugging.md"),
+        commands: &["exec"],
     },
 ];
 
@@ -112,7 +162,7 @@ pub fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::TOPICS;
-    use crate::config::{Config, DockerConfig, RunnerConfig};
+    use crate::config::{CacheConfig, Config, DockerConfig, RunnerConfig, S3Config};
 
     /// The lines of a page that are text, with their numbers.
     fn text(page: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -149,11 +199,13 @@ mod tests {
             serde_json::to_value(Config::default()),
             serde_json::to_value(RunnerConfig::default()),
             serde_json::to_value(DockerConfig::default()),
+            serde_json::to_value(CacheConfig::default()),
+            serde_json::to_value(S3Config::default()),
         ];
         for table in tables {
             let table = table.expect("JSON");
             for key in table.as_object().expect("a table").keys() {
-                // Tables have a line of their own.
+                // Tables have a line of their own, or are named in a comment.
                 let there = [
                     format!("\n{key} = "),
                     format!("\n#{key} = "),

@@ -1,9 +1,9 @@
-# Puts the sources in place. Runs in the helper container, as a POSIX shell reads it; the variables in lower
-# case come from GetSources::text, "$@" are the directories that every user must be able to write to.
+# Fetches the sources. Runs in the helper container, in a POSIX shell. The variables in lower case come from
+# GetSources::text, "$@" are the directories that all users must be able to write to.
 set -eu
-# Builds run as whatever user their image has.
+# The user of the build, which the helper does not know, must be able to write to these directories.
 umask 0000
-# Where an earlier job left something else, a link for example, its word on the place does not count.
+# If an earlier job left something else here, a link for example, it is removed.
 for path in "$@" "$directory"; do
   if [ -L "$path" ] || [ ! -d "$path" ]; then rm -rf "$path"; fi
 done
@@ -20,7 +20,7 @@ if [ "$strategy" = none ]; then
   echo 'Skipping Git repository setup'
   exit 0
 fi
-# On a host that shares no files with ours, the same path may be something else.
+# If the engine's host is another one, this path may be something else there.
 if [ -n "$local" ] && ! git --git-dir="$url" cat-file -e "$sha^{commit}" 2>/dev/null; then
   exit 66
 fi
@@ -29,20 +29,20 @@ if [ -n "$changes" ] && [ ! -d "$changes/0" ]; then
 fi
 cd "$directory"
 
-# Removes what is in a directory below this one, but not what other volumes hold.
+# Removes the contents of a directory below this one, except what is in other volumes.
 clear_directory() {
   for entry in "${1:+$1/}"* "${1:+$1/}".[!.]* "${1:+$1/}"..?*; do
     case $kept in
     *"|$entry|"*) ;;
     *"|$entry/"*) clear_directory "$entry" ;;
-    # An earlier job may have called a file `-x`.
+    # An earlier job may have left a file named `-x`.
     *) rm -rf -- "$entry" ;;
     esac
   done
 }
 
-# What an earlier job left here must not run or lead git, nor keep it waiting: nothing that is no plain file or directory
-# is ever opened, and only objects are taken over, and refs to know them by.
+# Nothing that an earlier job left here may run, change what git does, or block it: only plain files and directories are
+# opened, and only objects and the refs to them are kept.
 take_over() {
   find .git ! -type f ! -type d -exec rm -f {} +
   for entry in .git/* .git/.[!.]* .git/..?*; do
@@ -61,7 +61,7 @@ take_over() {
   [ ! -d .git/objects/pack ] ||
     find .git/objects/pack -mindepth 1 ! -name 'pack-*.pack' ! -name 'pack-*.idx' -prune -exec rm -rf {} +
   grep -Eqx 'ref: refs/heads/[^ ]+|[0-9a-f]{40,64}' .git/HEAD 2>/dev/null || rm -f .git/HEAD
-  # Repositories in here, those of submodules too, are made anew, and so are the files that say how git reads others.
+  # Repositories in here, also those of submodules, are created again, and so are files with settings of git.
   set -- -path ./.git -prune
   IFS='|'
   for path in $kept; do
@@ -71,11 +71,12 @@ take_over() {
   find . "$@" -o '(' -name .git -o -name .gitattributes -o ! -type f ! -type d ! -type l ')' -prune -exec rm -rf {} +
 }
 
-# Leaves refs that the next fetch brings up to date, and no others: names, replacements. Ours are all in one file.
+# Keeps the refs that the next fetch updates, all of them in one file, and no others, such as replacements.
 drop_refs() {
   [ -f .git/packed-refs ] || : >.git/packed-refs
   if [ "$depth" = 0 ]; then
-    # Enough of them to know what there is by; an earlier job may have left any number, of which each costs time.
+    # Only some of them, enough for git to know which objects there are: an earlier job may have left any number, and each
+    # costs time.
     head -c 4000000 .git/packed-refs |
       sed -n -E '/^[0-9a-f]{40,64} refs\/(remotes\/origin|tags)\/[^ ]+$/p' |
       sort -u -k 2,2 | head -n 2000 >.git/packed-refs.new
@@ -86,8 +87,8 @@ drop_refs() {
   fi
 }
 
-# An index is believed about what is in a file. A new one compares them all, so that those that are
-# as they should be keep their times, and the others are written again. Each is compared with the object as it is.
+# git trusts an index about the contents of files, and an earlier job may have written it. So a new one is made, which
+# compares all files with their objects: unchanged files keep their times, the others are written again.
 compare_files() {
   mkdir -p .git/info
   echo '* -text -eol -ident -filter -working-tree-encoding' >.git/info/attributes
@@ -101,7 +102,7 @@ compare_files() {
   git update-index -q --refresh >/dev/null || :
   rm .git/info/attributes
   [ -n "$(git ls-files .gitattributes '*/.gitattributes')" ] || return 0
-  # What the commit's attributes change on its way out has to be written again.
+  # Files that the commit's attributes change at a checkout have to be written again.
   for files in attr:eol=crlf exclude,attr:!ident exclude,attr:!filter exclude,attr:!working-tree-encoding; do
     git ls-files -z ":($files)" | xargs -0 -r rm -rf --
   done
@@ -114,7 +115,7 @@ missing() {
 has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
 fetch() { git fetch -q --force --update-shallow "$@"; }
 
-# What the coordinator would fetch; its stars are git's and not the shell's.
+# The refspecs of the coordinator. Their stars are for git, not for the shell.
 fetch_refspecs() {
   [ -n "$refspecs" ] || return 1
   set -f
@@ -124,8 +125,8 @@ fetch_refspecs() {
   has_commit
 }
 
-# Who git is stands in its environment, and nowhere else in this container. Where the server says that the repository is
-# on another one, git would tell that who it is, too.
+# git's credentials are in its environment, and nowhere else in this container. Redirects are refused: git would send the
+# credentials to the other server, too.
 if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
   next=$((GIT_CONFIG_COUNT + 1))
   export "GIT_CONFIG_KEY_$GIT_CONFIG_COUNT=http.$site/.extraHeader" \
@@ -135,7 +136,7 @@ if [ -n "${ALLOY_GIT_AUTHORIZATION:-}" ]; then
   unset ALLOY_GIT_AUTHORIZATION
 fi
 
-# An earlier job may have fetched as much of the history.
+# An earlier job may have fetched this much of the history.
 has_history() {
   count=$(git rev-list --count --max-count "$depth" "$sha" 2>/dev/null) && [ "$count" = "$depth" ]
 }
@@ -144,8 +145,7 @@ fetch_history() {
     { [ -z "$local" ] || missing; return 1; }
 }
 
-# Submodules come from the checkout's own clones of them where those have the commit, else from their
-# addresses.
+# Submodules are cloned from the checkout's clones of them if these have the commit, else from their addresses.
 local_submodules() {
   git config --file .gitmodules --get-regexp '^submodule\..*\.path$' 2>/dev/null |
     while read -r key path; do
@@ -162,8 +162,8 @@ local_submodules() {
     done
 }
 
-# A checkout on this host lends its objects until all is checked out; meanwhile they are copied, as they are. That takes
-# a part of the time of a pack that is made, sent and indexed, and nothing of an earlier job's objects is believed.
+# A checkout on this host lends its objects until everything is checked out. They are copied meanwhile, which is faster
+# than to make, send and index a pack. Objects of an earlier job are not used.
 can_borrow() {
   [ -n "$local" ] && [ -n "$checkout" ] && [ "$depth" = 0 ] && [ ! -e "$url/objects/info/alternates" ]
 }
@@ -181,10 +181,10 @@ borrow() {
   copy_objects &
   copying=$!
 }
-# Beside what git looks at until it is whole.
+# The copy is made where git does not look, and moved when it is complete.
 copy_objects() {
   mkdir -p .git/objects.new/info .git/objects.new/pack
-  # Loose ones first: one that is packed meanwhile is in a pack then. No pack's index without the pack.
+  # Loose objects first: if one is packed meanwhile, the pack has it. A pack before its index.
   set -- "$url"/objects/[0-9a-f][0-9a-f]
   [ ! -d "$1" ] || cp -RP "$@" .git/objects.new/ 2>/dev/null
   set -- "$url"/objects/pack/pack-*.idx
@@ -198,7 +198,7 @@ own_objects() {
     rm -r .git/objects
     mv .git/objects.new .git/objects
   else
-    # Objects may go while they are copied, where git tidies up there.
+    # Objects may disappear while they are copied, if git collects garbage there.
     rm -rf .git/objects.new
     git repack -q -a -d
     rm .git/objects/info/alternates
@@ -221,7 +221,7 @@ find_commit() {
       } || missing
     fi
   fi
-  # For the next job, which takes over no others.
+  # For the next job, which keeps no other refs.
   git pack-refs --all
 }
 
@@ -234,7 +234,7 @@ get_sources() {
   else
     printf 'Checking out %.8s as %s...\n' "$sha" "$ref_name"
     [ -n "$cloned" ] || compare_files
-    # Of several workers none says why it could not write a file; one does.
+    # With several workers, git does not say why a file could not be written; with one it does.
     git checkout -q --force --detach "$sha" || git -c checkout.workers=1 checkout -q --force --detach "$sha"
     if [ -z "$cloned" ]; then
       set --
@@ -274,8 +274,8 @@ get_sources() {
     done
   fi
   if [ -n "$checkout" ] && [ -n "$cloned" ]; then
-    # git writes files one after the other, and make takes the later ones for newer. One time for all keeps it
-    # from making again what is committed with its sources, `configure` for example.
+    # git writes files one after the other, and make treats later ones as newer. With the same time for all, make does not
+    # rebuild committed files from their sources, `configure` for example.
     find . -name .git -prune -o -type f -print0 | xargs -0 -r -n 5000 -P 4 touch -c -r .git/HEAD
   fi
 }
@@ -299,6 +299,6 @@ if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
 fi
 cloned=yes missing=1
 echo 'Cloning repository...'
-# The directory itself stays: the shell of the build may be waiting in it.
+# The directory itself is kept: the shell of the build may be waiting in it.
 clear_directory ''
 get_sources

@@ -1,6 +1,6 @@
-//! Shell text for what runs inside containers; the only place that quotes for a shell there.
+//! Scripts for the shells in containers. This is the only place that quotes for such a shell.
 //!
-//! All of it runs in any POSIX shell: busybox, dash, bash.
+//! The scripts run in any POSIX shell: busybox, dash, bash.
 
 mod sources;
 
@@ -10,29 +10,29 @@ use crate::docker::{Slot, Word};
 use crate::secret::Secret;
 pub use sources::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY};
 
-/// The command of a build container: the better shell of those the image has, reading its standard input.
+/// The command of a build container: bash if the image has it, else sh, which reads a script from standard input.
 pub const SHELL: [&str; 3] = [
     "sh",
     "-c",
     "if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh",
 ];
 
-/// What a script prints that [`ScriptMarkers::Failure`] says when it begins. No terminal shows it.
+/// What a script with [`ScriptMarkers::Failure`] prints when it starts. Terminals do not show it (ECMA-48, APC).
 pub const BEGUN: &str = "\x1b_alloy-runner:begun\x1b\\";
-/// What it prints when it has failed.
+/// What a script with [`ScriptMarkers::Failure`] prints when it has failed.
 pub const FAILED: &str = "\x1b_alloy-runner:failed\x1b\\";
-/// What a script with [`ScriptMarkers::Success`] prints when its last command has ended well.
+/// What a script with [`ScriptMarkers::Success`] prints when its last command has succeeded.
 pub const SUCCEEDED: &str = "\x1b_alloy-runner:succeeded\x1b\\";
 
-/// What a script says of itself, in its output, to the runner.
+/// The markers that a script prints into its output, which tell the runner how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScriptMarkers {
-    /// Nothing: people read it.
+    /// None: the output goes to people.
     #[default]
     None,
-    /// [`SUCCEEDED`]. A script that ends by an `exit` of its own does not say so.
+    /// [`SUCCEEDED`]. A script that calls `exit` does not print it.
     Success,
-    /// [`BEGUN`], and where the commands fail [`FAILED`]; then it waits for the end of its standard input.
+    /// [`BEGUN`] and, if the commands fail, [`FAILED`]; then the script waits for the end of its standard input.
     Failure,
 }
 
@@ -41,12 +41,12 @@ fn quote(text: &str) -> String {
     format!("'{}'", unquotable(text))
 }
 
-/// A text as it can stand between single quotes.
+/// A text escaped for use between single quotes.
 fn unquotable(text: &str) -> String {
     text.replace('\'', r"'\''")
 }
 
-/// A secret in single quotes, printed as a variable of this name.
+/// A secret in single quotes. A printed script has the variable of this name in its place.
 fn quote_secret(name: &str, value: &Secret) -> Word {
     let value = Secret::new(unquotable(value.expose()));
     Word::from("'")
@@ -54,43 +54,45 @@ fn quote_secret(name: &str, value: &Secret) -> Word {
         .then("'")
 }
 
-/// How a job's commands are run.
+/// A script that runs a job's commands.
 #[derive(Clone, Debug, Default)]
 pub struct BuildScript<'a> {
     /// The commands, each of one or more lines.
     pub commands: &'a [String],
     /// The directory to run them in.
     pub directory: &'a str,
-    /// Variables whose value goes to a file below the second path, and that hold the file's path then.
+    /// Variables whose values are written to files in a directory, the second of these. The variables get the files'
+    /// paths.
     pub file_variables: (&'a [String], &'a str),
-    /// Variables that came under another name, which their own would have led the docker client by.
+    /// Variables that are passed under other names, because their own names would change what the docker client does:
+    /// name and other name.
     pub renamed: &'a [(String, String)],
-    /// Have the shell trace itself (`CI_DEBUG_TRACE`).
+    /// Whether the shell traces the commands (`CI_DEBUG_TRACE`).
     pub trace: bool,
-    /// Show the commands in colour.
+    /// Whether the commands are shown in colour.
     pub colour: bool,
-    /// What it says of itself.
+    /// The markers that it prints.
     pub marks: ScriptMarkers,
-    /// What fills `CI_JOB_STATUS`, for an `after_script`.
+    /// The value of `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
 }
 
 impl BuildScript<'_> {
     /// The text for the shell's standard input.
     ///
-    /// It is one compound command, so the shell has read all of it before anything runs, and what runs
-    /// finds standard input at its end. The commands are one text for `eval`: a syntax error in them ends
-    /// the script with status 2, after the lines before it.
+    /// It is one compound command: the shell has read all of it before it runs anything, and the commands find standard
+    /// input at its end. They are one argument of `eval`: a syntax error in them ends the script with status 2, after
+    /// the lines before the error have run.
     #[must_use]
     pub fn text(&self) -> Word {
         let mut head = String::from("{\nexec ");
-        // What the commands can neither lose nor lead elsewhere.
+        // A descriptor of the script's own, which the commands cannot redirect.
         head.push_str(match self.marks {
             ScriptMarkers::None => "",
             ScriptMarkers::Success => "8>&1 ",
             ScriptMarkers::Failure => "9<&0 ",
         });
-        // One stream: the order of two is lost on the way out of a container.
+        // stdout and stderr are one stream: a container's output loses the order of two.
         head.push_str("</dev/null 2>&1\n");
         head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
         head.push_str(&self.place());
@@ -105,7 +107,7 @@ impl BuildScript<'_> {
         }
         let commands = quote(&commands);
         let [begun, failed, succeeded] = [BEGUN, FAILED, SUCCEEDED].map(quote);
-        // Not in the trace of commands that have turned it on.
+        // Commands may have turned tracing on: the rest of the script does not belong into the trace.
         let status = "{ alloy_status=$?; set +x; } 2>/dev/null";
         let tail = match self.marks {
             ScriptMarkers::None => format!("eval {commands}\n{status}\nexit $alloy_status\n}}\n"),
@@ -128,7 +130,7 @@ impl BuildScript<'_> {
 }
 
 impl BuildScript<'_> {
-    /// Variables and directory of the commands.
+    /// Sets the variables and the directory of the commands.
     fn place(&self) -> String {
         let mut text = String::new();
         for (name, alias) in self.renamed {
@@ -145,12 +147,12 @@ impl BuildScript<'_> {
                 "rm -f {path}; (umask 077; printf %s \"${name}\" >{path}); export {name}={path}"
             );
         }
-        // The directory may have been made anew since the shell was started in it.
+        // The directory may have been replaced since the shell was started in it.
         let _ = writeln!(text, "cd {}", quote(self.directory));
         text
     }
 
-    /// The command of a shell for a user at a terminal, with variables and directory of the commands.
+    /// The command of an interactive shell, with the variables and the directory of the commands.
     #[must_use]
     pub fn shell(&self) -> [String; 3] {
         let [sh, option, shell] = SHELL;
@@ -160,7 +162,7 @@ impl BuildScript<'_> {
     }
 }
 
-/// A command that prints a command as the log shows it, each line behind a `$`.
+/// A command that prints `command` as the log shows it, each line after a `$`.
 fn echo(command: &str, colour: bool) -> String {
     let lines: Vec<String> = command
         .trim_end_matches('\n')
@@ -251,7 +253,8 @@ mod tests {
                     ..BuildScript::default()
                 };
                 let (mut shown, ended) = run(shell, &plain);
-                // Standard input has ended here: a script that would wait does the same, and says how far it is.
+                // Standard input is at its end here: a script that would wait for it does the same, and prints its
+                // markers.
                 let fails = usize::from(ended.is_some_and(|status| status != 0));
                 let succeeds = usize::from(ended == Some(0));
                 for (marks, counts) in [
@@ -272,7 +275,7 @@ mod tests {
                     assert!(unmarked == shown || status == Some(2), "{unmarked}");
                 }
                 if status == Some(2) {
-                    // How a shell words a syntax error is its own affair.
+                    // The words of a syntax error differ between shells.
                     assert!(shown.len() > output.len(), "{shell:?} {lines:?}");
                     shown.truncate(output.len());
                 }

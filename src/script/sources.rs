@@ -1,4 +1,4 @@
-//! The script that gets the sources in place.
+//! The helper's script that fetches the sources.
 
 use std::fmt::Write as _;
 
@@ -6,50 +6,50 @@ use super::{quote, quote_secret};
 use crate::docker::Word;
 use crate::secret::Secret;
 
-/// The status with which [`GetSources`] says that it sees no repository where one should be mounted.
+/// The exit status of [`GetSources`] if there is no repository where one should be mounted.
 pub const NO_REPOSITORY: i32 = 66;
 
-/// Where the helper finds a checkout's git directory.
+/// The path in the helper where a checkout's git directory is mounted.
 pub const CHECKOUT_DIR: &str = "/alloy/source";
 
-/// The variable of the script that says who git is: the base64 of `user:password`.
+/// The script's variable with git's credentials: the base64 of `user:password`.
 const AUTHORIZATION: &str = "ALLOY_GIT_AUTHORIZATION";
 
-/// Where the helper finds a copy of what is not committed ([`crate::job::changes`] has its form).
+/// The path in the helper of a copy of the uncommitted changes, in the form of [`crate::job::changes`].
 pub const CHANGES_DIR: &str = "/alloy/changes";
 
-/// The settings of git that the helper's script writes: no volume is mounted there. Those of git's environment do not
-/// reach the process that serves a local repository, and that one minds whose it is.
+/// The file of git settings that the script writes, outside of all volumes. Settings in git's environment would not
+/// reach the process that serves a local repository, and this process checks who owns the repository.
 pub const GIT_SETTINGS: &str = "/alloy/gitconfig";
 
-/// What the helper does to get the sources in place.
+/// A script that fetches the sources, in the helper.
 #[derive(Clone, Debug, Default)]
 pub struct GetSources<'a> {
     /// `clone`, `fetch` or `none`.
     pub strategy: &'a str,
-    /// Where the sources go.
+    /// The directory of the sources.
     pub directory: &'a str,
-    /// Directories that every user of a container has to be able to write to.
+    /// Directories that all users of the containers must be able to write to.
     pub open: &'a [String],
-    /// Paths below the directory that other volumes are mounted at: what is in them stays.
+    /// Paths below the directory at which other volumes are mounted: their contents are kept.
     pub kept: &'a [String],
-    /// The operator's own commands, for before anything else.
+    /// Commands of the configuration that run first.
     pub before: &'a str,
-    /// What git fetches from, an address or a path.
+    /// The address or path that git fetches from.
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
     pub local: bool,
     /// [`CHANGES_DIR`], or nothing.
     pub changes: &'a str,
-    /// Who git is where the sources come from, the base64 of `user:password`.
+    /// The credentials for `site`: the base64 of `user:password`.
     pub authorization: Option<Secret>,
-    /// The scheme and host that this is for.
+    /// The scheme and host that get the credentials.
     pub site: &'a str,
-    /// The proxies that git is to go through, as variables; an address may hold a password.
+    /// The variables that name proxies for git; an address may contain a password.
     pub proxies: &'a [(String, String)],
-    /// What to fetch where neither branches nor tags lead to the commit.
+    /// The refspecs to fetch if neither branches nor tags contain the commit.
     pub refspecs: &'a [String],
-    /// What the remote `origin` is called afterwards.
+    /// The address of the remote `origin` afterwards.
     pub remote: &'a str,
     /// The commit.
     pub sha: &'a str,
@@ -61,7 +61,7 @@ pub struct GetSources<'a> {
     pub checkout: bool,
     /// `none`, `normal` or `recursive`.
     pub submodules: &'a str,
-    /// Certificates that git has to know beside the image's own, PEM.
+    /// Certificates that git trusts in addition to the image's, as PEM.
     pub certificates: &'a str,
 }
 
@@ -69,7 +69,7 @@ impl GetSources<'_> {
     /// The text for the helper's shell.
     #[must_use]
     pub fn text(&self) -> Word {
-        // What is secret comes first, beside the here-document where the script is printed.
+        // Secrets come first: in a printed script, they are outside of the here-document.
         let mut secrets = Word::default();
         for (name, value) in self.proxies {
             let value = quote_secret(name, &Secret::new(value));
@@ -109,7 +109,7 @@ impl GetSources<'_> {
             .iter()
             .fold(String::from("|"), |kept, path| kept + path + "|");
         let _ = writeln!(head, "kept={}", quote(&kept));
-        // Before the operator's own commands: these may add settings.
+        // Before the commands of the configuration, which may add settings.
         let _ = writeln!(
             head,
             "mkdir -p /alloy\nprintf '[safe]\\n\\tdirectory = *\\n' >{GIT_SETTINGS}"
@@ -119,7 +119,7 @@ impl GetSources<'_> {
         }
         let open: Vec<String> = self.open.iter().map(|path| quote(path)).collect();
         let _ = writeln!(head, "set -- {}", open.join(" "));
-        // As with a job's script: read whole before it runs, nothing left on standard input.
+        // As in a job's script: the shell reads all of it before it runs, and standard input is at its end.
         secrets.then(format!(
             "{{\nexec </dev/null 2>&1\n{head}{}exit 0\n}}\n",
             include_str!("get-sources.sh")

@@ -1,5 +1,4 @@
-//! What a secret looks like: its lines, and what programs make of it that quote or encode it. Each is masked as the
-//! secret is.
+//! The quoted and encoded forms of a secret that programs print. They are masked like the secret itself.
 
 use std::fmt::Write;
 
@@ -9,16 +8,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::secret::{SHORTEST, is_maskable};
 
-/// Shorter forms are left alone: they would be found in many words by chance.
+/// Shorter forms are not masked: they occur in many words by chance.
 const MIN_LENGTH: usize = 6;
-/// Where tools break lines of base64: `base64` and MIME, and PEM.
+/// The line lengths of base64: of `base64` and MIME, and of PEM.
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// A line of a secret of several lines is masked by itself from this length on; of a key in PEM, where no line is a
-/// word of any language, from [`SHORTEST`] on.
+/// The shortest line that is masked by itself, of a secret with several lines. In a PEM key, whose lines are no words
+/// of any language, it is [`SHORTEST`].
 const MIN_LINE_LENGTH: usize = 8;
 const NEVER: &[&str] = &["true", "false", "null"];
-/// What is masked for this secret, beside its forms.
+/// The texts to mask for a secret, without its encoded forms.
 pub(super) fn plain(secret: &str) -> Vec<&str> {
     let mut texts = vec![secret, secret.trim()];
     let mut in_key = false;
@@ -44,9 +43,9 @@ pub(super) fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// Base64 takes three bytes at a time. What stands before the secret (`user:`) shifts it, and what stands around it
-/// shares the first and the last character of its part, which therefore is left out; where nothing follows it, the last
-/// character is its own.
+/// Base64 encodes three bytes at a time. A text before the secret (`user:`) shifts it by up to two bytes. The first and
+/// the last character of the secret's part also depend on the bytes beside it, so they are left out; if nothing follows
+/// the secret, its last character is included.
 fn base64(secret: &[u8]) -> Vec<String> {
     let mut forms = Vec::new();
     for alphabet in [STANDARD, URL_SAFE] {
@@ -67,8 +66,8 @@ fn base64(secret: &[u8]) -> Vec<String> {
     forms
 }
 
-/// As in an address, by the rules of RFC 3986, of a path in it, of JavaScript and of forms; with hexadecimal digits of
-/// both cases.
+/// Percent encoding by the rules of RFC 3986, of paths, of JavaScript and of HTML forms, with hexadecimal digits in
+/// upper and lower case.
 fn percent(secret: &str) -> Vec<String> {
     const STRICT: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
@@ -112,7 +111,7 @@ fn lower_digits(text: &str) -> String {
     lowered.collect()
 }
 
-/// As in a string of JSON: as short as may be, as Go, PHP and Python write it.
+/// Strings of JSON: in the shortest form, and as Go, PHP and Python write them.
 fn json(secret: &str) -> Vec<String> {
     let text = serde_json::Value::from(secret).to_string();
     let short = text[1..text.len() - 1].to_owned();
@@ -137,7 +136,7 @@ fn json(secret: &str) -> Vec<String> {
     ]
 }
 
-/// As shells show it (`set -x`, `printf %q`) and as people quote it.
+/// Quoting of shells: as `set -x` and `printf %q` print it, and as people write it.
 fn shell(secret: &str) -> Vec<String> {
     let escaped = |which: fn(char) -> bool| -> String {
         let escaped = secret.chars().flat_map(|letter| {

@@ -1,8 +1,8 @@
-//! A log that has an end.
+//! A limit on the size of a log.
 
 use std::io::{self, Write};
 
-/// Hands on so many kilobytes and drops what follows.
+/// Passes so many kilobytes on and drops the rest.
 pub(super) struct Limited {
     out: Box<dyn Write + Send>,
     /// Kilobytes of 1024 bytes.
@@ -21,12 +21,12 @@ impl Limited {
         }
     }
 
-    /// Whether all that comes now is dropped.
+    /// Whether everything is dropped from now on.
     pub fn is_cut(&self) -> bool {
         self.cut && self.limit.is_some()
     }
 
-    /// Lets through again all that comes. Returns whether anything was dropped.
+    /// Removes the limit. Returns whether anything was dropped.
     pub fn lift(&mut self) -> bool {
         self.limit = None;
         self.cut

@@ -1,7 +1,7 @@
-//! Masking secrets in a stream, also where one is torn over two writes, or by changes of colour.
+//! Masks secrets in a stream, even if a secret is split over two writes or contains changes of colour.
 //!
-//! Every byte that belongs to a secret is masked, where secrets overlap too. Of very long ones so does every piece of 64
-//! bytes, so that little is held back, and a secret that is cut short is masked as well.
+//! Every byte of a secret is masked, also where secrets overlap. Very long secrets are masked by pieces of 64 bytes: so
+//! little output has to be held back, and a secret that is cut short is masked too.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -12,22 +12,22 @@ use super::needles::Needles;
 use super::sequences::visible;
 use crate::secret::{MASK, Secret};
 
-/// How many bytes the forms of secrets may take. Those of the shortest secrets come first: what is encoded is a password
-/// or a key, and no file.
+/// How much memory the encoded forms of secrets may take, in bytes. The shortest secrets come first: passwords and keys
+/// are printed in encoded forms, files hardly ever.
 const MOST_FORMS: usize = 2 << 20;
 
-/// Replaces secrets by [`MASK`] in what passes through. A secret is not shorter than 4 characters: masking those would
-/// make a log unreadable, as AlloyCI calls every variable of a project secret.
+/// Replaces secrets by [`MASK`] in a stream. Values of less than 4 characters are not masked: AlloyCI marks every
+/// variable of a project as secret, and a log without all these values would be unreadable.
 pub struct Masker {
     needles: Arc<Needles>,
-    /// The end of what was handed in that may be the beginning of a secret, or of a sequence for a terminal.
+    /// The end of the input so far, if it may be the beginning of a secret or of an escape sequence.
     pending: Vec<u8>,
-    /// A mask was the last thing written, and stands for so many bytes of what is pending too.
+    /// If a mask was written last: how many bytes of `pending` it covers too.
     covered: Option<usize>,
 }
 
 impl Masker {
-    /// A masker of these secrets. Values under 4 characters, `true`, `false` and `null` are let through.
+    /// Makes a masker for these secrets. Values of less than 4 characters, `true`, `false` and `null` are not masked.
     #[must_use]
     pub fn new(secrets: &[Secret]) -> Self {
         let mut secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
@@ -38,7 +38,7 @@ impl Masker {
         for secret in secrets {
             texts.extend(plain(secret).into_iter().map(Cow::from));
             let secret = secret.trim();
-            // A form of one has not much more than three letters for each.
+            // An encoded form has up to three characters for each byte.
             if plain(secret).is_empty() || secret.len() > room {
                 continue;
             }
@@ -70,17 +70,17 @@ impl Masker {
         }
     }
 
-    /// A whole text, masked.
+    /// Masks a complete text.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
         let mut masked = Vec::with_capacity(text.len());
-        // Memory takes all that is written.
+        // Writing to memory cannot fail.
         let written = replace(&self.needles, text.as_bytes(), true, None, &mut masked);
         debug_assert!(written.is_ok());
         String::from_utf8_lossy(&masked).into_owned()
     }
 
-    /// Takes the next bytes and writes what is sure.
+    /// Takes the next bytes, and writes all that cannot be part of a secret that goes on in the next ones.
     ///
     /// # Errors
     /// Those of `out`.
@@ -102,7 +102,7 @@ impl Masker {
         Ok(())
     }
 
-    /// Writes what was held back.
+    /// Writes the bytes that were held back.
     ///
     /// # Errors
     /// Those of `out`.
@@ -112,9 +112,9 @@ impl Masker {
     }
 }
 
-/// Writes a text masked: all of it where it is `whole`, else up to where a secret may have begun that goes on in the
-/// next write. `covered` is [`Masker::covered`] of the text. Returns how much of it is done, and what is covered behind
-/// that.
+/// Writes a text with its secrets masked: all of it if it is `whole`, else up to the beginning of a possible secret
+/// that goes on in the next write. `covered` is [`Masker::covered`] for this text. Returns how many bytes were written,
+/// and [`Masker::covered`] for the rest.
 fn replace(
     needles: &Needles,
     bytes: &[u8],
@@ -161,7 +161,7 @@ fn replace(
     Ok((cursor.done, covered))
 }
 
-/// A place in a text, and in what is seen of it.
+/// A place in a text with escape sequences, and the same place in its visible part.
 struct Cursor<'a, I: Iterator<Item = (usize, usize)>> {
     bytes: &'a [u8],
     sequences: std::iter::Peekable<I>,
@@ -170,8 +170,7 @@ struct Cursor<'a, I: Iterator<Item = (usize, usize)>> {
 }
 
 impl<I: Iterator<Item = (usize, usize)>> Cursor<'_, I> {
-    /// Goes on to a place in what is seen, and writes what is on the way there: sequences in any case, the text where it
-    /// is to be shown.
+    /// Advances to a place in the visible part. Writes the escape sequences before it, and the text too if `show`.
     fn pass(&mut self, to: usize, show: bool, out: &mut dyn Write) -> io::Result<()> {
         while let Some((at, length)) = self.sequences.next_if(|(at, _)| *at <= to) {
             self.text(at, show, out)?;

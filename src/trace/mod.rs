@@ -1,4 +1,5 @@
-//! A job's log on its way out: masks secrets, keeps lines whole, hands them on.
+//! A job's log: masks secrets, keeps the runner's own lines apart from the job's output, limits the size, and passes
+//! the result on to a terminal, a file or an upload.
 
 mod forms;
 mod limited;
@@ -21,7 +22,7 @@ use crate::outcome::shown;
 /// What a warning begins with.
 pub const WARNING: &str = "WARNING: ";
 
-/// Where a job's output and the runner's own lines about it go. All threads of a job share it.
+/// The log of a job, which takes its output and the runner's own lines about it. All threads of a job share it.
 pub struct Trace {
     inner: Mutex<Inner>,
     /// Whether the reader wants colour.
@@ -31,12 +32,12 @@ pub struct Trace {
 struct Inner {
     masker: Masker,
     out: Tail,
-    /// The last byte handed in, to begin the runner's own lines on a line of their own.
+    /// The last byte that was written: a line of the runner's own has to begin after a line break.
     last: u8,
 }
 
 impl Trace {
-    /// A trace that writes to `out`.
+    /// Makes a log that is written to `out`.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, masker: Masker, colour: bool) -> Self {
         Self {
@@ -49,8 +50,8 @@ impl Trace {
         }
     }
 
-    /// The same, but what comes after so many kilobytes is dropped, with a line that says so, up to the
-    /// [end](Self::end).
+    /// Limits the log: after so many kilobytes, a line says that it is cut, and the rest is dropped, except the
+    /// [last line](Self::end).
     #[must_use]
     pub fn limited(self, kilobytes: u64) -> Self {
         self.lock().out.out.limit = Some(kilobytes);
@@ -61,18 +62,18 @@ impl Trace {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes output of the job.
+    /// Writes output of the job.
     ///
     /// # Errors
     /// Those of the writer behind it.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
         inner.write(bytes)?;
-        // Dots that tell of progress have no line break behind them.
+        // Progress may be shown by dots without a line break.
         inner.out.flush()
     }
 
-    /// Takes a line of the runner's own.
+    /// Writes a line of the runner's own.
     ///
     /// # Errors
     /// Those of the writer behind it.
@@ -84,7 +85,7 @@ impl Trace {
         inner.out.flush()
     }
 
-    /// A warning, in the style of the runner's own lines.
+    /// Writes a warning as a line of the runner's own.
     ///
     /// # Errors
     /// Those of the writer behind it.
@@ -92,7 +93,7 @@ impl Trace {
         self.line(&self.coloured("33;1", &format!("{WARNING}{text}")))
     }
 
-    /// `text` in a colour (an SGR parameter), if the reader wants any.
+    /// `text` in a colour (an SGR parameter), if the reader wants colour.
     #[must_use]
     pub fn coloured(&self, sgr: &str, text: &str) -> String {
         if self.colour {
@@ -102,7 +103,7 @@ impl Trace {
         }
     }
 
-    /// The script has ended: what follows is not what failed.
+    /// Notes that the script has ended: later lines do not explain its failure.
     ///
     /// # Errors
     /// Those of the writer behind it.
@@ -114,13 +115,13 @@ impl Trace {
         Ok(())
     }
 
-    /// The last lines of the script, or, where it did not begin, of what came before it; as plain text.
+    /// The last lines of the script or, if it did not start, those before it, as plain text.
     #[must_use]
     pub fn last_lines(&self) -> Vec<String> {
         self.lock().out.lines()
     }
 
-    /// The last line. It hands on what was held back for masking, and no limit counts for it.
+    /// Writes the last line, after all output that was held back for masking. The limit does not apply to it.
     ///
     /// # Errors
     /// Those of the writer behind it.
@@ -145,7 +146,7 @@ impl Inner {
         if let Some(last) = bytes.last() {
             self.last = *last;
         }
-        // What is dropped needs no search for secrets.
+        // Output that is dropped need not be searched for secrets.
         if self.out.out.is_cut() {
             return Ok(());
         }
@@ -153,8 +154,8 @@ impl Inner {
     }
 }
 
-/// A line of the runner's own: what it quotes may be a job's, and leads no terminal and is no line of its own. Colours
-/// of ours stay.
+/// Escapes control characters in a line of the runner's own, which may quote a job: the quote cannot control a terminal
+/// or begin another line. Colours are kept.
 fn remark(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let mut whole = shown(parts.next().unwrap_or_default());

@@ -1,48 +1,49 @@
-//! Finds many texts in one, in time that grows with the text alone, however long, many and alike they are.
+//! Searches a text for many needles at once. The time depends on the length of the text only, however many needles
+//! there are, and however long and similar they are.
 //!
-//! All needles are in one sorted list. What may begin with one is found by a table of their first bytes; the list then
-//! tells by a binary search which it is. A long text is cut into needles of 64 bytes, so that no needle is longer than
-//! [`LONGEST`], and of a stream less than that has to be held back.
+//! All needles are in one sorted list. A table of hashes of their first bytes finds the places where a needle may
+//! begin; a binary search in the list then finds the needle. A text that is longer than [`LONGEST`] is cut into needles
+//! of 64 bytes, so that less than [`LONGEST`] bytes of a stream have to be held back.
 
 use crate::secret::SHORTEST;
 
 /// The longest needle.
 pub(super) const LONGEST: usize = 255;
-/// What longer texts are cut into.
+/// The length of the needles that a longer text is cut into.
 const PIECE: usize = 64;
-/// How many places the table has for each needle, and at least and at most: bytes, since to find one bit in a byte takes
-/// as long as all else that is done for most bytes of a text.
+/// How many places the table has for each needle, and its smallest and largest size. A place is a byte, not a bit:
+/// looking up a bit would double the time for most bytes of a text.
 const PLACES_EACH: usize = 16;
 const PLACES: (usize, usize) = (1 << 13, 1 << 20);
 
 /// Texts to look for.
 pub(super) struct Needles {
     text: Vec<u8>,
-    /// In the order of their texts.
+    /// The needles in the order of their texts.
     sorted: Vec<Needle>,
-    /// Whether a needle's first [`SHORTEST`] bytes have this hash.
+    /// For each hash: whether the first [`SHORTEST`] bytes of a needle have it.
     heads: Vec<bool>,
-    /// How far a hash is shifted to be a place in the table.
+    /// How far a hash is shifted to become an index of the table.
     shift: u32,
     first: [bool; 256],
 }
 
 #[derive(Clone, Copy)]
 struct Needle {
-    /// Where in the text it is.
+    /// Its offset in the text.
     at: u32,
     length: u8,
-    /// The longest other needle that this one begins with, plus 1; 0: there is none.
+    /// The index plus 1 of the longest other needle that this one begins with; 0 if there is none.
     within: u32,
 }
 
 impl Needles {
-    /// Of these texts. What is shorter than [`SHORTEST`] is not looked for.
+    /// Prepares a search for these texts. Those that are shorter than [`SHORTEST`] are ignored.
     pub fn new(texts: &[impl AsRef<[u8]>]) -> Self {
         let mut text = Vec::new();
         let mut sorted = Vec::new();
         for needle in texts.iter().map(AsRef::as_ref) {
-            // Gigabytes of secrets no job can hand over.
+            // No job has gigabytes of secrets: the limit for all of them is 1 MB.
             let Ok(at) = u32::try_from(text.len()) else {
                 break;
             };
@@ -111,12 +112,12 @@ impl Needles {
         &self.text[needle.at as usize..][..usize::from(needle.length)]
     }
 
-    /// Whether a needle may be where these bytes begin, [`SHORTEST`] at least.
+    /// Whether these bytes, at least [`SHORTEST`], may begin with a needle.
     fn may_begin(&self, text: &[u8]) -> bool {
         self.heads[hash(text) >> self.shift]
     }
 
-    /// The next place, `from` or later, where a needle is, with the end of the longest one there.
+    /// Finds the next needle at `from` or later: its beginning, and the end of the longest needle there.
     pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
         let (heads, shift) = (self.heads.as_slice(), self.shift);
         for (index, window) in text.get(from..)?.windows(SHORTEST).enumerate() {

@@ -1,19 +1,19 @@
-//! Sequences for a terminal: changes of colour and the like, which tear what is seen as one text.
+//! Escape sequences of a terminal within a text: a secret with a change of colour in it is still seen as the secret.
 
 use std::borrow::Cow;
 
-/// No change of colour is longer, in bytes.
+/// The longest sequence that is recognized, in bytes.
 const LONGEST: usize = 64;
 
-/// What of a text is seen, and where sequences for a terminal stand in it.
+/// The visible part of a text, and the escape sequences in it.
 pub(super) struct Visible<'a> {
-    /// The text without them.
+    /// The text without the sequences.
     pub text: Cow<'a, [u8]>,
-    /// Where in `text` each sequence stands, and how long it is. One whose end has not come is neither there nor here.
+    /// The place in `text` and the length of each sequence. An incomplete one at the end is neither here nor in `text`.
     pub sequences: Vec<(usize, usize)>,
 }
 
-/// Takes the sequences out that set colours and the like (ECMA-48, CSI).
+/// Separates a text from its control sequences (ECMA-48, CSI), which set colours and the like.
 pub(super) fn visible(bytes: &[u8]) -> Visible<'_> {
     let mut text = Vec::new();
     let mut sequences = Vec::new();
@@ -52,14 +52,14 @@ pub(super) fn visible(bytes: &[u8]) -> Visible<'_> {
 }
 
 enum Sequence {
-    /// One of this length.
+    /// A complete sequence of this length.
     Whole(usize),
-    /// It may become one.
+    /// The beginning of a sequence.
     Open,
     Other,
 }
 
-/// What begins with ESC.
+/// Recognizes a sequence at the beginning of `bytes`, which is an ESC.
 fn sequence(bytes: &[u8]) -> Sequence {
     if bytes.get(1).is_some_and(|byte| *byte != b'[') {
         return Sequence::Other;

@@ -6,12 +6,12 @@ use super::limited::Limited;
 
 /// How many lines are kept.
 const LINES: usize = 3;
-/// How much of the end is looked at, in bytes. Of a line that is longer there is the end.
+/// How much of the end is remembered, in bytes. Of a longer line, only the end is kept.
 const LOOKED_AT: usize = 4096;
 /// How long a line may be, in characters.
 const LONGEST: usize = 200;
 
-/// Hands on, and remembers the end.
+/// Passes a log on, and remembers its last lines.
 pub(super) struct Tail {
     pub out: Limited,
     recent: Vec<u8>,
@@ -27,7 +27,7 @@ impl Tail {
         }
     }
 
-    /// What follows is not what people look for. Only the first time counts.
+    /// Keeps the lines so far as the last ones, whatever follows. Later calls have no effect.
     pub fn keep(&mut self) {
         if self.kept.is_none() {
             self.kept = Some(lines(&self.recent));
@@ -70,8 +70,7 @@ fn lines(text: &[u8]) -> Vec<String> {
     lines
 }
 
-/// A line as it is on a terminal in the end: of what was written over itself the last state, without colours and
-/// whatever else would lead the terminal.
+/// A line as a terminal shows it in the end: the last state of a line that was overwritten, without escape sequences.
 pub fn plain(line: &str) -> String {
     let line = line.trim_end_matches('\r');
     let line = line.rsplit('\r').next().unwrap_or(line);

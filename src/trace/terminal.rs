@@ -1,9 +1,8 @@
-//! What a job's output may do to the terminal of the person who reads it: colours, tabs, and writing a line over.
+//! Filters a job's output for the terminal of the person who reads it.
 //!
-//! A terminal obeys what it is shown: it can be told to fill the clipboard, to change its title or its keys, to answer
-//! as if the person had typed, or to show another screen. So what passes is made of a short list, and what is not on
-//! it is dropped, whatever it would mean: texts, line feeds, carriage returns, tabs, the sequences that colour what
-//! follows (`ESC [ … m`), and those that erase the rest of a line (`ESC [ … K`).
+//! Escape sequences can make a terminal fill the clipboard, change its title or its keys, send input as if the person
+//! had typed it, or show another screen. So only a short list passes: text, line feeds, carriage returns, tabs, colours
+//! (`ESC [ … m`), and erasing the rest of a line (`ESC [ … K`). Everything else is dropped.
 
 /// The longest sequence that passes, in bytes.
 const LONGEST: usize = 64;
@@ -14,20 +13,20 @@ const DEL: u8 = 0x7f;
 /// Cancel and substitute, which end any sequence.
 const CAN: u8 = 0x18;
 const SUB: u8 = 0x1a;
-/// The first byte of control characters as UTF-8 has them.
+/// The first byte of the control characters U+0080 to U+009F (C1) in UTF-8.
 const LEAD_OF_C1: u8 = 0xc2;
 
-/// A filter for one stream of output, however it is cut into pieces.
+/// A filter for one stream of output, which may be split anywhere.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// Whether lines may be written over, which those behind a name must not.
+    /// Whether lines may be overwritten. Lines with the name of their job in front may not.
     erases: bool,
     state: State,
-    /// How many bytes are to come of a character.
+    /// How many more bytes the current character has.
     following: u8,
-    /// Parameters of a sequence that may pass.
+    /// The parameters of the current sequence.
     sequence: Vec<u8>,
-    /// What was let through has coloured what follows.
+    /// Whether the output so far has left a colour set.
     coloured: bool,
 }
 
@@ -35,26 +34,26 @@ pub struct Filter {
 enum State {
     #[default]
     Text,
-    /// Behind a byte that begins a control character, or a letter.
+    /// After the first byte of a C1 control character, or of a letter.
     LeadOfC1,
-    /// Behind ESC.
+    /// After ESC.
     Escape,
-    /// In a sequence of ESC and spaces or signs, which ends with a letter.
+    /// In a sequence of ESC and intermediate bytes, which ends with a letter.
     Intermediate,
     /// In the parameters of a control sequence.
     Control,
-    /// The same, and it is not let through.
+    /// In the parameters of a control sequence that is dropped.
     Refused,
-    /// In a command that is a text: a title, or what goes to the clipboard.
+    /// In a command string: a title, or text for the clipboard.
     Command,
-    /// There, behind a byte that begins a control character.
+    /// In a command string, after the first byte of a C1 control character.
     CommandLead,
-    /// There, behind ESC.
+    /// In a command string, after ESC.
     CommandEscape,
 }
 
 impl Filter {
-    /// A filter of what is shown as it comes (`erases`), or in lines that something of ours stands before.
+    /// Makes a filter for output that is shown as it is (`erases`), or in lines with a prefix of the runner's own.
     #[must_use]
     pub fn new(erases: bool) -> Self {
         Self {
@@ -63,7 +62,7 @@ impl Filter {
         }
     }
 
-    /// Adds what may pass of the next bytes to `out`.
+    /// Appends the part of the next bytes that passes to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut rest = bytes;
         while let Some((first, more)) = rest.split_first() {
@@ -81,7 +80,7 @@ impl Filter {
         }
     }
 
-    /// Nothing follows: what comes next on the terminal has its own colour again.
+    /// Ends the stream: resets the colour, if the output left one set.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.state == State::LeadOfC1 {
             out.push(LEAD_OF_C1);
@@ -93,7 +92,7 @@ impl Filter {
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
-        // No sequence goes over a line's end: one that is never ended must not hide the rest.
+        // A sequence ends at the end of its line: one that is never ended must not hide the rest of the output.
         if byte == b'\n' || matches!(byte, CAN | SUB) {
             self.state = State::Text;
         }
@@ -109,7 +108,7 @@ impl Filter {
                 ESC => State::Escape,
                 b' '..=b'/' => State::Intermediate,
                 _ if self.state == State::Intermediate => State::Text,
-                // A control character, in seven bits.
+                // A C1 control character in its 7-bit form.
                 b'@'..=b'_' => self.c1(byte + 0x40),
                 _ if !(b' '..0x80).contains(&byte) => self.text(byte, out),
                 _ => State::Text,
@@ -149,7 +148,7 @@ impl Filter {
                 out.push(byte);
             }
             LEAD_OF_C1 => return State::LeadOfC1,
-            // What only hides a character that is shorter, a control character for example.
+            // Overlong encodings, which can hide a control character.
             0xc0 | 0xc1 => {}
             0xc3..0xe0 => self.lead(1, byte, out),
             0xe0..0xf0 => self.lead(2, byte, out),
@@ -165,7 +164,7 @@ impl Filter {
         out.push(byte);
     }
 
-    /// What follows a control character from 0x80 on.
+    /// The state after a C1 control character.
     fn c1(&mut self, byte: u8) -> State {
         match byte {
             0x9b => {
@@ -204,13 +203,13 @@ impl Filter {
     }
 }
 
-/// Whether a byte is shown, or does no more than to go on in the line or to the next one.
+/// Whether a byte is printable ASCII or harmless white space.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r' | b' '..DEL)
 }
 
-/// Whether what these parameters colour can be seen: 8 hides what follows, which may be a line of ours. Behind 38, 48
-/// and 58, it is part of a colour.
+/// Whether text with these colour parameters is visible: 8 hides it, which could hide lines of the runner's own. After
+/// 38, 48 and 58, an 8 is part of a colour.
 fn is_visible(parameters: &[u8]) -> bool {
     let mut numbers = parameters.split(|byte| *byte == b';').map(|number| {
         let first = number.split(|byte| *byte == b':').next();

@@ -1,4 +1,4 @@
-//! The test builder: a checkout of its own, the real executable, the real engine.
+//! What all tests share: a checkout of a test's own, the real executable, and the real engine.
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub mod api;
@@ -42,12 +42,12 @@ pub const POSTGRES: &str = "alloy-runner-test/postgres";
 pub const REDIS: &str = "alloy-runner-test/redis";
 pub const WORDPRESS: &str = "alloy-runner-test/wordpress";
 
-/// The executable under test: the one that is shipped, where `scripts/test` has built it.
+/// The executable under test: the release build if `scripts/test` has made it, else the debug build.
 pub const RUNNER: &str = match option_env!("ALLOY_RUNNER_SHIPPED") {
     Some(path) if !path.is_empty() => path,
     _ => DEBUG_RUNNER,
 };
-/// The debug build, for what only that can do.
+/// The debug build, for tests of what only it can do.
 pub const DEBUG_RUNNER: &str = env!("CARGO_BIN_EXE_alloy-runner");
 
 /// A git checkout with a job file, and a state directory beside it.
@@ -60,7 +60,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// A checkout whose one commit holds this job file.
+    /// A checkout with one commit, which contains this job file.
     pub fn new(job_file: impl Display) -> Self {
         let project = Self::empty();
         project.write(".alloy-ci.json", &job_file.to_string());
@@ -193,17 +193,18 @@ impl Project {
         file.jobs.first().expect("a job").name.clone()
     }
 
-    /// What is on the engine of this checkout's jobs, cache volumes aside.
+    /// What this checkout's jobs left on the engine, except cache volumes: a line for each.
     pub fn leftovers(&self) -> String {
         leftovers(&self.id(), false)
     }
 }
 
-/// The executable, with a state directory below `root` and without what this machine's environment would tell it.
+/// The executable, with a state directory below `root`, and without variables of this machine that would change what it
+/// does.
 pub fn runner_command(root: &Path) -> Command {
     let mut command = Command::new(RUNNER);
     command.env("ALLOY_RUNNER_STATE_DIR", root.join("state"));
-    // As many developers have it; an error is a sentence and a status all the same.
+    // Many developers have it set; it must not change the error messages.
     command.env("RUST_BACKTRACE", "1");
     for name in [
         "HTTP_PROXY",
@@ -227,7 +228,7 @@ impl Drop for Project {
     }
 }
 
-/// Removes the cache volumes of a project, and fails if there is anything else of its jobs.
+/// Removes the cache volumes of a project, and fails if its jobs left anything else.
 pub fn assert_nothing_left(id: &str) {
     let left = leftovers(id, false);
     for volume in leftovers(id, true)
@@ -239,7 +240,7 @@ pub fn assert_nothing_left(id: &str) {
     assert_eq!(left, "", "left on the engine");
 }
 
-/// What is on the engine of a project's jobs, a line each.
+/// What a project's jobs left on the engine: a line for each. `caches`: cache volumes too.
 pub fn leftovers(id: &str, caches: bool) -> String {
     let mut found = String::new();
     let name = format!("-project-{id}-");
@@ -280,14 +281,14 @@ pub fn docker(arguments: &[&str]) -> String {
     ran.stdout
 }
 
-/// A shell that runs a text, in a directory where it finds nothing.
+/// A shell that runs a script, outside of any checkout.
 pub fn shell(program: &str, text: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["-c", text]).current_dir("/");
     command
 }
 
-/// Reads until a text has come, and returns all that came.
+/// Reads until a text appears, and returns all that was read.
 pub fn read_until(source: &mut impl Read, text: &str) -> String {
     let mut seen = Vec::new();
     let mut byte = [0];
@@ -318,7 +319,7 @@ pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bo
     }
 }
 
-/// The tests' helper image: the one that `scripts/test` made of this executable.
+/// Fails if the helper image of this executable, which `scripts/test` makes, does not exist.
 fn require_helper_image() {
     let name = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
     let there =
@@ -330,16 +331,16 @@ fn require_helper_image() {
     );
 }
 
-/// For [`fake_docker`]: an engine that sees no files of ours.
+/// For [`fake_docker`]: an engine that does not see the files of this host.
 pub const NO_BIND_SOURCE: &str = "run*type=bind=fail docker: Error response from daemon: invalid mount config for type \
     \"bind\": bind source path does not exist: /x.";
 
-/// A directory whose `docker` plays faults; see there.
+/// A directory whose `docker` simulates faults; its comments say how.
 pub fn fake_docker() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bin")
 }
 
-/// Writes a program.
+/// Writes an executable script.
 pub fn program(path: &Path, text: &str) {
     fs::write(path, text).expect("written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");

@@ -43,7 +43,7 @@ impl<T: Words + ?Sized> Words for &T {
     }
 }
 
-/// What a run of the executable left.
+/// The result of a run of the executable.
 #[derive(Debug, Default)]
 pub struct Ran {
     /// The arguments.
@@ -54,7 +54,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The log from the job's first command on.
+    /// The job's log from its first command on.
     pub fn build_output(&self) -> &str {
         self.stdout
             .find("\n$ ")

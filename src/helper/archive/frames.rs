@@ -1,7 +1,7 @@
-//! Writes cache archives: a tar file in zstd frames, each of which can be made and read by itself.
+//! Writes cache archives: a tar file in zstd frames, which can be written and read independently of each other.
 //!
-//! Before each frame stands a frame that every zstd decoder skips, with the length of the next one and whether that
-//! goes on with a file. So all cores make and unpack one archive, and `zstd -d | tar -x` reads it too.
+//! Before each frame is a small frame that all zstd decoders skip. It contains the length of the next frame, and
+//! whether that frame continues a file. So all cores can work on one archive, and `zstd -d | tar -x` can read it, too.
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -16,16 +16,16 @@ use super::tree::{Tree, Way};
 use super::units::{Part, Unit, read, units};
 use super::{Entry, Kind};
 
-/// What zstd calls a skippable frame, with a number of ours.
+/// The magic number of one of zstd's skippable frames.
 pub(super) const MAGIC: u32 = 0x184D_2A5C;
-/// Its contents: the next frame's length, and 1 where that goes on with a file.
+/// The length of its contents: the length of the next frame, and 1 if that frame continues a file.
 pub(super) const CONTENTS: u32 = 8;
 pub(super) const HEADER: usize = 16;
-/// How much of a tar file is in a frame.
+/// How much of the tar file is in a frame, in bytes.
 pub(super) const FRAME: usize = 2 << 20;
 const LEVEL: i32 = 3;
 pub(super) const BLOCK: usize = 512;
-/// What ends a tar file; a frame of its own.
+/// The end of a tar file, which is a frame of its own.
 pub(super) const END: [u8; BLOCK * 2] = [0; BLOCK * 2];
 
 struct Frame {
@@ -33,10 +33,10 @@ struct Frame {
     goes_on: bool,
 }
 
-/// Writes an archive of entries of a tree. Returns what changed on the way.
+/// Writes an archive of entries of a tree. Returns warnings about files that changed meanwhile.
 ///
 /// # Errors
-/// If a file cannot be read, or `out` does not take it.
+/// If a file cannot be read, or `out` cannot be written.
 pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
@@ -87,14 +87,14 @@ impl Frame {
     }
 }
 
-/// Writes a unit's part of the tar file. Returns what changed meanwhile.
+/// Writes a unit's part of the tar file. Returns warnings about files that changed meanwhile.
 fn render(way: &mut Way, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     match unit {
         Unit::Entries(entries) => {
             for entry in *entries {
                 let begin = tar.len();
-                // The length that is read counts: the header is written when it is known.
+                // The header has the length that was read, so it is written after the contents.
                 tar.resize(begin + headers(entry), 0);
                 let from = tar.len();
                 if entry.size() > 0
@@ -119,7 +119,7 @@ fn render(way: &mut Way, unit: &Unit, tar: &mut Vec<u8>) -> Result<Vec<String>> 
             let begin = tar.len();
             let changed = read(way, part, tar)?;
             warnings.extend(changed.map(|changed| changed.warning));
-            // Its length stands in the archive already.
+            // The header with its length has been written.
             tar.resize(begin + usize::try_from(part.length)?, 0);
             if part.is_last() {
                 pad(tar);
@@ -133,7 +133,7 @@ fn pad(tar: &mut Vec<u8>) {
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }
 
-/// How long the headers of an entry are.
+/// The length of the headers of an entry, in bytes.
 fn headers(entry: &Entry) -> usize {
     let mut length = BLOCK;
     for text in [Some(entry.path.as_os_str()), target(entry)]

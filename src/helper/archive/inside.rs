@@ -1,16 +1,16 @@
-//! What stays inside a directory: names and links of archives and patterns that do not lead out of it.
+//! Decides whether names and links of archives, and patterns, stay inside a directory.
 //!
-//! Nothing in here looks at a disk: names are judged by their letters. The code that writes by them sees to it that no
-//! part of the way is a link.
+//! This looks at the text of a path only, not at the disk. The code that writes makes sure that no part of a path is a
+//! link ([`tree`](super::tree)).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The longest path that Linux takes, in bytes (`PATH_MAX` without its NUL).
+/// The longest path of Linux, in bytes (`PATH_MAX` without its NUL).
 const LONGEST: usize = 4095;
 
-/// The path below its directory that an archive's name stands for; empty for the directory itself.
+/// Normalizes a name in an archive to a path below its directory; empty for the directory itself.
 ///
 /// # Errors
 /// Why the name is refused.
@@ -36,8 +36,8 @@ pub fn name(raw: &[u8]) -> Result<PathBuf, &'static str> {
     Ok(path)
 }
 
-/// Whether a link at `path` below `root` stays below it, whatever other links that do so are there. So `..` may
-/// only stand at the target's beginning, where the directories it goes up are real ones.
+/// Checks that a link at `path` below `root` leads to a place below it, whatever other such links there are. So `..` is
+/// only allowed at the target's beginning, where the directories that it leaves are real ones.
 ///
 /// # Errors
 /// Why the link is refused.
@@ -67,7 +67,7 @@ pub fn link(root: &Path, path: &Path, target: &OsStr) -> Result<(), String> {
     Ok(())
 }
 
-/// Says that a link leads out.
+/// The message that a link leads out.
 #[must_use]
 pub fn leads_out(target: &OsStr) -> String {
     let target = target.to_string_lossy();
@@ -127,7 +127,7 @@ mod tests {
             ("l", "/builds/a/b/../c"),
             ("l", ".."),
             ("a/l", "../../x"),
-            // Where `d` is a link to a directory above, this is out.
+            // If `d` is a link to a directory above, this leads out.
             ("l", "d/../.."),
             ("l", "a/.."),
             ("l", ""),

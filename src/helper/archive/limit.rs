@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 
-/// What every archive may unpack to: so much, and so many times its own size.
+/// An archive may unpack to `FREE` bytes plus `TIMES` its own size.
 const FREE: u64 = 1 << 30;
 const TIMES: u64 = 200;
-/// What a file, link or directory counts beside its contents.
+/// How many bytes a file, link or directory counts in addition to its contents.
 const EACH: u64 = 4096;
 
 /// How much may be unpacked, in bytes.
@@ -13,8 +13,8 @@ const EACH: u64 = 4096;
 pub struct Limit(u64);
 
 impl Limit {
-    /// The limit for an archive of this size: what a variable says, in megabytes (0: none), else 1 GiB and 200 times
-    /// the archive's size.
+    /// The limit for an archive of this size. `said` is the value of [`LIMIT_VARIABLE`], in megabytes (0: no limit);
+    /// without it, the limit is 1 GiB plus 200 times the archive's size.
     #[must_use]
     pub fn new(said: Option<u64>, archive: u64) -> Self {
         Self(match said {
@@ -24,10 +24,10 @@ impl Limit {
         })
     }
 
-    /// Whether this much, in this many entries, is within it.
+    /// Checks that so many bytes in so many entries are within the limit.
     ///
     /// # Errors
-    /// What the limit is, and how to have another one.
+    /// A message with the limit, and how to set another one.
     pub fn check(self, bytes: u64, entries: u64) -> Result<()> {
         let all = entries.saturating_mul(EACH).saturating_add(bytes);
         if all > self.0 {

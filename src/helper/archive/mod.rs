@@ -1,7 +1,7 @@
-//! Archives: what goes into them, how they are made, and what may come out of them.
+//! Archives of caches and artifacts: selecting files, writing, and unpacking safely.
 //!
-//! Caches are [`frames`], artifacts [`zipped`]. Both keep modes, times, owners, links and empty directories, and names
-//! of any encoding.
+//! Caches are written by [`frames`], artifacts by [`zipped`]. Both keep modes, times, owners, links, empty directories,
+//! and names in any encoding.
 
 pub mod frames;
 pub mod inside;
@@ -20,38 +20,38 @@ pub mod zipped;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Something that is in an archive, or is to be.
+/// An entry of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it is below the project.
+    /// Its path below the project.
     pub path: PathBuf,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Mode, time and owner.
     pub stat: Stat,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A file of this many bytes.
     File(u64),
-    /// A directory; what is in it has entries of its own.
+    /// A directory; its contents are entries of their own.
     Directory,
-    /// A symbolic link and what it says.
+    /// A symbolic link with its target.
     Link(OsString),
 }
 
-/// What is kept of an entry beside its contents.
+/// The attributes of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// Its permissions, 9 bits.
     pub mode: u32,
-    /// When it was changed, in seconds since 1970.
+    /// The time of its last change, in seconds since 1970.
     pub mtime: i64,
-    /// Whose it is, by number.
+    /// The number of its user.
     pub uid: u32,
-    /// Which group's.
+    /// The number of its group.
     pub gid: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Work on all cores whose results come in order, and no more of it under way than fits into memory.
+//! Runs work on all cores, passes the results on in order, and limits how much is in memory.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -10,13 +10,13 @@ use anyhow::Result;
 /// How many threads work at once.
 #[must_use]
 pub fn threads() -> usize {
-    // Beyond this, the disk or the one that takes the results is what is waited for.
+    // With more threads, the disk or the receiver of the results is the bottleneck.
     thread::available_parallelism()
         .map_or(2, NonZero::get)
         .clamp(2, 8)
 }
 
-/// Does the same work in as many threads as there are to be, and returns the first failure of any.
+/// Runs the same work in several threads, and returns the first error.
 ///
 /// # Errors
 /// Those of `work`.
@@ -28,21 +28,21 @@ pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        // All of them first: the scope waits for them in any case.
+        // Wait for all threads first: the scope does it in any case.
         results.collect::<Vec<_>>().into_iter().collect()
     })
 }
 
 struct State<I, O> {
     items: I,
-    /// How many items were begun.
+    /// How many items were started.
     begun: usize,
-    /// How many results were taken.
+    /// How many results were passed on.
     taken: usize,
     ready: BTreeMap<usize, Result<O>>,
-    /// No item follows.
+    /// There are no more items.
     drained: bool,
-    /// A thread failed.
+    /// A worker or the receiver of the results failed.
     stopped: bool,
 }
 
@@ -63,7 +63,7 @@ impl<I, O> Shared<I, O> {
     }
 }
 
-/// Ends the others when its thread panics, or the one that takes the results ends.
+/// Stops all workers if its thread panics, or if the receiver of the results ends.
 struct StopOthers<'a, I, O>(&'a Shared<I, O>);
 
 impl<I, O> Drop for StopOthers<'_, I, O> {
@@ -73,10 +73,11 @@ impl<I, O> Drop for StopOthers<'_, I, O> {
     }
 }
 
-/// Works on each item with a worker, one for each thread, and hands the results to `sink` in the items' order.
+/// Processes each item with a worker, of which each thread has one, and passes the results to `sink` in the items'
+/// order.
 ///
 /// # Errors
-/// The first error of a worker, by the items' order, or of `sink`. No further item is begun then.
+/// The first error of a worker, in the items' order, or of `sink`. No more items are started then.
 pub fn ordered<I, T, O, W>(
     items: I,
     worker: impl Fn() -> Result<W> + Sync,
@@ -156,7 +157,7 @@ where
         shared.changed.notify_all();
     }
     shared.changed.notify_all();
-    // Only a panic leaves it to the guard to say that all is over.
+    // The guard has to stop the workers only if this thread panics.
     std::mem::forget(guard);
 }
 

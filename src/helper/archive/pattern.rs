@@ -5,18 +5,18 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::glob::Glob;
 
-/// A pattern, cut into what can be looked up and what has to be searched for.
+/// A pattern, divided into a directory and a search below it.
 pub struct Pattern {
     /// The directories before the first wildcard.
     pub prefix: PathBuf,
-    /// What matches paths below the project. `None`: the prefix itself is meant.
+    /// The pattern that paths below the project have to match. `None` if the pattern is the prefix itself.
     pub matcher: Option<Glob>,
     /// How deep below the project a match can be.
     pub depth: Option<usize>,
 }
 
 impl Pattern {
-    /// Reads a pattern of a project in this directory.
+    /// Parses a pattern of a project that is in this directory.
     ///
     /// # Errors
     /// Why it is refused.
@@ -55,7 +55,7 @@ impl Pattern {
             });
         }
         let pattern = path.to_string_lossy();
-        // Alternatives can have slashes in them.
+        // Alternatives can contain slashes.
         let depth =
             (!pattern.contains("**") && !pattern.contains('{')).then(|| path.components().count());
         Ok(Self {

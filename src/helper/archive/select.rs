@@ -1,6 +1,6 @@
-//! Which files of a project go into an archive.
+//! Selects the files of a project that go into an archive.
 //!
-//! No link is followed: a link is an entry itself, and nothing behind one is reached.
+//! Links are not followed: a link is an entry itself, and nothing behind it is selected.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -18,24 +18,24 @@ use super::tree::{Tree, Way};
 use super::{Entry, Kind, Stat, inside};
 use crate::glob::Glob;
 
-/// How many things of one kind are named in warnings; the rest is counted.
+/// How many paths a warning names; the rest is counted.
 const NAMED: usize = 10;
-/// Why a file is left out that would unpack to more than an archive may.
+/// Why a file is left out if the archive would unpack to more than its limit.
 const HOLES: &str = "it is sparse, and far longer than what of it is on the disk; pack it with a tool that knows holes";
 
-/// Why something is left out that was a directory, or in one, a moment ago.
+/// Why a path is left out if it, or its directory, changed while it was read.
 const CHANGED: &str = "it changed meanwhile";
 /// The longest index of git that is read: some millions of files.
 const INDEX: u64 = 256 << 20;
-/// What the name of the file begins with in which a split index goes on.
+/// The beginning of the name of the second file of a split index.
 const SHARED: &str = "sharedindex.";
 
-/// What was selected.
+/// The selected files.
 #[derive(Debug, Default)]
 pub struct Selected {
-    /// By their paths: directories before what is in them.
+    /// The entries in the order of their paths: a directory before its contents.
     pub entries: Vec<Entry>,
-    /// What was asked for and not found, or is left out.
+    /// Warnings about patterns that match nothing and entries that are left out.
     pub warnings: Vec<String>,
 }
 
@@ -50,15 +50,15 @@ impl Selected {
     /// How many bytes are in the files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // Files without blocks may say any length.
+        // A file without blocks (a hole) can have any length.
         let sizes = self.entries.iter().map(Entry::size);
         sizes.fold(0, u64::saturating_add)
     }
 }
 
-/// Selects in a tree by patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`; what is in a directory that one matches
-/// belongs to it) and, with `untracked`, everything that git does not track. The project's own `.git` is only in
-/// it where a pattern begins with that name.
+/// Selects by patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`; a directory that matches includes its contents) and, with
+/// `untracked`, all files that git does not track. The project's own `.git` is only selected by a pattern that begins
+/// with that name.
 ///
 /// # Errors
 /// If the project, or git's index, cannot be read.
@@ -105,17 +105,17 @@ struct Walk<'a> {
     root: &'a Path,
     way: Way<'a>,
     found: BTreeMap<PathBuf, Entry>,
-    /// What is not archived, by the reason.
+    /// The paths that are left out, by reason.
     left_out: BTreeMap<String, Vec<PathBuf>>,
-    /// How many bytes are in the files found, and how many of those on the disk.
+    /// The total length of the selected files, and how much of it is on the disk.
     bytes: u64,
     stored: u64,
 }
 
 impl Walk<'_> {
-    /// Adds what a pattern matches, and returns whether that is anything.
+    /// Adds all that a pattern matches, and returns whether it matches anything.
     fn pattern(&mut self, pattern: &Pattern) -> Result<bool> {
-        // The way to it: a link on it is not followed.
+        // A link in the path to it is not followed.
         let mut way = PathBuf::new();
         for part in pattern.prefix.components() {
             way.push(part);
@@ -149,7 +149,7 @@ impl Walk<'_> {
         Ok(any)
     }
 
-    /// What is in a directory, sorted, without the project's own `.git`.
+    /// The sorted contents of a directory, without the project's own `.git`.
     fn children(&mut self, directory: &Path) -> Result<Vec<PathBuf>> {
         let is_root = directory.as_os_str().is_empty();
         let names = match self.way.names(directory) {
@@ -167,7 +167,7 @@ impl Walk<'_> {
         Ok(children)
     }
 
-    /// What something is, if it is there.
+    /// The kind and attributes of a path, if it exists.
     fn stat(&mut self, path: &Path) -> Result<Option<Metadata>> {
         match self.way.stat(path) {
             Ok(metadata) => Ok(Some(metadata)),
@@ -185,7 +185,7 @@ impl Walk<'_> {
         Ok(metadata.map(|metadata| FileType::from_raw_mode(metadata.st_mode)))
     }
 
-    /// Adds something with all that is in it.
+    /// Adds a path with all its contents.
     fn add_tree(&mut self, path: &Path) -> Result<bool> {
         let is_root = path.as_os_str().is_empty();
         if !is_root && !self.add(path)? {
@@ -200,7 +200,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Adds one thing, with the directories that it is in. Returns whether there is anything of this name.
+    /// Adds a path without its contents, with the directories that it is in. Returns whether it exists.
     fn add(&mut self, path: &Path) -> Result<bool> {
         if self.found.contains_key(path) {
             return Ok(true);
@@ -241,7 +241,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// A link that stays in the project, or why it is left out.
+    /// The target of a link that stays in the project, or why the link is left out.
     fn link(&mut self, path: &Path) -> Result<Result<Kind, String>> {
         let target = match self.way.link(path) {
             Err(error) if changed(error) || error == Errno::INVAL => {
@@ -252,15 +252,15 @@ impl Walk<'_> {
         Ok(inside::link(self.root, path, &target).map(|()| Kind::Link(target)))
     }
 
-    /// Counts a file, unless most of what has been found would be holes then: a file without any block may be as long as
-    /// a number can be, and would be read to its end.
+    /// Counts a file, unless it would make most of the archive holes: a file without blocks can have any length, and
+    /// would be read to its end.
     fn is_stored(&mut self, path: &Path, metadata: &Metadata) -> bool {
         let bytes = self.bytes.saturating_add(length(metadata));
         let fits = |stored: u64| Limit::new(None, stored).check(bytes, 0).is_ok();
         let blocks = u64::try_from(metadata.st_blocks).unwrap_or_default();
         let mut stored = self.stored.saturating_add(blocks.saturating_mul(512));
         if !fits(stored) {
-            // Some file systems count blocks later than they are written.
+            // Some file systems count blocks only after a delay.
             let file = self.way.file(path).ok().flatten();
             let data = file.and_then(|file| data_of(&file, length(metadata)).ok());
             let data = data.unwrap_or_default();
@@ -279,7 +279,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Adds what git's index does not have.
+    /// Adds all files that are not in git's index.
     fn untracked(&mut self) -> Result<bool> {
         let tracked =
             tracked(&mut self.way).context("cannot read git's index to tell what is untracked")?;
@@ -289,7 +289,7 @@ impl Walk<'_> {
     fn add_untracked(&mut self, directory: &Path, tracked: &HashSet<Vec<u8>>) -> Result<bool> {
         let mut any = false;
         for path in self.children(directory)? {
-            // A submodule is tracked as a whole; what is in a repository of its own is that one's.
+            // A submodule is tracked as a whole. Files of another repository belong to that one.
             if tracked.contains(path.as_os_str().as_bytes())
                 || path.file_name().is_some_and(|name| name == ".git")
             {
@@ -305,9 +305,9 @@ impl Walk<'_> {
     }
 }
 
-/// The paths in git's index. It is read without git: what a job has left in `.git` leads nothing here.
+/// The paths in git's index, read without git: nothing that a job left in `.git` can change how it is read.
 fn tracked(way: &mut Way) -> Result<HashSet<Vec<u8>>> {
-    // A copy, which no job changes while it is read.
+    // A copy, which a job cannot change while it is read.
     let copy = tempfile::tempdir()?;
     let at = copy.path().join("index");
     let git = Path::new(".git");
@@ -315,7 +315,7 @@ fn tracked(way: &mut Way) -> Result<HashSet<Vec<u8>>> {
         return Ok(HashSet::new());
     };
     fs::write(&at, &bytes)?;
-    // A split one goes on in a file that is named by the checksum in it.
+    // The second file of a split index is named after the checksum in the first.
     for name in way.names(git)? {
         let checksum = name.to_str().and_then(|name| name.strip_prefix(SHARED));
         let checksum = checksum.and_then(|checksum| hex::decode(checksum).ok());
@@ -339,7 +339,7 @@ fn tracked(way: &mut Way) -> Result<HashSet<Vec<u8>>> {
     Ok(paths.collect())
 }
 
-/// What is in a plain file, if there is one.
+/// The contents of a plain file, if there is one.
 fn plain(way: &mut Way, path: &Path) -> Result<Option<Vec<u8>>> {
     let file = match way.file(path) {
         Err(error) if changed(error) => None,
@@ -359,7 +359,7 @@ fn plain(way: &mut Way, path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// How much of a file is no hole.
+/// How many bytes of a file are on the disk, which holes are not.
 fn data_of(file: &File, length: u64) -> io::Result<u64> {
     let (mut data, mut at) = (0_u64, 0);
     while at < length {
@@ -377,7 +377,7 @@ fn length(metadata: &Metadata) -> u64 {
     u64::try_from(metadata.st_size).unwrap_or_default()
 }
 
-/// Whether what failed so was there, or a directory, when it was looked at.
+/// Whether this error means that a path changed after it was found: it has gone, or is no directory any more.
 fn changed(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }

@@ -1,7 +1,7 @@
-//! Opens what is in a directory that others change meanwhile, and follows no link on the way, of whatever origin.
+//! Opens files below a directory without following links, while other processes may change the directory.
 //!
-//! The kernel does that in one call (`openat2`). Where it does not know that call, or a container's seccomp profile
-//! refuses it, each part of the way is opened by itself.
+//! The kernel does that in one call (`openat2`). If it does not have this call, or a seccomp profile refuses it, each
+//! part of the path is opened by itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,12 +17,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// A directory, and no link to one.
+/// Flags to open a directory, but no link to one.
 pub const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// A pipe is not waited for.
+/// Flags to open a file for reading, without waiting if it is a pipe.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -31,16 +31,16 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS);
 
-/// A directory with all that is below it.
+/// An open directory, below which paths are opened.
 pub struct Tree {
     path: PathBuf,
     top: OwnedFd,
-    /// There is no `openat2`.
+    /// Whether `openat2` is not available.
     by_parts: AtomicBool,
 }
 
 impl Tree {
-    /// Opens a directory whose own path is trusted: links on it are followed.
+    /// Opens a directory by a path that is trusted: links in it are followed.
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
@@ -48,7 +48,7 @@ impl Tree {
         Ok(Self::of(File::open(path)?.into(), path))
     }
 
-    /// A directory that is open. `path` is what links in it call it.
+    /// Uses a directory that is open. `path` is the path that links in it use for it.
     #[must_use]
     pub fn of(top: OwnedFd, path: &Path) -> Self {
         Self {
@@ -58,19 +58,19 @@ impl Tree {
         }
     }
 
-    /// The tree that begins at one of its directories.
+    /// Opens a directory below this one as a tree of its own.
     ///
     /// # Errors
-    /// If there is none, or a part of the way to it is a link.
+    /// If there is no such directory, or a part of the path is a link.
     pub fn below(&self, path: &Path) -> rustix::io::Result<Self> {
         let top = self.directory(path)?;
         Ok(self.at(top, path))
     }
 
-    /// As [`Tree::below`], where what is missing is made.
+    /// The same as [`Tree::below`], but creates missing directories.
     ///
     /// # Errors
-    /// If it cannot be made, or a part of the way to it is a link.
+    /// If one cannot be created, or a part of the path is a link.
     pub fn make_below(&self, path: &Path) -> Result<Self> {
         let top = self.make(path, || Ok(()))?;
         Ok(self.at(top, path))
@@ -84,26 +84,26 @@ impl Tree {
         }
     }
 
-    /// As on a kernel without `openat2`.
+    /// The same tree as on a kernel without `openat2`.
     #[cfg(test)]
     pub(super) fn by_parts(self) -> Self {
         self.by_parts.store(true, Ordering::Relaxed);
         self
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its directory.
+    /// The open directory.
     #[must_use]
     pub fn top(&self) -> BorrowedFd<'_> {
         self.top.as_fd()
     }
 
-    /// A way into it; every thread has one of its own.
+    /// A [`Way`] to open paths with; every thread needs one of its own.
     #[must_use]
     pub fn way(&self) -> Way<'_> {
         Way {
@@ -112,7 +112,7 @@ impl Tree {
         }
     }
 
-    /// Opens a directory in it. No `..` is in its path.
+    /// Opens a directory below. Its path has no `..`.
     fn directory(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         let below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
         if !path.components().all(below) {
@@ -125,7 +125,7 @@ impl Tree {
         };
         if !self.by_parts.load(Ordering::Relaxed) {
             match openat2(&self.top, whole, DIRECTORY, Mode::empty(), BENEATH) {
-                // Not known to the kernel, or to the profile of a container, which may refuse what it does not know.
+                // The kernel does not have the call, or a container's profile that does not know it refuses it.
                 Err(Errno::NOSYS | Errno::PERM) => self.by_parts.store(true, Ordering::Relaxed),
                 opened => return opened,
             }
@@ -134,10 +134,10 @@ impl Tree {
             .map_err(|(_, error)| error)
     }
 
-    /// Opens a directory in it, made where it is missing. `count` is asked before each one.
+    /// Opens a directory below, and creates what is missing. `count` is called before each creation, and can refuse it.
     fn make(&self, path: &Path, mut count: impl FnMut() -> Result<()>) -> Result<OwnedFd> {
         match self.directory(path) {
-            // The walk says which part it is.
+            // The walk part by part finds out which part fails.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             opened => return Ok(opened?),
         }
@@ -164,7 +164,7 @@ impl Tree {
         }
     }
 
-    /// Opens a directory part by part; none of them may be `..`. `missing` opens what is not there.
+    /// Opens a directory part by part; no part may be `..`. `missing` opens parts that do not exist.
     fn walk(
         &self,
         path: &Path,
@@ -186,51 +186,51 @@ impl Tree {
     }
 }
 
-/// Opens one thing after the other in a tree.
+/// Opens paths in a tree, one after the other.
 pub struct Way<'t> {
     tree: &'t Tree,
-    /// The directory that was used last: what follows is often in it.
+    /// The directory that was used last: the next path is often in it, too.
     last: Option<(PathBuf, OwnedFd)>,
 }
 
 impl Way<'_> {
-    /// What is in a directory, by name, in no order.
+    /// The names in a directory, in no order.
     ///
     /// # Errors
-    /// If it cannot be read, or a part of the way to it is a link.
+    /// If it cannot be read, or a part of the path is a link.
     pub fn names(&mut self, path: &Path) -> rustix::io::Result<Vec<OsString>> {
         names(self.directory(path)?)
     }
 
-    /// What something is; a link is one.
+    /// The kind and attributes of a path. A link is not followed.
     ///
     /// # Errors
-    /// If there is no such thing, or a part of the way to it is a link.
+    /// If it does not exist, or a part of the path to it is a link.
     pub fn stat(&mut self, path: &Path) -> rustix::io::Result<Stat> {
         let (parent, name) = self.parent(path)?;
         statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// What a link says.
+    /// The target of a link.
     ///
     /// # Errors
-    /// If it is none any more, or a part of the way to it is one.
+    /// If it is no link, or a part of the path to it is one.
     pub fn link(&mut self, path: &Path) -> rustix::io::Result<OsString> {
         let (parent, name) = self.parent(path)?;
         let target = readlinkat(parent, name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()))
     }
 
-    /// Opens a file to read it; `None` where something that is no file is in its place.
+    /// Opens a plain file to read it; `None` if the path is something else.
     ///
     /// # Errors
-    /// If there is nothing, or it cannot be read.
+    /// If it does not exist, or cannot be read.
     pub fn file(&mut self, path: &Path) -> rustix::io::Result<Option<File>> {
         let opened = self
             .parent(path)
             .and_then(|(parent, name)| openat(parent, name, FILE, Mode::empty()));
         let file = match opened {
-            // A link, one on the way to it, a socket or a device that nothing stands behind.
+            // A link, a link in the path to it, a socket, or a device without a driver.
             Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::NODEV) => return Ok(None),
             opened => opened?,
         };
@@ -238,7 +238,7 @@ impl Way<'_> {
         Ok((kind == FileType::RegularFile).then(|| file.into()))
     }
 
-    /// Opens a directory, and keeps it as the last one.
+    /// Opens a directory, and remembers it as the last one.
     fn directory(&mut self, path: &Path) -> rustix::io::Result<BorrowedFd<'_>> {
         if self.at() != path {
             self.last = None;
@@ -249,10 +249,10 @@ impl Way<'_> {
         Ok(self.here())
     }
 
-    /// The directory that something is in, and its name there.
+    /// Opens the directory of a path. Returns it with the last part of the path.
     ///
     /// # Errors
-    /// If there is no such directory, or a part of the way to it is a link.
+    /// If there is no such directory, or a part of the path to it is a link.
     pub fn parent<'p>(
         &mut self,
         path: &'p Path,
@@ -261,10 +261,11 @@ impl Way<'_> {
         Ok((self.directory(parent)?, name))
     }
 
-    /// As [`Way::parent`], where what is missing on the way is made. `count` is asked before each directory.
+    /// The same as [`Way::parent`], but creates missing directories. `count` is called before each creation, and can
+    /// refuse it.
     ///
     /// # Errors
-    /// If a part of the way is a link, or cannot be made.
+    /// If a part of the path is a link, or cannot be created.
     pub fn make_parent<'p>(
         &mut self,
         path: &'p Path,
@@ -275,10 +276,10 @@ impl Way<'_> {
         Ok((self.here(), name))
     }
 
-    /// Makes a directory where it is missing, as [`Way::make_parent`] does.
+    /// Creates a directory if it is missing, as [`Way::make_parent`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same.
     pub fn make(&mut self, path: &Path, count: impl FnMut() -> Result<()>) -> Result<()> {
         if self.at() != path {
             self.last = None;
@@ -299,13 +300,13 @@ impl Way<'_> {
     }
 }
 
-/// What is in an open directory, by name, in no order.
+/// The names in an open directory, in no order.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn names(directory: BorrowedFd) -> rustix::io::Result<Vec<OsString>> {
     let mut names = Vec::new();
-    // Opened anew: where the reading is, is the same for all who use one.
+    // Opened again: all users of one descriptor share its read position.
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -316,7 +317,7 @@ pub fn names(directory: BorrowedFd) -> rustix::io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The directory that something is in, and its name there.
+/// Splits a path into its directory and its last part.
 fn cut(path: &Path) -> Option<(&Path, &OsStr)> {
     Some((path.parent()?, path.file_name()?))
 }

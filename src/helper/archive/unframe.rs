@@ -1,4 +1,4 @@
-//! Reads cache archives, as [`frames`](super::frames) writes them, and whatever else is tar in zstd.
+//! Reads cache archives: those that [`frames`](super::frames) writes, and any other tar file in zstd.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -17,19 +17,19 @@ use super::parallel::on_all_cores;
 use super::unpack::{Target, Unpacker};
 use super::{Stat, inside};
 
-/// The longest frame that is believed.
+/// The longest frame that is accepted.
 const LONGEST: usize = 4 * FRAME;
-/// How much may come between the contents of two files, in bytes.
+/// How many bytes of headers may be between the contents of two files.
 const METADATA: u64 = 1 << 20;
 
-/// Unpacks an archive. What it holds that is refused ends it.
+/// Unpacks an archive. An entry that is refused ends the unpacking.
 ///
 /// # Errors
 /// If it is damaged, incomplete or refused, or something cannot be written.
 pub fn read(source: impl Read + Send, target: &Target) -> Result<()> {
     let mut frames = Frames::new(source);
     if !frames.peek()? {
-        // Another program's archive: whole, from one thread.
+        // An archive of another program, which one thread reads as a whole.
         let head = Cursor::new(std::mem::take(&mut frames.head));
         let decoder =
             zstd::Decoder::new(head.chain(frames.source)).context("it is not an archive")?;
@@ -94,9 +94,9 @@ fn decompress(decompressor: &mut Decompressor, frame: &[u8]) -> Result<Vec<u8>> 
 /// The frames of an archive, one after the other.
 struct Frames<R> {
     source: R,
-    /// The next frame's header, as far as it was read.
+    /// The header of the next frame, as far as it has been read.
     head: Vec<u8>,
-    /// Whether the frame behind the last one goes on with its file.
+    /// Whether the next frame continues the file of the last one.
     goes_on: bool,
 }
 
@@ -126,7 +126,7 @@ impl<R: Read> Frames<R> {
             .map_or(0, u32::from_le_bytes)
     }
 
-    /// The next frame, if one follows.
+    /// Reads the next frame, if there is one.
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         if !self.peek()? {
             if self.head.is_empty() {
@@ -152,7 +152,7 @@ impl<R: Read> Frames<R> {
     }
 }
 
-/// A file that fills several frames.
+/// A file in several frames.
 struct Rest<'a, 'd, R> {
     tar: Cursor<Vec<u8>>,
     frames: &'a mut Frames<R>,
@@ -172,8 +172,8 @@ impl<R: Read> Read for Rest<'_, '_, R> {
     }
 }
 
-/// A tar file of which only so much is read as is allowed: names and attributes are whole in memory, and what they
-/// are packed in may unpack to any number of them.
+/// A reader that limits the headers of a tar file: names and attributes are held in memory, and a small compressed file
+/// can contain any number of them.
 struct Metered<R> {
     tar: R,
     left: Rc<Cell<u64>>,
@@ -193,7 +193,7 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-/// Unpacks what is in a part of a tar file.
+/// Unpacks the entries of a part of a tar file.
 fn members(tar: impl Read, unpacker: &mut Unpacker) -> Result<()> {
     let damaged = "the archive is damaged";
     let left = Rc::new(Cell::new(0));
@@ -209,7 +209,7 @@ fn members(tar: impl Read, unpacker: &mut Unpacker) -> Result<()> {
             return Ok(());
         };
         let mut entry = entry.context(damaged)?;
-        // What is in a file is counted where it is written.
+        // The contents of files are counted when they are written.
         left.set(u64::MAX);
         let name = entry.path_bytes().into_owned();
         let refused = |why: &str| anyhow!("`{}` is refused: {why}", String::from_utf8_lossy(&name));
@@ -228,7 +228,7 @@ fn members(tar: impl Read, unpacker: &mut Unpacker) -> Result<()> {
             gid: number(header.gid()),
         };
         match header.entry_type() {
-            // The directory itself is there, and its mode is not the archive's business.
+            // The directory itself exists, and its mode is kept.
             EntryType::Directory if path.as_os_str().is_empty() => {}
             _ if path.as_os_str().is_empty() => return Err(refused("its name is empty")),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {

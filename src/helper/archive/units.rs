@@ -1,4 +1,4 @@
-//! Entries cut into pieces of work, and the reading of what is in them.
+//! Divides entries into units of work for threads, and reads the files of a unit.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::Entry;
 use super::tree::Way;
 
-/// What one thread does at once.
+/// A unit of work for one thread.
 #[derive(Clone, Copy)]
 pub enum Unit<'a> {
     /// Whole entries.
@@ -21,14 +21,14 @@ pub enum Unit<'a> {
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
     pub entry: &'a Entry,
-    /// Where it begins.
+    /// The offset of its first byte.
     pub from: u64,
-    /// How long it is.
+    /// Its length in bytes.
     pub length: u64,
 }
 
 impl<'a> Part<'a> {
-    /// All of a file.
+    /// All of a file as one part.
     pub fn whole(entry: &'a Entry) -> Self {
         Self {
             entry,
@@ -46,8 +46,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Cuts entries into units of about this many bytes, each when it is asked for: a file without blocks may say any length.
-/// `each` is what an entry takes beside its contents.
+/// Divides entries into units of about this many bytes. It is an iterator because a file without blocks can have any
+/// length. `each` is the number of bytes that an entry takes in addition to its contents.
 pub fn units(entries: &[Entry], about: u64, each: u64) -> Units<'_> {
     Units {
         entries,
@@ -59,9 +59,9 @@ pub fn units(entries: &[Entry], about: u64, each: u64) -> Units<'_> {
 
 /// See [`units`].
 pub struct Units<'a> {
-    /// Those that follow.
+    /// The entries that are left.
     entries: &'a [Entry],
-    /// How much of the first one is cut off.
+    /// How many bytes of the first one are in earlier units.
     from: u64,
     about: u64,
     each: u64,
@@ -99,11 +99,11 @@ impl<'a> Iterator for Units<'a> {
     }
 }
 
-/// What is different from when a file was selected.
+/// A change of a file since it was selected.
 pub struct Changed {
-    /// For people.
+    /// The warning about it.
     pub warning: String,
-    /// There is no such file any more.
+    /// Whether the file does not exist any more.
     pub gone: bool,
 }
 
@@ -117,7 +117,7 @@ pub fn read(way: &mut Way, part: &Part, contents: &mut Vec<u8>) -> Result<Option
     };
     let mut file = match way.file(&part.entry.path) {
         Ok(Some(file)) => file,
-        // What is in its place was not selected.
+        // Something else is there now, which was not selected.
         Ok(None) => return Ok(Some(changed(true))),
         Err(Errno::NOENT) => {
             return Ok(Some(Changed {

@@ -1,7 +1,7 @@
-//! Puts what comes out of an archive below one directory, and nothing anywhere else.
+//! Writes the contents of an archive below one directory, and nowhere else.
 //!
-//! No part of a path may be a link, of whatever origin, as [`Tree`] sees to. Links are made last, so that nothing in an
-//! archive is written behind one of its own.
+//! [`Tree`] makes sure that no part of a path is a link. The archive's own links are created last, so that nothing can
+//! be written through them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,7 +22,8 @@ use super::limit::Limit;
 use super::tree::{DIRECTORY, Tree, Way};
 use super::{Stat, inside};
 
-/// How much memory links and directories may take until they are made, in bytes, and what one takes beside its names.
+/// How much memory the links and directories that are noted for the end may take, in bytes, and how much each takes in
+/// addition to its names.
 const MOST_LATE: usize = 256 << 20;
 const EACH_LATE: usize = 128;
 
@@ -33,24 +34,24 @@ pub struct Target {
     bytes: AtomicU64,
     entries: AtomicU64,
     files: AtomicUsize,
-    /// Whether owners can be given.
+    /// Whether this process may change the owners of files.
     privileged: bool,
-    /// Everything in it is the user's own: see [`Target::own`].
+    /// Whether all files belong to the calling user: see [`Target::own`].
     own: bool,
     late: Mutex<Late>,
 }
 
-/// What is done when all files are there.
+/// Links and attributes that are written after all files.
 #[derive(Default)]
 struct Late {
-    /// How much memory it takes, about.
+    /// How much memory this takes, approximately.
     size: usize,
     links: Vec<(PathBuf, OsString, Stat)>,
     directories: Vec<(PathBuf, Stat)>,
 }
 
 impl Late {
-    /// Makes sure that there is room for one more, with names of so many bytes.
+    /// Counts one more, with names of so many bytes, and checks the limit.
     fn takes(&mut self, names: usize) -> Result<()> {
         self.size += names + EACH_LATE;
         if self.size > MOST_LATE {
@@ -64,7 +65,7 @@ impl Late {
 }
 
 impl Target {
-    /// A directory of a job.
+    /// Unpacks into a directory of a job.
     #[must_use]
     pub fn new(tree: Tree, limit: Limit) -> Self {
         Self {
@@ -73,9 +74,9 @@ impl Target {
         }
     }
 
-    /// A directory for the user who calls, as a copy that such a one makes: nothing in it belongs to others, all of it
-    /// can be read and removed, and the umask counts. No absolute link leads inside: what was inside where the archive
-    /// was made is not so here.
+    /// Unpacks into a directory of the calling user, as if this user copied the files: they belong to the user, who can
+    /// read and remove all of them, and the umask applies. Absolute links are left out: they were made for another
+    /// directory.
     #[must_use]
     pub fn own(root: OwnedFd, limit: Limit) -> Self {
         Self {
@@ -97,13 +98,13 @@ impl Target {
         }
     }
 
-    /// How much may be unpacked.
+    /// The limit on how much may be unpacked.
     #[must_use]
     pub fn limit(&self) -> Limit {
         self.limit
     }
 
-    /// Whether a link that leads out is left out, where everywhere else all of its archive is refused.
+    /// Whether a link that leads out is left out. Otherwise the whole archive is refused.
     #[must_use]
     pub fn leaves_links_out(&self) -> bool {
         self.own
@@ -120,7 +121,7 @@ impl Target {
         inside::link(self.tree.path(), path, target)
     }
 
-    /// What unpacks into it; every thread has one of its own.
+    /// An [`Unpacker`] for this directory; every thread needs one of its own.
     #[must_use]
     pub fn unpacker(&self) -> Unpacker<'_> {
         Unpacker {
@@ -130,16 +131,16 @@ impl Target {
         }
     }
 
-    /// How many bytes were unpacked so far.
+    /// How many bytes have been unpacked.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes the links and gives the directories their modes and times. Returns how many files and links are there.
+    /// Creates the links, and sets the attributes of directories. Returns the number of files and links.
     ///
     /// # Errors
-    /// Whatever keeps one of them from being made.
+    /// If one of them cannot be created or set.
     pub fn finish(self) -> Result<usize> {
         let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
         let mut unpacker = self.unpacker();
@@ -149,7 +150,7 @@ impl Target {
                 .with_context(|| format!("cannot make the link {}", path.display()))?;
         }
         let mut directories = late.directories;
-        // What is in a directory comes before it: making it changes the directory's time.
+        // The contents of a directory first: creating them changes its time.
         directories.sort_by(|(a, _), (b, _)| b.cmp(a));
         for (path, stat) in directories {
             unpacker
@@ -170,7 +171,7 @@ impl Target {
     }
 }
 
-/// Unpacks one thing after the other.
+/// Unpacks entries, one after the other.
 pub struct Unpacker<'a> {
     target: &'a Target,
     way: Way<'a>,
@@ -178,11 +179,10 @@ pub struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    /// Writes a file, in place of what is there. `contents` is read to its end.
+    /// Writes a file, and replaces what is there. `contents` is read to its end.
     ///
     /// # Errors
-    /// If the contents cannot be read, the file not be written, a part of its path is a link, or the limit is
-    /// reached.
+    /// If the contents cannot be read or written, if a part of the path is a link, or if the limit is reached.
     pub fn file(&mut self, path: &Path, stat: &Stat, contents: &mut dyn Read) -> Result<()> {
         self.target.count(0, 1)?;
         let mut file = self
@@ -213,7 +213,7 @@ impl Unpacker<'_> {
     /// Makes a directory.
     ///
     /// # Errors
-    /// If it cannot be made, or a part of its path is a link.
+    /// If it cannot be created, or a part of its path is a link.
     pub fn directory(&mut self, path: &Path, stat: &Stat) -> Result<()> {
         self.target.count(0, 1)?;
         self.way
@@ -228,7 +228,7 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// Notes a link, which is made at the end.
+    /// Notes a link, which is created at the end.
     ///
     /// # Errors
     /// If it leads out of the directory.
@@ -250,7 +250,7 @@ impl Unpacker<'_> {
         let (parent, name) = self.way.make_parent(path, || self.target.count(0, 1))?;
         let file = match openat(parent, name, flags, mode) {
             Err(Errno::EXIST) => {
-                // Not written over: it may be open, or have other names.
+                // Replaced, not overwritten: the file may be open, or have other names.
                 unlinkat(parent, name, AtFlags::empty())?;
                 openat(parent, name, flags, mode)?
             }
@@ -270,7 +270,7 @@ impl Unpacker<'_> {
             made => made?,
         }
         if privileged {
-            // The very link, not what may have come in its place.
+            // The attributes of the link itself, even if something has replaced it.
             let link = openat(parent, name, LINK, Mode::empty())?;
             let is_link = FileType::from_raw_mode(fstat(&link)?.st_mode) == FileType::Symlink;
             ensure!(is_link, "something else came in its place");
@@ -285,7 +285,7 @@ impl Unpacker<'_> {
     fn finish_directory(&mut self, path: &Path, stat: &Stat) -> Result<()> {
         let privileged = self.target.privileged;
         let (parent, name) = self.way.make_parent(path, || self.target.count(0, 1))?;
-        // A link that took its place later has nothing to do with it.
+        // A link may have replaced the directory since.
         let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
         if privileged {
             let (user, group) = owner(stat);
@@ -306,7 +306,7 @@ impl Unpacker<'_> {
     }
 }
 
-/// A link itself.
+/// Flags to open a link itself.
 const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {

@@ -1,4 +1,4 @@
-//! Reads zip files, of this program and of others.
+//! Unpacks zip files, which may come from any program and be damaged or hostile.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,10 +20,10 @@ use super::{Stat, inside};
 /// The longest target of a link.
 const LINK: u64 = 4096;
 
-/// The longest directory, in bytes: some 500,000 files. All of it is in memory, eight times as long.
+/// The longest directory of a zip file, in bytes: some 500,000 files. In memory it takes eight times as much.
 const DIRECTORY: u64 = 64 << 20;
 
-/// What an entry is, by its own word.
+/// The kind of an entry, as its header declares it.
 struct Known {
     index: usize,
     path: PathBuf,
@@ -38,18 +38,18 @@ enum Kind {
     Link,
 }
 
-/// What came out of an archive.
+/// The result of unpacking an archive.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// How many files and links.
     pub files: usize,
-    /// How many bytes are in them.
+    /// How many bytes the files have.
     pub bytes: u64,
-    /// What is left out, and why.
+    /// The entries that are left out, and why.
     pub left_out: Vec<String>,
 }
 
-/// Unpacks an archive. All of it is looked at before anything is written: where one thing in it is refused, all is.
+/// Unpacks an archive. All entries are checked before anything is written: if one is refused, nothing is unpacked.
 ///
 /// # Errors
 /// If it is no archive, damaged or refused, or something cannot be written.
@@ -60,7 +60,7 @@ pub fn read(file: File, target: Target) -> Result<Unpacked> {
     opening.store(false, Ordering::Relaxed);
     let (known, left_out) = inspect(&mut archive.clone(), &target)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // A few at once: what follows one file is near it.
+    // A few at a time: the next entries are near each other in the file.
     let batches: Vec<&[Known]> = known.chunks(32).collect();
     let work = || -> Result<()> {
         let mut archive = archive.clone();
@@ -87,7 +87,7 @@ pub fn read(file: File, target: Target) -> Result<Unpacked> {
     })
 }
 
-/// Looks at every entry. Returns what is to be unpacked, and what is left out.
+/// Checks every entry. Returns the entries to unpack, and those that are left out.
 fn inspect(archive: &mut ZipArchive<At>, to: &Target) -> Result<(Vec<Known>, Vec<String>)> {
     let mut known = Vec::with_capacity(archive.len());
     let mut left_out = Vec::new();
@@ -120,7 +120,7 @@ fn inspect(archive: &mut ZipArchive<At>, to: &Target) -> Result<(Vec<Known>, Vec
             }
             return Err(refused("its name is empty"));
         }
-        // What comes from a system without modes gets usual ones.
+        // Entries from a system without modes get the usual ones.
         let usual = if kind == Kind::Directory {
             0o755
         } else {
@@ -184,7 +184,7 @@ fn unpack(archive: &mut ZipArchive<At>, known: &Known, unpacker: &mut Unpacker) 
 
 type Entry<'a> = zip::read::ZipFile<'a, At>;
 
-/// When an entry was changed: exactly where a field for Unix says it, else by the time of DOS, which knows no zone.
+/// The time of an entry's last change: exact from a field for Unix, else the DOS time, which has no time zone.
 fn mtime(entry: &Entry) -> i64 {
     let exact = entry.extra_data_fields().find_map(|field| match field {
         ExtraField::ExtendedTimestamp(time) => time.mod_time(),
@@ -210,7 +210,7 @@ fn mtime(entry: &Entry) -> i64 {
     time.map_or(0, |time| time.timestamp().as_second())
 }
 
-/// Whose it is, where the field `ux` says it.
+/// User and group of an entry, from the field `ux`.
 fn owner(entry: &Entry) -> (u32, u32) {
     let number = |bytes: &[u8]| {
         bytes.iter().rev().try_fold(0_u32, |number, byte| {
@@ -241,12 +241,12 @@ fn owner(entry: &Entry) -> (u32, u32) {
     find().unwrap_or_default()
 }
 
-/// A file that several threads read, each at a place of its own.
+/// A file that several threads read, each with a position of its own.
 #[derive(Clone)]
 struct At {
     file: Arc<File>,
     place: u64,
-    /// While this is so, only [`DIRECTORY`] bytes may be read.
+    /// Whether the directory is being read, of which only [`DIRECTORY`] bytes may be.
     opening: Arc<AtomicBool>,
     read: u64,
 }

@@ -1,4 +1,4 @@
-//! The headers of a zip file (APPNOTE.TXT; the fields for Unix as Info-ZIP has them).
+//! The headers of a zip file (PKWARE's APPNOTE.TXT, with Info-ZIP's fields for Unix).
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,25 +10,25 @@ use super::{Entry, Kind};
 pub const STORED: u16 = 0;
 pub const DEFLATED: u16 = 8;
 
-/// What does not fit into 4 bytes is this there, and stands elsewhere too.
+/// The value of a field of 4 bytes if the number does not fit into it and is in an extra field.
 const LONG: u64 = u32::MAX as u64;
-/// A file may grow a little until it is packed, and packed it may be a little longer.
+/// Room for a file that grows until it is packed, or gets longer by packing.
 const NEARLY_LONG: u64 = LONG - (64 << 20);
-/// The lengths stand behind the file.
+/// The flag that the lengths follow after the file.
 const LENGTHS_FOLLOW: u16 = 1 << 3;
 const UTF8: u16 = 1 << 11;
-/// Zip 4.5, which has lengths of 8 bytes.
+/// Version 4.5 of the format, which has lengths of 8 bytes.
 const VERSION: u16 = 45;
 const MADE_ON_UNIX: u16 = VERSION | (3 << 8);
 
-/// An entry as it is in the archive.
+/// An entry of the archive.
 pub struct Member<'a> {
     pub entry: &'a Entry,
     pub method: u16,
     pub crc: u32,
     pub length: u64,
     pub packed: u64,
-    /// It is sent before its lengths are known, which stand behind it.
+    /// Whether its lengths follow after it: it is sent before they are known.
     pub lengths_follow: bool,
 }
 
@@ -38,7 +38,7 @@ impl Member<'_> {
         self.entry.size() >= NEARLY_LONG
     }
 
-    /// Its name; a directory's ends in a slash.
+    /// Its name; the name of a directory ends with a slash.
     fn name(&self) -> Vec<u8> {
         let mut name = self.entry.path.as_os_str().as_bytes().to_vec();
         if self.entry.kind == Kind::Directory {
@@ -47,13 +47,13 @@ impl Member<'_> {
         name
     }
 
-    /// What both headers have in common, from the version that is needed on.
+    /// The fields that both headers have in common, from the required version on.
     fn fields(&self, known: bool, out: &mut Vec<u8>) {
         let mut flags = 0;
         if self.lengths_follow {
             flags |= LENGTHS_FOLLOW;
         }
-        // A name of another encoding is the bytes it is.
+        // A name in another encoding is written as it is.
         let name = self.entry.path.to_str();
         if name.is_some_and(|name| !name.is_ascii()) {
             flags |= UTF8;
@@ -73,7 +73,7 @@ impl Member<'_> {
         }
     }
 
-    /// Name and extra fields, behind their lengths and what else stands there.
+    /// Name and extra fields, after their lengths and other fields of the header.
     fn name_and_extra(&self, between: &[u8], long: &[u64], out: &mut Vec<u8>) {
         let name = self.name();
         let stat = &self.entry.stat;
@@ -100,7 +100,7 @@ impl Member<'_> {
     }
 }
 
-/// The header before a member.
+/// The local header, before a member.
 pub fn local(member: &Member, out: &mut Vec<u8>) {
     out.extend(0x0403_4b50_u32.to_le_bytes());
     member.fields(!member.lengths_follow, out);
@@ -108,7 +108,7 @@ pub fn local(member: &Member, out: &mut Vec<u8>) {
     member.name_and_extra(&[], long, out);
 }
 
-/// What stands behind a member, if anything.
+/// The lengths after a member, if they are there.
 pub fn descriptor(member: &Member) -> Vec<u8> {
     let mut out = Vec::new();
     if member.lengths_follow {
@@ -125,7 +125,7 @@ pub fn descriptor(member: &Member) -> Vec<u8> {
     out
 }
 
-/// A member's place in the central directory; its local header is at `at`.
+/// The header of a member in the central directory; its local header is at `at`.
 pub fn central(member: &Member, at: u64, out: &mut Vec<u8>) {
     out.extend(0x0201_4b50_u32.to_le_bytes());
     out.extend(MADE_ON_UNIX.to_le_bytes());
@@ -143,7 +143,7 @@ pub fn central(member: &Member, at: u64, out: &mut Vec<u8>) {
         Kind::Link(_) => (0o120_000, 0),
     };
     let attributes: u32 = ((kind | member.entry.stat.mode) << 16) | dos;
-    // No comment, one disk.
+    // No comment, and only one disk.
     let mut between = vec![0; 6];
     between.extend(attributes.to_le_bytes());
     between.extend(short(at).to_le_bytes());
@@ -183,17 +183,17 @@ fn short(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// A length of 2 bytes: Linux has no path of more than 4096.
+/// A length in 2 bytes, which is enough: a path of Linux has at most 4096.
 fn length(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes()
 }
 
-/// A time as DOS has it, in UTC, for programs that do not know the field for Unix.
+/// A time in the form of DOS, in UTC, for programs that do not know the field for Unix.
 fn dos_time(mtime: i64) -> (u16, u16) {
     let time = Timestamp::from_second(mtime).unwrap_or_default();
     let time = time.to_zoned(TimeZone::UTC);
     let field = |number: i8| u16::try_from(number).unwrap_or_default();
-    // It begins in 1980 and ends in 2107.
+    // The years 1980 to 2107.
     match u16::try_from(time.year() - 1980) {
         Ok(year) if year < 128 => (
             (field(time.hour()) << 11) | (field(time.minute()) << 5) | (field(time.second()) / 2),

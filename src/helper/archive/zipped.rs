@@ -1,7 +1,7 @@
-//! Writes artifacts: a zip file that can be sent while it is made.
+//! Writes artifacts as a zip file that can be sent while it is being made.
 //!
-//! All cores compress, large files in parts. Nothing is sought back for: where a length is known only afterwards, it
-//! stands behind the file, as zip has it for streams.
+//! All cores compress, large files in parts. The output is written in order: a length that is known only after the
+//! contents follows after them, as zip has it for streams.
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -17,11 +17,11 @@ use super::units::{Part, Unit, read, units};
 use super::zip_headers::{DEFLATED, Member, STORED, central, descriptor, end, local};
 use super::{Entry, Kind};
 
-/// How much is compressed at once; a longer file is in several parts.
+/// How many bytes are compressed at once; a longer file is divided into parts.
 const PART: u64 = 1 << 20;
 const LEVEL: u32 = 4;
 
-/// What a unit became.
+/// The bytes of the archive that a unit results in.
 struct Piece<'a> {
     bytes: Vec<u8>,
     members: Vec<Placed<'a>>,
@@ -31,16 +31,16 @@ struct Piece<'a> {
 struct Placed<'a> {
     member: Member<'a>,
     crc: Hasher,
-    /// Where its header is in the piece. `None`: it goes on.
+    /// The offset of its header in the piece. `None` if an earlier piece has it.
     header: Option<u64>,
-    /// Its end is in the piece.
+    /// Whether its end is in the piece.
     ends: bool,
 }
 
-/// Writes an archive of entries of a tree. Returns what changed on the way.
+/// Writes an archive of entries of a tree. Returns warnings about files that changed meanwhile.
 ///
 /// # Errors
-/// If a file cannot be read, or `out` does not take it.
+/// If a file cannot be read, or `out` cannot be written.
 pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
@@ -73,7 +73,7 @@ pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec
     Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// One thread's means.
+/// The reader, compressor and buffers of one thread.
 struct Packer<'r> {
     way: Way<'r>,
     deflate: Compress,
@@ -103,7 +103,7 @@ impl Packer<'_> {
         Ok(piece)
     }
 
-    /// Reads what an entry holds. Returns whether it is there.
+    /// Reads the contents of an entry. Returns whether it still exists.
     fn read(&mut self, entry: &Entry, part: &Part) -> Result<bool> {
         self.contents.clear();
         match &entry.kind {
@@ -123,7 +123,7 @@ impl Packer<'_> {
     fn whole<'a>(&mut self, entry: &'a Entry, piece: &mut Piece<'a>) -> Result<()> {
         let (mut member, crc) = self.member(entry);
         let at = piece.bytes.len();
-        // How long the header is does not depend on what will stand in it.
+        // The length of the header does not depend on the values in it.
         local(&member, &mut piece.bytes);
         let begin = piece.bytes.len();
         if member.length > 0 && matches!(entry.kind, Kind::File(_)) {
@@ -147,7 +147,7 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// Makes a piece of a part of a file, which has been read.
+    /// Makes a piece of a part of a file that has been read.
     fn part<'a>(&mut self, part: &Part<'a>, piece: &mut Piece<'a>) -> Result<()> {
         let (mut member, crc) = self.member(part.entry);
         if part.is_first() {
@@ -165,7 +165,7 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// A member of the contents as they are.
+    /// A member with uncompressed contents.
     fn member<'a>(&self, entry: &'a Entry) -> (Member<'a>, Hasher) {
         let mut crc = Hasher::new();
         crc.update(&self.contents);
@@ -180,7 +180,7 @@ impl Packer<'_> {
         (member, crc)
     }
 
-    /// Compresses the contents. What does not end its file ends at a byte, so that more can follow.
+    /// Compresses the contents. A part that is not the last ends on a byte boundary, so that the next part can follow.
     fn deflate(&mut self, last: bool, out: &mut Vec<u8>) -> Result<()> {
         self.deflate.reset();
         let flush = if last {
@@ -195,7 +195,7 @@ impl Packer<'_> {
                 .deflate
                 .compress_vec(&self.contents[read..], out, flush)
                 .context("cannot compress")?;
-            // With room left in it, there was nothing more to put there.
+            // The compressor left room in the buffer, so it has nothing more to write.
             if status == Status::StreamEnd || (!last && out.len() < out.capacity()) {
                 return Ok(());
             }
@@ -208,10 +208,10 @@ impl Packer<'_> {
 struct Archive<'a, W> {
     out: &'a mut W,
     written: u64,
-    /// The central directory, as far as it is known.
+    /// The central directory so far.
     directory: Vec<u8>,
     count: u64,
-    /// A file whose end has not come, and where its header is.
+    /// A file whose end has not been written, and the offset of its header.
     open: Option<(Placed<'a>, u64)>,
 }
 
@@ -239,7 +239,7 @@ impl<'a, W: Write> Archive<'a, W> {
         Ok(())
     }
 
-    /// Writes what stands behind a member, and its place in the directory.
+    /// Writes the lengths after a member, and adds it to the directory.
     fn close(&mut self, placed: Placed, at: u64) -> Result<()> {
         let mut member = placed.member;
         member.crc = placed.crc.finalize();
