@@ -116,8 +116,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
 }
 
 impl Auths {
-    /// Reads a `config.json` that somebody sent: `auths`, and nothing else. Programs that it names, nobody
-    /// runs. With it comes what is wrong with the text, a sentence each, without any value.
+    /// Reads the `auths` of a `config.json` that came with a job, and nothing else: programs that it names are not run.
+    /// Returns them with a sentence about each thing that is wrong with the text, without any of its values.
     #[must_use]
     pub fn read(text: &str) -> (Self, Vec<String>) {
         let config = match serde_json::from_str(text) {

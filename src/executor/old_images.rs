@@ -1,5 +1,4 @@
-//! Removes helper images of builds of the runner that are gone: each build has its own, and nobody asks for those
-//! of before.
+//! Removes helper images of earlier builds of the runner: each build has its own, and uses no other.
 
 use anyhow::Result;
 
@@ -8,22 +7,23 @@ use crate::docker::{Docker, DockerCommand, DockerError};
 use crate::plan::helper_image::{BY_HAND, HelperImage, SCOPE, TOOLS};
 use crate::plan::names::{LABEL, hold_volume, image_of_hold};
 
-/// Which images stay.
+/// The images that are kept.
 pub struct Keep<'a> {
-    /// Those that other scopes made; `None`: nobody's stay for that.
+    /// If set, only images that this scope made are removed, and all others are kept. `None`: those of all scopes are
+    /// removed.
     pub scope: Option<String>,
-    /// Those that somebody made by hand for this version.
+    /// Images that `alloy-runner helper-image build` made for this version are kept.
     pub version: &'a str,
-    /// This build's, and what it is made of.
+    /// The helper image of this build is kept, and the image with tools that it is made from.
     pub current: &'a HelperImage,
-    /// Those that living processes work with. It is asked after the look at the engine.
+    /// The images that running processes use are kept. This is called after the engine has listed its images.
     pub in_use: &'a dyn Fn() -> Result<Vec<String>>,
 }
 
-/// Removes the others, as far as no container has them, and returns which, as `image NAME`.
+/// Removes all other helper images that no container uses. Returns a line `image NAME` for each.
 ///
 /// # Errors
-/// [`DockerError`] of the first list that failed, or that of whoever knows who lives.
+/// [`DockerError`] of the first list that failed, or an error of `in_use`.
 pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     let list = |label: &str| -> Result<Vec<Listed>, DockerError> {
         let command = DockerCommand::list(
@@ -58,7 +58,7 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
             || in_use.contains(&image.name)
             || (!image.is_nameless() && by_hand.contains(&image));
         if !kept && remove_image(docker, &image)? {
-            // Its executable is in a volume for build containers, too, if a job has run with it.
+            // If a job has used the image, there is also a volume with its executable.
             remove_hold(docker, &hold_volume(&image.id))?;
             removed.push(image);
         }
@@ -75,8 +75,8 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Removes volumes with the executable for build containers whose helper image is gone, as far as no container has
-/// them, and returns which, as `volume NAME`. `scope`: as [`Keep::scope`].
+/// Removes volumes with the executable of a helper image that does not exist any more, unless a container uses them.
+/// Returns a line `volume NAME` for each. `scope` is [`Keep::scope`].
 ///
 /// # Errors
 /// [`DockerError`] of the list, or of the first removal that failed.
@@ -105,7 +105,7 @@ pub fn remove_holds(docker: &Docker, scope: Option<&str>) -> Result<Vec<String>,
     Ok(removed)
 }
 
-/// An image as `docker image ls` has it.
+/// An image in the output of `docker image ls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
     name: String,

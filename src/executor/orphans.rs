@@ -18,38 +18,38 @@ pub(super) const IMAGE_CONTAINER: &str = "alloy-runner-helper-";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What its label says that a cache volume is.
 const CACHE: &str = "cache";
-/// The pause between two looks.
+/// The pause between two lists of the engine.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a removal is tried: what goes by itself meanwhile makes it fail, and so does what still goes.
+/// How often a removal is tried: it fails if a thing has been removed since the list, or is being removed.
 const TRIES: u32 = 5;
 
 /// What is to be removed.
 #[derive(Clone, Default)]
 pub struct Selection<'a> {
-    /// Things of the processes with these labels.
+    /// Removes things of the processes with these labels.
     pub processes: Vec<String>,
-    /// What their labels are sealed with: others may have copied them.
+    /// Checks that their labels are not copies that others made.
     pub seal: Seal,
-    /// Things of others too that do not live.
+    /// Removes things of other processes too, if these do not run any more.
     pub strays: Option<Strays<'a>>,
-    /// Of those only what is of one job: has this name, or one that goes on with a dash. Empty: of all jobs.
+    /// Limits all this to one job: to names that are this prefix, or continue it with a dash. Empty: all jobs.
     pub prefix: String,
-    /// Cache volumes too, of living and dead processes: those of this state directory, or all where strays of all are
-    /// looked for.
+    /// Removes cache volumes too, whether their processes run or not: those of this state directory, or all of them if
+    /// [`Strays::scope`] is empty.
     pub caches: bool,
 }
 
-/// Processes that nobody knows, and that left something all the same.
+/// The processes whose leftovers are removed: those of a scope that do not run any more.
 #[derive(Clone)]
 pub struct Strays<'a> {
-    /// What their labels begin with.
+    /// The beginning of their labels.
     pub scope: String,
-    /// The labels of those that live. It is asked after each look at the engine: whoever made what was seen there
-    /// had been registered before.
+    /// The labels of the processes that run. This is called after each list of the engine: the process that made a
+    /// thing on that list was registered before.
     pub living: &'a dyn Fn() -> Result<Vec<String>>,
 }
 
-/// Something on an engine, and what its labels say.
+/// A thing on an engine, with the values of its labels.
 #[derive(Debug)]
 struct Thing {
     id: String,
@@ -60,7 +60,7 @@ struct Thing {
 }
 
 impl Thing {
-    /// A line of JSON: labels may hold line breaks, and everybody can make some.
+    /// Reads a line of JSON, in which labels may contain line breaks: all users of the engine can make labels.
     fn read(line: &str) -> Option<Self> {
         let [id, names, process, kind, seal]: [String; 5] = serde_json::from_str(line).ok()?;
         // A container that others are linked to has a name in each of them.
@@ -111,10 +111,10 @@ fn is_of_image(name: &str) -> Option<&str> {
     Uuid::parse_str(id).is_ok().then_some(name)
 }
 
-/// Removes what the selection wants and returns what that was, as `container NAME` and the like.
+/// Removes what is selected. Returns a line for each thing, such as `container NAME`.
 ///
 /// # Errors
-/// [`crate::docker::DockerError`] of the first list or removal that failed, or that of whoever knows who lives.
+/// [`crate::docker::DockerError`] of the first list or removal that failed, or an error of [`Strays::living`].
 pub fn remove(docker: &Docker, selection: &Selection) -> Result<Vec<String>> {
     type Remove = fn(&[String]) -> DockerCommand;
     let kinds: [(&str, &str, &str, Remove); 3] = [
