@@ -230,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a docker client"]
     fn the_client_stays_with_the_engine_of_the_current_context() {
         let host = tempfile::tempdir().expect("a directory");
         let mut docker = docker(host.path(), &json!({}));

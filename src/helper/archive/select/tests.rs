@@ -146,6 +146,7 @@ fn what_is_outside_or_behind_a_link_is_not_reached() {
 }
 
 #[test]
+#[ignore = "needs git"]
 fn untracked_is_what_git_does_not_have() {
     let root = tree();
     fs::remove_dir_all(root.path().join(".git")).expect("removed");
@@ -200,6 +201,7 @@ fn files_that_are_holes_are_left_out_and_others_with_holes_are_not() {
 }
 
 #[test]
+#[ignore = "needs git"]
 fn an_index_in_two_files_is_read_and_one_that_is_no_file_is_not_waited_for() {
     let root = tree();
     let git = |words: &[&str]| {
