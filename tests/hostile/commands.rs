@@ -222,6 +222,7 @@ impl Checked<'_> {
         self.runs(&build, 0, &spec, &shell);
         self.held(&shell);
         let image = format!("sha256:{}", plan.services.len() + 1);
+        self.errand(&image);
         for start in &plan.helper_starts {
             let [run] = &start.commands[..] else {
                 panic!("a copy")
