@@ -49,7 +49,7 @@ use crate::secret::Secret;
 pub use containers::HELPER;
 use containers::{Builder, renamed};
 pub use ending::{Ending, GRACE};
-pub use hold::HOLD_VOLUME;
+pub use hold::{HOLD_SEAL, HOLD_VOLUME, hold_seal, is_hold_seal};
 pub use host::Host;
 use images::Images;
 pub use images::{Image, ImageSource};
