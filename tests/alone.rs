@@ -95,6 +95,30 @@ fn the_shell_of_an_image_does_not_run_before_its_script_is_there() {
     }
 }
 
+/// Has whatever is mounted at `kept` in the project's directory mounted over the helper's programs.
+const LEAD_ASTRAY: &str = "mv /builds/local /builds/before; mkdir -p /builds/local/site; ln -s /usr/local/bin /builds/local/site/kept";
+
+#[test]
+fn a_volume_in_the_builds_directory_is_mounted_where_it_is_said_to_be() {
+    let git = r#"printf '#!/bin/sh\ntouch /builds/owned; exec /usr/bin/git "$@"\n' >kept/git; chmod 755 kept/git"#;
+    let look = "ls -A /builds; cat kept/git >/dev/null; [ ! -L kept ] && [ ! -e /builds/owned ]";
+    let serve = format!("[ -e /builds/local/site/.git ] || {{ {LEAD_ASTRAY}; }}; sleep 600");
+    let services = json!([{"name": BUSYBOX, "alias": "evil", "command": ["sh", "-c", serve]}]);
+    let fetch = json!({"GIT_STRATEGY": "fetch"});
+    let project = Project::new(
+        &json!({"image": BUSYBOX,
+            "plant": {"variables": fetch, "script": [git, LEAD_ASTRAY]},
+            "look": {"variables": fetch, "script": [look]},
+            "serve": {"services": services, "script": ["ls -A /builds; [ ! -e /builds/owned ]"]}})
+        .to_string(),
+    );
+    let exec = |job| project.exec(&["--docker-volumes", "/builds/local/site/kept", job]);
+    exec("plant").succeeds();
+    for job in ["look", "serve", "serve"] {
+        exec(job).succeeds();
+    }
+}
+
 #[test]
 fn a_service_changes_nothing_while_caches_and_artifacts_are_archived() {
     // Each of the files is whole at any time.

@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 use support::{BUSYBOX, NONROOT, Project, RUNNER, Running, docker, fake_docker, path_with, run};
@@ -44,6 +45,109 @@ fn the_executable_is_static_and_is_the_one_in_the_image() {
         "-s",
         "/etc/ssl/certs/ca-certificates.crt",
     ]);
+}
+
+/// What a task of the helper's ends with in a container where `openat2` has this effect: its status and its output.
+fn under_a_profile(
+    place: &Path,
+    openat2: &serde_json::Value,
+    command: &str,
+    task: &serde_json::Value,
+    stdin: Stdio,
+) -> Output {
+    let mut call = openat2.clone();
+    call["names"] = json!(["openat2"]);
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [call]});
+    let file = place.join("profile.json");
+    fs::write(&file, profile.to_string()).expect("written");
+    let name = run(Command::new(RUNNER).args(["helper-image", "name"])).stdout;
+    Command::new("docker")
+        .args(["run", "--rm", "--interactive", "--security-opt"])
+        .arg(format!("seccomp={}", file.display()))
+        .args(["--env", &format!("ALLOY_RUNNER_TASK={task}")])
+        .args(["--volume", &format!("{}:/volume", place.display())])
+        .args([name.trim(), "alloy-runner", command])
+        .stdin(stdin)
+        .output()
+        .expect("docker")
+}
+
+/// Kernels before 5.6 do not know `openat2`, and older container runtimes refuse what they do not know.
+#[test]
+fn where_a_container_refuses_openat2_links_are_not_followed_either() {
+    let allowed = json!({"action": "SCMP_ACT_ALLOW"});
+    let refused = |number: i32| json!({"action": "SCMP_ACT_ERRNO", "errnoRet": number});
+    let (not_known, not_permitted) = (refused(38), refused(1));
+    for call in [allowed, not_known, not_permitted] {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| place.path().join(path);
+        fs::create_dir_all(at("site/deep/er")).expect("made");
+        fs::create_dir(at("outside")).expect("made");
+        fs::write(at("site/deep/er/file"), "inside\n").expect("written");
+        fs::write(at("outside/secret"), "what is private\n").expect("written");
+        symlink("../outside", at("site/link")).expect("linked");
+        let project = json!({"volume": "/volume", "path": "site"});
+        let none = json!({"certificates": "", "proxies": []});
+        let task = |more: serde_json::Value| {
+            let mut task = none.clone();
+            let all = task.as_object_mut().expect("an object");
+            all.insert("project".to_owned(), project.clone());
+            all.extend(more.as_object().expect("an object").clone());
+            task
+        };
+        let upload = task(json!({"name": "a", "to": null,
+            "files": {"paths": ["deep", "link/secret", "link/"], "untracked": false}}));
+        let made = under_a_profile(
+            place.path(),
+            &call,
+            "artifacts-uploader",
+            &upload,
+            Stdio::null(),
+        );
+        assert!(made.status.success(), "{call}: {made:?}");
+        assert!(!made.stdout.is_empty(), "{call}: {made:?}");
+        fs::write(at("a.zip"), &made.stdout).expect("written");
+        let listed = run(Command::new("unzip").args(["-p"]).arg(at("a.zip"))).stdout;
+        assert!(listed.contains("inside\n"), "{call}: {listed}");
+        assert!(!listed.contains("private"), "{call}: {listed}");
+
+        // What comes back meets a link in place of its directory.
+        fs::remove_dir_all(at("site/deep")).expect("removed");
+        symlink("../outside", at("site/deep")).expect("linked");
+        let download = task(json!({"from": [], "attempts": 1, "limit": null}));
+        let archive = || File::open(at("a.zip")).expect("there").into();
+        let met = under_a_profile(
+            place.path(),
+            &call,
+            "artifacts-downloader",
+            &download,
+            archive(),
+        );
+        assert!(!met.status.success(), "{call}: {met:?}");
+        assert!(!at("outside/er").exists(), "{call}: {met:?}");
+        fs::remove_file(at("site/deep")).expect("removed");
+        let back = under_a_profile(
+            place.path(),
+            &call,
+            "artifacts-downloader",
+            &download,
+            archive(),
+        );
+        assert!(back.status.success(), "{call}: {back:?}");
+        let text = fs::read_to_string(at("site/deep/er/file")).expect("there");
+        assert_eq!(text, "inside\n", "{call}");
+
+        // The profile is one: the call is made, and met by it.
+        let fatal = json!({"action": "SCMP_ACT_KILL_PROCESS"});
+        let killed = under_a_profile(
+            place.path(),
+            &fatal,
+            "artifacts-uploader",
+            &upload,
+            Stdio::null(),
+        );
+        assert_eq!(killed.status.code(), Some(128 + 31), "{killed:?}");
+    }
 }
 
 #[test]

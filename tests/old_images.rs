@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -84,6 +85,60 @@ impl Builds {
     }
 }
 
+/// What others make of things of ours has their labels.
+struct Copies {
+    /// One without a name, and one with a name like ours.
+    images: [String; 2],
+    volume: &'static str,
+}
+
+impl Copies {
+    /// Copies of an image, and of a volume with its executable.
+    fn new(builds: &Builds, image: &str) -> Self {
+        let docker = |words: &[&str]| {
+            let ran = builds.engine.docker(words);
+            assert_eq!(ran.status, Some(0), "{words:?}: {ran}");
+            ran.stdout.trim().to_owned()
+        };
+        docker(&["create", "--name", "copied", image]);
+        let images = [
+            docker(&["commit", "copied"]),
+            docker(&["commit", "copied", "alloy-runner-helper:mine"]),
+        ];
+        docker(&["rm", "copied"]);
+        let holds = docker(&[
+            "volume",
+            "ls",
+            "--quiet",
+            "--filter",
+            "name=alloy-runner-hold-",
+        ]);
+        let hold = holds.lines().next().expect("a volume");
+        let labels = docker(&["volume", "inspect", "--format", "{{json .Labels}}", hold]);
+        let labels: BTreeMap<String, String> = serde_json::from_str(&labels).expect("JSON");
+        let labels = labels
+            .iter()
+            .map(|(name, value)| format!("--label={name}={value}"));
+        let labels: Vec<String> = labels.collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let volume = "alloy-runner-hold-0123456789ab";
+        docker(&[&["volume", "create"], &labels[..], &[volume]].concat());
+        Self { images, volume }
+    }
+
+    fn assert_there_and_remove(&self, builds: &Builds) {
+        let [one, two] = &self.images;
+        for (kind, names) in [
+            ("image", &[one.as_str(), two][..]),
+            ("volume", &[self.volume]),
+        ] {
+            let there = builds.engine.docker(&[&[kind, "inspect"], names].concat());
+            assert_eq!(there.status, Some(0), "{there}");
+            builds.engine.docker(&[&[kind, "rm"], names].concat());
+        }
+    }
+}
+
 #[test]
 fn those_of_this_host_go_unless_somebody_may_need_them() {
     let builds = Builds::new();
@@ -131,7 +186,10 @@ fn those_of_this_host_go_unless_somebody_may_need_them() {
     };
     eventually(std::time::Duration::from_secs(20), "it is locked", locked);
 
+    let copies = Copies::new(&builds, &usual);
+
     let removed = builds.prune(&[]);
+    copies.assert_there_and_remove(&builds);
     let own_tools = removed
         .iter()
         .find(|line| line.contains("-tools:"))

@@ -328,9 +328,15 @@ fn refs_of_an_earlier_job_are_few_and_readable() {
         } }'
         mkdir -p .git/refs/tags/evil
         n=0
-        while [ $n -lt 10000 ]; do echo $sha >.git/refs/tags/evil/$n; n=$((n + 1)); done";
+        while [ $n -lt 1000 ]; do echo $sha >.git/refs/tags/evil/$n; n=$((n + 1)); done";
+    // One that git reads to its end before it says anything, since nothing in it is wrong.
+    let endless = "echo $sha refs/tags/evil";
     for (lines, more) in [
-        (unreadable, "truncate -s 1T .git/packed-refs"),
+        (unreadable, "true"),
+        (
+            endless,
+            "truncate -s 1T .git/packed-refs .git/HEAD .git/shallow",
+        ),
         (many, "true"),
     ] {
         let began = Instant::now();

@@ -219,6 +219,107 @@ fn services_of_two_jobs_do_not_see_each_other() {
     }
 }
 
+/// In a network that jobs share, a name is what each gives it: no other job, and nothing of the runner's, finds its
+/// services by theirs.
+#[test]
+fn no_service_has_a_name_for_others_in_a_network_that_jobs_share() {
+    let network = format!("alloy-test-shared-{}", std::process::id());
+    docker(&["network", "create", &network]);
+    let serve = "while :; do echo \"I serve $WHO\" | nc -l -p 80; done";
+    let ask =
+        |host: &str| format!("until nc -w 5 {host} 80 </dev/null | grep serve; do sleep 0.1; done");
+    let job = |who: &str| {
+        let service = |alias: &str| {
+            json!({"name": BUSYBOX, "alias": alias, "environment": [format!("WHO={who}-{alias}")],
+            "command": ["sh", "-c", serve]})
+        };
+        json!({"services": [service("git.example"), service("db")], "script": [
+            "echo begun",
+            ask("git.example"),
+            ask("db"),
+            "until [ -e stop ]; do sleep 0.1; done"]})
+    };
+    let project =
+        Project::new(&json!({"image": BUSYBOX, "one": job("one"), "two": job("two")}).to_string());
+    let exec = [
+        "exec",
+        "--docker-network-mode",
+        &network,
+        "--docker-wait-for-services-timeout",
+        "-1",
+    ];
+    let mut jobs: Vec<_> = ["one", "two"]
+        .iter()
+        .map(|who| {
+            let mut child = project.spawn(&[&exec[..], &[who]].concat());
+            let mut out = child.stdout.take().expect("piped");
+            let seen = support::read_until(&mut out, &format!("\nI serve {who}-db\n"));
+            assert!(
+                seen.contains(&format!("\nI serve {who}-git.example\n")),
+                "{seen}"
+            );
+            (child, out)
+        })
+        .collect();
+    let name = |number: u32, part: &str| {
+        format!(
+            "runner-local-project-{}-concurrent-{number}-{part}",
+            project.id()
+        )
+    };
+    let asks = |container: &str, host: &str| {
+        run(std::process::Command::new("docker")
+            .args(["exec", container, "nc", "-w", "5", host, "80"]))
+        .stdout
+    };
+    // A service finds the other ones of its job, and itself.
+    let service = name(0, "alloy-runner-test__busybox-0");
+    for alias in ["db", "git.example"] {
+        assert_eq!(
+            asks(&service, alias),
+            format!("I serve one-{alias}\n"),
+            "{alias}"
+        );
+    }
+    // Others in the network find none of them: a job without services, as the helper of each job is one.
+    let asked = run(std::process::Command::new("docker").args([
+        "run",
+        "--rm",
+        "--pull",
+        "never",
+        "--network",
+        &network,
+        BUSYBOX,
+        "nc",
+        "-w",
+        "5",
+        "git.example",
+        "80",
+    ]));
+    assert!(!asked.stdout.contains("I serve"), "{asked}");
+    for helper in [name(0, "helper"), name(1, "helper")] {
+        let found = run(std::process::Command::new("docker").args([
+            "exec",
+            &helper,
+            "getent",
+            "hosts",
+            "git.example",
+        ]));
+        assert_ne!(found.status, Some(0), "{helper}: {found}");
+    }
+    for (number, (child, mut out)) in (0..).zip(jobs.drain(..)) {
+        docker(&["exec", &name(number, "build"), "touch", "stop"]);
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).expect("UTF-8");
+        assert!(rest.ends_with("\nJob succeeded\n"), "{rest}");
+        assert_eq!(
+            child.wait_with_output().expect("ended").status.code(),
+            Some(0)
+        );
+    }
+    docker(&["network", "rm", &network]);
+}
+
 #[test]
 fn no_service_has_the_name_of_a_bucket_of_the_configuration() {
     let settings = |more: &str| {

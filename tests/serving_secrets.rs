@@ -319,13 +319,15 @@ fn nobody_else_can_read_secrets_while_a_job_runs_and_none_stands_in_an_error() {
 fn no_image_and_no_alias_says_a_secret() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let masked = |key: &str, value: &str| json!({"key": key, "value": value, "public": false, "masked": true});
-    // A host that was masked by habit is refused too; a name that is only not for everybody, as all of AlloyCI's
-    // projects are, is none.
+    // A host that was masked by habit is refused too. What is not for everybody is none where the coordinator says that it
+    // is not masked; where it says nothing of that, as AlloyCI, it is.
     let variables = json!([
         masked("DB_PASSWORD", "Hunter2-of-the-database"),
         masked("SHORT", "1.2"),
         {"key": "INDIRECT", "value": "r.example/${DB_PASSWORD}", "public": true},
-        {"key": "TOOL", "value": BUSYBOX, "public": false},
+        {"key": "TOOL", "value": BUSYBOX, "public": false, "masked": false},
+        {"key": "SETTING", "value": "Hunter2-of-the-database", "public": false},
+        {"key": "CI_REGISTRY_IMAGE", "value": "r.example/acme/site", "public": true},
     ]);
     let cases = [
         (
@@ -347,6 +349,15 @@ fn no_image_and_no_alias_says_a_secret() {
         (
             json!({"image": {"name": "r.example/x:$CI_JOB_TOKEN"}}),
             "the secret variable CI_JOB_TOKEN",
+        ),
+        (
+            json!({"image": {"name": "$CI_REGISTRY_IMAGE:$SETTING"}}),
+            "test.image: it refers to the secret variable SETTING, and everybody sees names of images and services; if it is \
+             no secret, say so: `variables` of the job file are public",
+        ),
+        (
+            json!({"services": [{"name": REDIS, "alias": "db-$SETTING"}]}),
+            "test.services[0].alias: it refers to the secret variable SETTING",
         ),
     ];
     let mut ids = Vec::new();

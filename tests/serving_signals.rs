@@ -355,6 +355,41 @@ fn keys_without_effect_are_named_once_in_one_line() {
 }
 
 #[test]
+fn passwords_and_metrics_in_the_clear_are_warned_of_once() {
+    let coordinator = Coordinator::new(Kind::AlloyCi);
+    let login = |site: &str| format!("http://me:secret-of-git@{site}/acme/site.git");
+    let addresses = [
+        login("git.invalid"),
+        login("git.invalid"),
+        "http://open.invalid/acme/site.git".to_owned(),
+        login("127.0.0.1:1"),
+    ];
+    let ids: Vec<u64> = addresses
+        .iter()
+        .map(|address| {
+            let mut job = coordinator.job(BUSYBOX, &["true"]);
+            job["git_info"]["repo_url"] = json!(address);
+            coordinator.queue(job)
+        })
+        .collect();
+    coordinator.configure("metrics_server = \":0\"\n", &[""]);
+    let runner = serve(&coordinator);
+    coordinator.wait_for_end(&ids);
+    signal(&runner, "QUIT");
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    let said = "sources are fetched from http://git.invalid without TLS";
+    assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
+    assert_eq!(
+        ran.stderr.matches("sources are fetched").count(),
+        1,
+        "{ran}"
+    );
+    assert!(!ran.stderr.contains("secret-of-git"), "{ran}");
+    let said = "metrics_server: `:0` is on all networks of this host";
+    assert_eq!(ran.stderr.matches(said).count(), 1, "{ran}");
+}
+
+#[test]
 fn a_coordinator_without_tls_is_warned_of_once() {
     let coordinator = Coordinator::new(Kind::GitLab);
     // The first is this host's own, and nobody sits between.

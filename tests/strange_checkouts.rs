@@ -8,15 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
-use support::{BUSYBOX, Project, Ran, git, run};
+use support::{BUSYBOX, Project, RUNNER, Ran, fake_docker, git, path_with, run};
 
 const SECRET: &str = "what is private";
 
+fn job_file() -> serde_json::Value {
+    json!({"image": BUSYBOX, "stages": ["build", "test"],
+        "build": {"stage": "build", "script": ["echo made >made"], "artifacts": {"paths": ["made"]}},
+        "test": {"stage": "test", "script": ["cat * || true"]}})
+}
+
 /// Beside the checkout, a directory of the user's with something private in it, also as an archive.
 fn project() -> Project {
-    let project = Project::new(json!({"image": BUSYBOX, "stages": ["build", "test"],
-            "build": {"stage": "build", "script": ["echo made >made"], "artifacts": {"paths": ["made"]}},
-            "test": {"stage": "test", "script": ["cat * || true"]}}));
+    let project = Project::new(job_file());
     let private = project.beside("private");
     fs::create_dir(&private).expect("made");
     fs::write(private.join("letter"), SECRET).expect("written");
@@ -24,6 +28,13 @@ fn project() -> Project {
         .args(["-q", "letter.zip", "letter"])
         .current_dir(&private))
     .exits(0);
+    project
+}
+
+fn project_without_engine() -> Project {
+    let project = Project::without_engine();
+    project.write(".alloy-ci.json", &job_file().to_string());
+    project.commit();
     project
 }
 
@@ -230,6 +241,124 @@ fn no_program_that_its_settings_name_runs_on_the_host() {
         ran.exits(0);
         assert!(!mark.exists(), "{ran}");
     }
+}
+
+/// Runs `exec --dirty` with little memory, and not for long. No docker is needed for what it reads.
+fn soon(project: &Project) -> Ran {
+    let record = project.beside("record");
+    fs::create_dir_all(&record).expect("made");
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "ulimit -v 4000000; exec timeout 20 \"$@\"",
+            "sh",
+            RUNNER,
+        ])
+        .args(["exec", "--dirty", "test"])
+        .current_dir(&project.directory)
+        .env("ALLOY_RUNNER_STATE_DIR", project.beside("state"))
+        .env("PATH", path_with(&fake_docker().join("recorder")))
+        .env("DOCKER_RECORD", record);
+    run(&mut command)
+}
+
+/// git waits at a pipe until there is a writer, and reads a device to its end, which some devices do not have.
+#[test]
+fn files_of_git_that_are_pipes_or_devices_are_refused_at_once() {
+    const READ: &[&str] = &[
+        "HEAD",
+        "commondir",
+        "config",
+        "config.worktree",
+        "gitdir",
+        "index",
+        "info/attributes",
+        "info/exclude",
+        "objects/info/alternates",
+        "packed-refs",
+        "refs/heads/master",
+        "refs/tags/x",
+        "shallow",
+    ];
+    let mut plants: Vec<(String, &str)> = Vec::new();
+    for file in READ {
+        let way = format!("cd .git; mkdir -p $(dirname {file}); rm -f {file}");
+        plants.push((format!("{way}; mkfifo {file}"), "is a pipe"));
+        plants.push((format!("{way}; ln -s /dev/zero {file}"), "is a device"));
+    }
+    for file in ["index", "packed-refs", "config"] {
+        plants.push((
+            format!("rm -f .git/{file}; truncate -s 1T .git/{file}"),
+            "bytes, and of such a file no more than",
+        ));
+    }
+    for plant in [
+        "o=.git/objects/$(git rev-parse HEAD | sed 's,^..,&/,'); rm -f $o; mkfifo $o",
+        "git gc -q; for i in .git/objects/pack/*.idx; do rm -f $i; mkfifo $i; done",
+        "mkdir -p a/objects/pack; mkfifo a/objects/pack/pack-0123456789012345678901234567890123456789.idx
+         echo $PWD/a/objects >.git/objects/info/alternates",
+        "mkdir -p n; git init -q n; rm n/.git/HEAD; mkfifo n/.git/HEAD",
+    ] {
+        plants.push((plant.to_owned(), "is a pipe"));
+    }
+    for (plant, said) in &plants {
+        let project = project_without_engine();
+        shell_in(&project, plant);
+        let dirty = soon(&project);
+        assert_eq!(dirty.status, Some(2), "{plant}: {dirty}");
+        assert!(dirty.stderr.contains(said), "{plant}: {dirty}");
+    }
+}
+
+/// The same of files in the working tree by which git reads others, and of what settings name.
+#[test]
+fn what_says_how_git_reads_a_tree_is_a_plain_file() {
+    for plant in [
+        "mkfifo .gitignore",
+        "mkfifo .gitattributes",
+        "mkdir new; touch new/file; mkfifo new/.gitignore",
+        "mkdir new; touch new/file; mkfifo new/.gitattributes",
+        "truncate -s 1T .gitignore",
+    ] {
+        let project = project_without_engine();
+        shell_in(&project, plant);
+        let ran = soon(&project);
+        assert_eq!(ran.status, Some(2), "{plant}: {ran}");
+        assert!(ran.stderr.contains(".git"), "{plant}: {ran}");
+    }
+    // What settings name elsewhere is not read; a link that git does not follow is none of these files.
+    for (plant, said) in [
+        (
+            "truncate -s 1T ../large; git config include.path $PWD/../large",
+            "are not read",
+        ),
+        ("git config include.path /dev/zero", "are not read"),
+        (
+            "git config core.excludesFile /dev/zero",
+            "core.excludesFile: /dev/zero is a device",
+        ),
+        (
+            "mkfifo ../pipe; git config core.attributesFile $PWD/../pipe",
+            "pipe is a pipe",
+        ),
+        ("git config core.excludesFile /dev/null", ""),
+        ("ln -s /dev/zero .gitignore", ""),
+        ("mkdir new; mkfifo new/HEAD", ""),
+    ] {
+        let project = project_without_engine();
+        shell_in(&project, plant);
+        let ran = soon(&project);
+        assert_eq!(ran.status, Some(0), "{plant}: {ran}");
+        assert!(ran.stderr.contains(said), "{plant}: {ran}");
+    }
+}
+
+fn shell_in(project: &Project, text: &str) {
+    let made = run(Command::new("sh")
+        .args(["-ec", text])
+        .current_dir(&project.directory));
+    assert_eq!(made.status, Some(0), "{text}: {made}");
 }
 
 #[test]

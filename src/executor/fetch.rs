@@ -9,6 +9,7 @@ use std::thread::{self, Scope};
 use super::context::{Context, joined};
 use super::images::Resolved;
 use super::phase::Phase;
+use super::prepare::clear_nested;
 use super::repair::restoring;
 use super::spans::Activity;
 use super::stop::{Stop, system_failure};
@@ -45,6 +46,7 @@ pub(super) fn fetch<'scope>(
     followers: &'scope Scope<'scope, '_>,
 ) -> Result<Ready, Stop> {
     let plan = context.plan;
+    clear_nested(context)?;
     thread::scope(|scope| {
         let mut starting = None;
         if !plan.services.is_empty() {
@@ -138,8 +140,16 @@ fn fetch_by(
             helper_has_ended: true,
         }));
     }
+    // What has run in the services until now may have led the ways astray again.
+    let again = plan.clear_nested.is_some() && !plan.services.is_empty();
+    if again {
+        pause()?;
+    }
     context.spans.timed(Activity::Helper, "", || {
         restoring(context, &plan.helper, || {
+            if again {
+                clear_nested(context)?;
+            }
             let mut commands = start.commands.iter();
             commands.try_for_each(|command| context.engine.tell(command).map(drop))
         })

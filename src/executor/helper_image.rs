@@ -1,5 +1,7 @@
 //! Builds the helper image where it is missing.
 
+use std::fs;
+
 use uuid::Uuid;
 
 use super::orphans::IMAGE_CONTAINER;
@@ -41,9 +43,11 @@ pub fn build(
     }
     let container = Word::from(format!("{IMAGE_CONTAINER}{}", Uuid::new_v4()));
     let steps = image.steps(&container);
+    let mut made = None;
     let result = steps.iter().try_for_each(|(command, stdin)| {
         let done = docker.capture_with(command, stdin.as_deref(), cancel);
-        done.map(drop).map_err(|error| {
+        // The last that says an id is the one that makes the image.
+        done.map(|said| made = id_of(&said).or(made.take())).map_err(|error| {
             if error.is_final() {
                 return error;
             }
@@ -66,7 +70,25 @@ pub fn build(
     {
         log::warn!("cannot remove {container}: {error}");
     }
-    result
+    result?;
+    let noted = image.noted_in.join(made.unwrap_or_default());
+    if !image.noted_in.as_os_str().is_empty()
+        && let Err(error) = fs::write(&noted, "")
+    {
+        log::warn!(
+            "`prune` will not know {}: {}: {error}",
+            image.name,
+            noted.display()
+        );
+    }
+    Ok(())
+}
+
+/// The id of an image, where that is all that docker says.
+fn id_of(said: &str) -> Option<String> {
+    let id = said.trim().strip_prefix("sha256:")?;
+    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| id.to_owned())
 }
 
 /// A line without its middle where it is long: the steps' own commands are.

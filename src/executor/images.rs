@@ -18,7 +18,7 @@ use crate::docker::{DockerCommand, DockerError, Slot};
 use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::names::hold_volume;
-use crate::plan::{HELPER, HOLD_VOLUME, Image, ImageSource, lines};
+use crate::plan::{HELPER, HOLD_SEAL, HOLD_VOLUME, Image, ImageSource, hold_seal, lines};
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
 const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"volumes":{{json .Config.Volumes}},"ports":{{json .Config.ExposedPorts}}}"#;
@@ -97,9 +97,10 @@ pub(super) fn bind(context: &Context, image: &Image, id: &str) {
     for slot in &image.slots {
         context.engine.bind(slot, id.to_owned());
         if slot.name() == HELPER {
-            context
-                .engine
-                .bind(&Slot::new(HOLD_VOLUME), hold_volume(id));
+            let volume = hold_volume(id);
+            let seal = hold_seal(&context.plan.seal, &volume);
+            context.engine.bind(&Slot::new(HOLD_SEAL), seal);
+            context.engine.bind(&Slot::new(HOLD_VOLUME), volume);
         }
     }
 }

@@ -1,17 +1,23 @@
 //! Removes helper images of earlier builds of the runner: each build has its own, and uses no other.
 
-use anyhow::Result;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 
 use crate::docker::error::Kind;
 use crate::docker::{Docker, DockerCommand, DockerError};
-use crate::plan::helper_image::{BY_HAND, HelperImage, SCOPE, TOOLS};
+use crate::plan::helper_image::{BY_HAND, HelperImage, TOOLS};
+use crate::plan::is_hold_seal;
 use crate::plan::names::{LABEL, hold_volume, image_of_hold};
+use crate::seal::Seal;
 
 /// The images that are kept.
 pub struct Keep<'a> {
-    /// If set, only images that this scope made are removed, and all others are kept. `None`: those of all scopes are
-    /// removed.
-    pub scope: Option<String>,
+    /// If set, only images whose ids are noted in this directory ([`HelperImage::noted_in`]) are removed, and all others
+    /// are kept. `None`: those of all state directories are removed.
+    pub made_in: Option<PathBuf>,
     /// Images that `alloy-runner helper-image build` made for this version are kept.
     pub version: &'a str,
     /// The helper image of this build is kept, and the image with tools that it is made from.
@@ -38,13 +44,9 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     let (tools, helpers): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|image| image.name.starts_with("alloy-runner-helper-tools:"));
-    let ours = match &keep.scope {
-        // A container of a helper that was made an image is of the helper's scope, and of another type.
-        Some(scope) => list(&format!("{SCOPE}={scope}"))?
-            .into_iter()
-            .filter(|image| helpers.contains(image))
-            .collect(),
-        None => helpers,
+    let noted = match &keep.made_in {
+        Some(directory) => files_in(directory)?,
+        None => Vec::new(),
     };
     let by_hand = list(&format!("{BY_HAND}={}", keep.version))?;
     let mut of_tools = Vec::new();
@@ -53,13 +55,21 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     }
     let in_use = (keep.in_use)()?;
     let mut removed: Vec<Listed> = Vec::new();
-    for image in ours {
+    for image in helpers {
+        let note = noted.iter().find(|file| is_of(file, &image));
+        if keep.made_in.is_some() && note.is_none() {
+            continue;
+        }
         let kept = image.name == keep.current.name
             || in_use.contains(&image.name)
             || (!image.is_nameless() && by_hand.contains(&image));
         if !kept && remove_image(docker, &image)? {
             // If a job has used the image, there is also a volume with its executable.
             remove_hold(docker, &hold_volume(&image.id))?;
+            if let Some(note) = note {
+                fs::remove_file(note)
+                    .with_context(|| format!("cannot remove {}", note.display()))?;
+            }
             removed.push(image);
         }
     }
@@ -76,26 +86,25 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
 }
 
 /// Removes volumes with the executable of a helper image that does not exist any more, unless a container uses them.
-/// Returns a line `volume NAME` for each. `scope` is [`Keep::scope`].
+/// Returns a line `volume NAME` for each. `seal`: only those that are sealed with it.
 ///
 /// # Errors
 /// [`DockerError`] of the list, or of the first removal that failed.
-pub fn remove_holds(docker: &Docker, scope: Option<&str>) -> Result<Vec<String>, DockerError> {
-    let label = match scope {
-        Some(scope) => format!("{SCOPE}={scope}"),
-        None => format!("{LABEL}.type=hold"),
-    };
-    let list = DockerCommand::list("volume", &label, "{{json .Name}}");
-    let names = docker.capture(&list)?;
-    let names = names
+pub fn remove_holds(docker: &Docker, seal: Option<&Seal>) -> Result<Vec<String>, DockerError> {
+    let format = format!("[{{{{json .Name}}}},{{{{json (.Label \"{LABEL}.seal\")}}}}]");
+    let list = DockerCommand::list("volume", &format!("{LABEL}.type=hold"), &format);
+    let listed = docker.capture(&list)?;
+    let volumes = listed
         .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
+        .filter_map(|line| serde_json::from_str::<[String; 2]>(line).ok());
     let mut removed = Vec::new();
-    for name in names {
-        let name: String = name;
+    for [name, said] in volumes {
         let Some(image) = image_of_hold(&name) else {
             continue;
         };
+        if seal.is_some_and(|seal| !is_hold_seal(seal, &said, &name)) {
+            continue;
+        }
         let there = docker.capture(&DockerCommand::image_inspect([image], "{{.Id}}"));
         let gone = there.is_err_and(|error| error.kind == Kind::NotFound);
         if gone && remove_hold(docker, &name)? {
@@ -103,6 +112,19 @@ pub fn remove_holds(docker: &Docker, scope: Option<&str>) -> Result<Vec<String>,
         }
     }
     Ok(removed)
+}
+
+/// The files in a directory.
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .with_context(|| format!("cannot read {}", directory.display()))
+}
+
+/// Whether a file notes the id of an image, of which docker lists the begin.
+fn is_of(file: &Path, image: &Listed) -> bool {
+    let name = file.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|id| id.starts_with(&image.id))
 }
 
 /// An image in the output of `docker image ls`.

@@ -7,6 +7,15 @@ use super::images::{self, Resolved};
 use super::resources::{make_network_in_time, make_volume};
 use super::stop::Stop;
 
+/// Clears the ways to volumes in volumes. Nothing of the job's runs meanwhile.
+pub(super) fn clear_nested(context: &Context) -> Result<(), Stop> {
+    let Some(errand) = &context.plan.clear_nested else {
+        return Ok(());
+    };
+    context.made.container(&errand.name);
+    context.engine.tell(&errand.run).map(drop)
+}
+
 /// Makes all of it. Returns the images, in the plan's order.
 pub(super) fn prepare(context: &Context) -> Result<Vec<Resolved>, Stop> {
     let plan = context.plan;

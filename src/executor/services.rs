@@ -95,21 +95,24 @@ fn follow(context: &Context, service: &Service) {
     }
 }
 
-/// Starts all services side by side, and says which of them did.
+/// Starts all services, at the same time where that is safe, and says which of them did.
 pub(super) fn start_all<'scope>(
     context: &'scope Context,
     followers: &'scope Scope<'scope, '_>,
 ) -> Result<Vec<bool>, Stop> {
+    let start = |service: &'scope Service| {
+        context.spans.timed(Activity::Service, &service.title, || {
+            start(context, service, followers)
+        })
+    };
+    let services = context.plan.services.iter();
+    if context.plan.clear_nested.is_some() {
+        // A job's own could lead those of the configuration astray, as they mount their volumes.
+        return services.map(start).collect();
+    }
     thread::scope(|scope| {
-        let services = context.plan.services.iter();
         let threads: Vec<_> = services
-            .map(|service| {
-                scope.spawn(carried(|| {
-                    context.spans.timed(Activity::Service, &service.title, || {
-                        start(context, service, followers)
-                    })
-                }))
-            })
+            .map(|service| scope.spawn(carried(|| start(service))))
             .collect();
         threads.into_iter().map(joined).collect()
     })

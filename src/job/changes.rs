@@ -23,7 +23,8 @@ use gix::status::plumbing::index_as_worktree::{Change, EntryStatus};
 use gix::status::{Item, UntrackedFiles};
 use tempfile::TempDir;
 
-use super::own::{self, check_path, is_inside, open_file};
+use super::own::{self, check_path, is_inside};
+use super::plain::open_file;
 use super::uncommitted;
 
 /// The last layer: submodules in submodules, however deep.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::changes::Changes;
-use super::own::{absolute, alternates, belongs};
+use super::own::{self, absolute, alternates, belongs};
 use super::{Origin, Project, Sources};
 use crate::outcome::InputError;
 
@@ -25,21 +25,12 @@ impl Checkout {
     /// # Errors
     /// [`InputError`] where there is none, or nothing is committed.
     pub fn discover(directory: &Path) -> Result<Self, InputError> {
-        let repository = gix::discover(directory).map_err(|error| {
-            InputError::new(format!(
-                "{} is not in a git checkout ({error}); run `git init` and commit what is to be tested",
-                directory.display()
-            ))
-        })?;
-        let top = repository.workdir().ok_or_else(|| {
-            InputError::new(format!(
-                "{} is a bare git repository; run this in a checkout",
-                directory.display()
-            ))
-        })?;
-        let top = top
-            .canonicalize()
-            .map_err(|error| InputError::new(format!("{}: {error}", top.display())))?;
+        let top = own::top_around(directory)?;
+        let repository = own::open(&top)
+            .map_err(|error| InputError::new(format!("{}: {error:#}", top.display())))?;
+        if repository.workdir().is_none() {
+            return Err(own::is_bare(&top));
+        }
         belongs(&repository, &top)?;
         let head = repository.head_id().map_err(|error| {
             InputError::new(format!(

@@ -10,6 +10,7 @@ pub mod kept;
 mod own;
 pub mod payload;
 pub mod pipeline;
+mod plain;
 mod refs;
 pub mod remote;
 mod shape;

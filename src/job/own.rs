@@ -2,42 +2,91 @@
 //! repositories and files of this host that know nothing of it, nor to programs that run here.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
-use gix::config::Source;
-use rustix::fs::OFlags;
+use gix::config::{File as Settings, Source};
 
 use super::Alternate;
+use super::plain::{SMALL, check_file, check_objects, check_repository, led_to, read_small};
 use crate::outcome::InputError;
 
-/// The longest file of git's that is read here, in bytes.
-const LONGEST: u64 = 1 << 20;
 /// By this key, a repository somewhere else names the checkout that is its own.
 const CHECKOUT_KEY: &str = "alloy-ci.checkout";
 /// How many object directories a repository may borrow from.
 const MOST_ALTERNATES: usize = 50;
 
-/// Opens the repository of a working tree, without the programs that its own settings name as filters: they would run
-/// on this host. Those that the user's settings name stay.
+/// Finds the top of the working tree that a directory is in.
+///
+/// # Errors
+/// [`InputError`] where it is in none, or in one whose repository is not to be read.
+pub(super) fn top_around(directory: &Path) -> Result<PathBuf, InputError> {
+    let directory = absolute(directory);
+    for top in directory.ancestors() {
+        let link = top.join(".git");
+        if fs::symlink_metadata(&link).is_ok() {
+            check_repository(&link)?;
+            if gix::discover::is_git(&link).is_ok() {
+                return Ok(top.to_owned());
+            }
+        }
+        let is_there = |name: &&str| top.join(name).exists();
+        if !top.ends_with(".git") && ["HEAD", "objects", "refs"].iter().all(is_there) {
+            return Err(is_bare(top));
+        }
+    }
+    Err(InputError::new(format!(
+        "{} is not in a git checkout; run `git init` and commit what is to be tested",
+        directory.display()
+    )))
+}
+
+/// That a repository has no working tree.
+pub(super) fn is_bare(directory: &Path) -> InputError {
+    InputError::new(format!(
+        "{} is a bare git repository; run this in a checkout",
+        directory.display()
+    ))
+}
+
+/// Opens the repository of a working tree, without what in its own settings leads elsewhere: to programs as filters,
+/// which would run on this host, to more settings, and to what is no plain file. What the user's settings name stays.
 ///
 /// # Errors
 /// If it cannot be read, or its settings are wrong.
 pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
-    let mut repository = gix::open(top)?;
+    check_repository(&top.join(".git"))?;
+    let mut repository = open_with(top, false)?;
+    match includes(repository.config_snapshot().plumbing()) {
+        Includes::None => {}
+        Includes::Users => repository = open_with(top, true)?,
+        Includes::Own => log::warn!(
+            "{}: settings that those of the repository include are not read",
+            top.display()
+        ),
+    }
+    let settings = repository.config_snapshot();
+    let mut wrong = Vec::new();
+    for key in ["core.attributesFile", "core.excludesFile"] {
+        let named = settings.trusted_path(key)?;
+        if let Some(Err(error)) = named.map(|path| check_patterns(&path)) {
+            log::warn!("{key}: {error}");
+            wrong.push(key);
+        }
+    }
     let mut settings = repository.config_snapshot_mut();
+    for key in wrong {
+        settings.set_raw_value(key, "/dev/null")?;
+    }
     let filters: Vec<_> = settings
         .sections_and_ids_by_name("filter")
         .into_iter()
         .flatten()
-        .filter(|(section, _)| {
-            let source = section.meta().source;
-            matches!(source, Source::Local | Source::Worktree)
-        })
+        .filter(|(section, _)| is_own(section.meta().source))
         .map(|(_, id)| id)
         .collect();
     for id in filters {
@@ -45,6 +94,51 @@ pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
     }
     settings.commit()?;
     Ok(repository)
+}
+
+fn open_with(top: &Path, includes: bool) -> anyhow::Result<gix::Repository> {
+    let mut permissions = gix::open::Permissions::default();
+    permissions.config.includes = includes;
+    let options = gix::open::Options::default().permissions(permissions);
+    Ok(gix::open_opts(top, options)?)
+}
+
+/// Which settings include others.
+enum Includes {
+    None,
+    /// Those of the user alone.
+    Users,
+    /// Those of the repository.
+    Own,
+}
+
+fn includes(settings: &Settings) -> Includes {
+    let sections = ["include", "includeIf"].into_iter();
+    let sections = sections.filter_map(|name| settings.sections_by_name(name));
+    let sources: Vec<_> = sections
+        .flatten()
+        .map(|section| section.meta().source)
+        .collect();
+    if sources.is_empty() {
+        Includes::None
+    } else if sources.iter().any(|source| is_own(*source)) {
+        Includes::Own
+    } else {
+        Includes::Users
+    }
+}
+
+/// Whether settings are those of the repository.
+fn is_own(source: Source) -> bool {
+    matches!(source, Source::Local | Source::Worktree)
+}
+
+/// Checks a file of patterns that settings name. Who wants none, names no device but this.
+fn check_patterns(path: &Path) -> Result<(), InputError> {
+    if path == Path::new("/dev/null") {
+        return Ok(());
+    }
+    check_file(path, Some(SMALL))
 }
 
 /// Opens a submodule of the working tree at `top`. `None` where it has not been fetched.
@@ -96,17 +190,6 @@ pub(super) fn belongs(repository: &gix::Repository, top: &Path) -> Result<(), In
     )))
 }
 
-/// Where a `.git` leads that is a file or a link.
-fn led_to(link: &Path) -> Option<PathBuf> {
-    if fs::symlink_metadata(link).ok()?.is_symlink() {
-        return link.canonicalize().ok();
-    }
-    let text = read_small(link).ok()?;
-    let path = text.strip_prefix(b"gitdir:")?.trim_ascii();
-    let path = link.parent()?.join(OsStr::from_bytes(path));
-    path.canonicalize().ok()
-}
-
 /// Whether a repository has made this working tree (`git worktree add`), and says so itself.
 fn is_linked(git_dir: &Path, common: &Path, link: &Path) -> bool {
     let of_common = git_dir.parent().and_then(Path::parent) == Some(common);
@@ -153,30 +236,6 @@ pub(super) fn is_inside(top: &Path, path: &Path) -> bool {
     parents
         .filter(|parent| !parent.as_os_str().is_empty())
         .all(|parent| fs::symlink_metadata(top.join(parent)).is_ok_and(|data| data.is_dir()))
-}
-
-/// Opens a file of a checkout: no link, and nothing that would make who opens it wait.
-///
-/// # Errors
-/// If it is no plain file, or cannot be read.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).map_err(io::Error::other)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is no plain file"))
-    }
-}
-
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    open_file(path)?.take(LONGEST).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Object directories that a repository borrows from, and those that they borrow from. All that is in them, the
@@ -228,6 +287,7 @@ pub(super) fn alternates(git_dir: &Path) -> Result<Vec<Alternate>, InputError> {
                 let message = format!("{list}: {line} {wrong}, and no job gets to see it");
                 return Err(InputError::new(message));
             }
+            check_objects(&other.directory)?;
             open.push((other.directory.clone(), other.named.clone()));
             found.push(other);
         }

@@ -12,6 +12,7 @@ use gix::status::plumbing::index_as_worktree::EntryStatus;
 use gix::status::{Item, Platform, UntrackedFiles};
 
 use super::own;
+use super::plain::check_rules;
 
 /// What differs from the commit that is checked out.
 #[derive(Debug, Default)]
@@ -24,10 +25,14 @@ pub struct Uncommitted {
 }
 
 /// What git is asked of a working tree: no renames, and each repository by itself.
+///
+/// # Errors
+/// If what git would read there is no plain file, or cannot be read.
 pub(super) fn status(
     repository: &gix::Repository,
     untracked: UntrackedFiles,
 ) -> Result<Platform<'_, gix::progress::Discard>> {
+    check_rules(repository)?;
     Ok(repository
         .status(gix::progress::Discard)?
         .untracked_files(untracked)

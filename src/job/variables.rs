@@ -27,7 +27,8 @@ pub struct Variable {
     pub value: Secret,
     /// Whether the value may be shown.
     pub public: bool,
-    /// It was called a secret: masked, or given as one. What is only not public need not be one, as settings of projects.
+    /// It was called a secret: masked, given as one, or not public where nothing is said of masking. What is not public
+    /// and not masked need not be one, as GitLab's settings of projects.
     pub secret: bool,
     /// The value goes to a file, and the variable holds its path.
     pub file: bool,

@@ -282,7 +282,7 @@ impl Builder<'_> {
         mounts.fold(run, |run, mount| self.mount(run, &mount))
     }
 
-    fn mount(&self, run: DockerCommand, mount: &Mount) -> DockerCommand {
+    pub fn mount(&self, run: DockerCommand, mount: &Mount) -> DockerCommand {
         match (mount.made, &mount.mode) {
             (Some(made), None) => {
                 let labels = self.labels(made.kind(), made.prefix(self.names));

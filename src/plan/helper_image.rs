@@ -3,6 +3,8 @@
 //! A Dockerfile makes all of it but the executable, which is copied into a container of the result and
 //! committed with it. So a new build of the runner needs no new packages, and every step can be pasted.
 
+use std::path::PathBuf;
+
 use sha2::{Digest, Sha256};
 
 use super::names::LABEL;
@@ -37,16 +39,11 @@ pub struct HelperImage {
     pub seal: Seal,
     /// `helper-image build` asked for it, and no job.
     pub by_hand: bool,
+    /// The directory where its id is noted once it is made, as the name of a file: what is made of it has its labels, and
+    /// another id. Empty: nowhere.
+    pub noted_in: PathBuf,
 }
 
-/// The label that says which state directory's images these are.
-pub const SCOPE: &str = "com.alloy-ci.runner.image.scope";
-
-/// The value of that label. It stays when the host is started again.
-#[must_use]
-pub fn image_scope(seal: &Seal) -> String {
-    seal.of("image", "")
-}
 /// The label with the name of the image of tools that an image was made of.
 pub const TOOLS: &str = "com.alloy-ci.runner.image.tools";
 /// The label with the version of an image that was made by hand.
@@ -123,7 +120,6 @@ impl HelperImage {
                 format!("{LABEL}.seal"),
                 self.seal.of(&self.process, &container.plain()),
             ),
-            (SCOPE.to_owned(), image_scope(&self.seal)),
             (TOOLS.to_owned(), self.tools()),
         ];
         if self.by_hand {

@@ -5,12 +5,17 @@
 //! on an engine that is new to an executable, the build container starts when the sources are there.
 
 use super::containers::Builder;
-use super::helper_image::{EXECUTABLE_DIR, SCOPE, image_scope};
+use super::helper_image::EXECUTABLE_DIR;
 use super::names::LABEL;
 use crate::docker::{DockerCommand, Slot, Word, mount};
+use crate::seal::Seal;
 
 /// Stands for the volume's name, [`hold_volume`](super::names::hold_volume).
 pub const HOLD_VOLUME: &str = "hold_volume";
+/// Stands for the seal on that name, by which `prune` knows it.
+pub const HOLD_SEAL: &str = "hold_seal";
+/// What the seal says in place of a process: it belongs to none.
+const SEALED_AS: &str = "hold";
 /// Where build containers have it, as far as it can be said without the job's other mounts. What an image has below
 /// `/dev` is hidden by a file system of the container's own, so that no link of the image is on the way.
 const DIRECTORY: &str = "/dev/alloy-runner";
@@ -60,8 +65,22 @@ impl Builder<'_> {
         let labels = [
             (LABEL.to_owned(), self.host.version.clone()),
             (format!("{LABEL}.type"), "hold".to_owned()),
-            (SCOPE.to_owned(), image_scope(&self.host.seal)),
         ];
+        // A seal has nothing that CSV would have quoted.
         mount::read_only_volume(volume, target, fills, &labels)
+            .then(format!(",volume-label={LABEL}.seal="))
+            .then(Slot::new(HOLD_SEAL))
     }
+}
+
+/// The seal on such a volume.
+#[must_use]
+pub fn hold_seal(seal: &Seal, volume: &str) -> String {
+    seal.of(SEALED_AS, volume)
+}
+
+/// Whether this is the seal on such a volume.
+#[must_use]
+pub fn is_hold_seal(seal: &Seal, said: &str, volume: &str) -> bool {
+    seal.is(said, SEALED_AS, volume)
 }

@@ -17,6 +17,7 @@ mod limits;
 pub mod lines;
 mod named;
 pub mod names;
+mod nested;
 mod network;
 mod options;
 mod parts;
@@ -48,7 +49,7 @@ use crate::secret::Secret;
 pub use containers::HELPER;
 use containers::{Builder, renamed};
 pub use ending::{Ending, GRACE};
-pub use hold::HOLD_VOLUME;
+pub use hold::{HOLD_SEAL, HOLD_VOLUME, hold_seal, is_hold_seal};
 pub use host::Host;
 use images::Images;
 pub use images::{Image, ImageSource};
@@ -56,7 +57,7 @@ use named::NamedBy;
 use names::Names;
 use network::Network;
 pub use options::key_hint;
-pub use parts::{Build, HelperStart, Resource, Service};
+pub use parts::{Build, Errand, HelperStart, Resource, Service};
 use settings::Settings;
 pub use stage::{BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
 pub use stages::JOB_STATUS;
@@ -80,7 +81,10 @@ pub struct Plan {
     pub volumes: Vec<Resource>,
     /// The services have to run before anything that uses them is made.
     pub services_first: bool,
-    /// The services, in the job's order.
+    /// Clears the ways to volumes in volumes, before anything mounts them; and before the helper does, where services
+    /// have run meanwhile.
+    pub clear_nested: Option<Errand>,
+    /// The services, the configuration's own first, then in the job's order.
     pub services: Vec<Service>,
     /// The services' logs go into the job's (`CI_DEBUG_SERVICES`).
     pub debug_services: bool,
@@ -171,7 +175,10 @@ impl Plan {
         let cache_secrets = std::mem::take(&mut caches.secrets);
         let archives = caches.mount.take();
         let stages = builder.stages(&build, caches)?;
-        let only = stages.only_in_helper().filter(|_| health_check.is_none());
+        let clear_nested = builder.clear_nested(!services.is_empty());
+        let only = stages
+            .only_in_helper()
+            .filter(|_| health_check.is_none() && clear_nested.is_none());
         let helper_starts = builder.helper_starts(&services, only, archives.as_ref());
         limits::containers(job, &build, &helper_starts, &services)?;
         Ok(Self {
@@ -190,6 +197,7 @@ impl Plan {
             volumes: builder.volumes(archives.as_ref()),
             debug_services: variables.is_true("CI_DEBUG_SERVICES"),
             health_check,
+            clear_nested,
             services,
             prefix: names.prefix.clone(),
             process: host.process.clone(),

@@ -43,7 +43,8 @@ impl NamedBy {
             None => Ok(variables.expand(text)),
             Some(name) => Err(self.error(format_args!(
                 "it refers to the secret variable {name}, and everybody sees names of images and services; if it is no \
-                 secret, say so (exec: --env {name}=VALUE, a coordinator: not masked)"
+                 secret, say so: `variables` of the job file are public, and so is --env {name}=VALUE of exec; in GitLab, \
+                 one that is not masked is none"
             ))),
         }
     }

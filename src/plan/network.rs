@@ -11,7 +11,7 @@ use crate::outcome::InputError;
 pub(super) enum Network {
     /// By a network of the job's own; without services there is none.
     Own,
-    /// By a network that the configuration names.
+    /// By a network that the configuration names, and that others may share.
     Named(String),
     /// By the default bridge, where only links give names.
     Bridge,
@@ -76,30 +76,33 @@ impl Network {
         names: &Names,
         services: &[(Word, Vec<Word>)],
     ) -> DockerCommand {
-        let hostnames = services
-            .iter()
-            .flat_map(|(name, hosts)| hosts.iter().map(move |host| (name, host)));
         match self {
             Self::Own if services.is_empty() => run,
             Self::Own => run.option("--network", &names.prefix),
-            Self::Named(name) | Self::Other(name) => run.option("--network", name),
+            Self::Named(network) => linked(run.option("--network", network), services),
+            Self::Other(network) => run.option("--network", network),
             // A client of 20.10 that is told of the default bridge links no container there; without a word that is
             // where it is.
-            Self::Bridge => hostnames.fold(run, |run, (name, host)| {
-                run.option("--link", name.clone().then(":").then(host))
-            }),
-            Self::Host => hostnames.fold(run.option("--network", "host"), |run, (_, host)| {
-                run.option("--add-host", host.clone().then(":127.0.0.1"))
-            }),
+            Self::Bridge => linked(run, services),
+            Self::Host => {
+                let hosts = services.iter().flat_map(|(_, hosts)| hosts);
+                hosts.fold(run.option("--network", "host"), |run, host| {
+                    run.option("--add-host", host.clone().then(":127.0.0.1"))
+                })
+            }
         }
     }
 
-    /// Connects a service that has these hostnames.
+    /// Connects a service that has these hostnames. `services` are all of the job's, as in [`Network::connect`].
+    ///
+    /// In a network of others no name is taken: jobs there would talk to this one's service in place of a git server or
+    /// a coordinator of that name. A link gives a name to a single container, and wins over names of the network.
     pub fn connect_service(
         &self,
         run: DockerCommand,
         names: &Names,
         hosts: &[Word],
+        services: &[(Word, Vec<Word>)],
     ) -> DockerCommand {
         let network = match self {
             Self::Own => names.prefix.clone(),
@@ -109,10 +112,21 @@ impl Network {
         };
         let run = run.option("--network", network);
         match self {
-            Self::Own | Self::Named(_) => hosts
+            Self::Own => hosts
                 .iter()
                 .fold(run, |run, host| run.option("--network-alias", host)),
+            // Of itself too: a broker tells its clients how to reach it, and is one of them.
+            Self::Named(_) => linked(run, services),
             _ => run,
         }
     }
+}
+
+/// Gives a container hostnames of services, each given as its container's name and its hostnames.
+fn linked(run: DockerCommand, services: &[(Word, Vec<Word>)]) -> DockerCommand {
+    services.iter().fold(run, |run, (name, hosts)| {
+        hosts.iter().fold(run, |run, host| {
+            run.option("--link", name.clone().then(":").then(host))
+        })
+    })
 }

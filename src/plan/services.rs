@@ -20,6 +20,24 @@ fn host_of(address: &str) -> String {
     host.trim_end_matches('.').to_lowercase()
 }
 
+/// What a service is called.
+struct Called {
+    image: Reference,
+    /// [`Service::name`].
+    name: Word,
+    /// [`Service::aliases`].
+    aliases: Vec<String>,
+    /// [`Service::from_image`].
+    from_image: usize,
+}
+
+impl Called {
+    fn hosts(&self) -> (Word, Vec<Word>) {
+        let aliases = self.aliases.iter().map(Word::from);
+        (self.name.clone(), aliases.collect())
+    }
+}
+
 impl Builder<'_> {
     /// The hosts that the helper hands tokens or passwords to, from the network that it shares with services.
     fn hosts_of_secrets(&self) -> Vec<String> {
@@ -68,8 +86,13 @@ impl Builder<'_> {
                 all.len()
             )));
         }
-        let services = all.iter().enumerate();
-        let services = services.map(|(index, (by, spec))| self.service(index, by, spec));
+        let called = all.iter().enumerate();
+        let called = called.map(|(index, (by, spec))| self.called(index, by, spec));
+        let called = called.collect::<Result<Vec<_>, _>>()?;
+        let hosts: Vec<_> = called.iter().map(Called::hosts).collect();
+        let services = all.iter().zip(called).enumerate();
+        let services = services
+            .map(|(index, ((by, spec), called))| self.service(index, (by, spec), called, &hosts));
         let mut services = services.collect::<Result<Vec<_>, _>>()?;
         let images: Vec<Reference> = services.iter().map(|it| it.image.clone()).collect();
         for service in &mut services {
@@ -81,11 +104,10 @@ impl Builder<'_> {
         Ok(services)
     }
 
-    fn service(&self, index: usize, by: &NamedBy, spec: &ImageSpec) -> Result<Service, InputError> {
+    /// What a service is called.
+    fn called(&self, index: usize, by: &NamedBy, spec: &ImageSpec) -> Result<Called, InputError> {
         let image = by.image(&spec.name, self.variables)?;
         allowed::service(by, &image, &self.config.docker, self.variables)?;
-        let image_slot = Slot::new(format!("image_service_{index}"));
-        let ports_slot = Slot::new(format!("ports_service_{index}"));
         let name = self.names.container(&format!(
             "{}-{index}",
             image.service_name().replace('/', "__")
@@ -118,12 +140,36 @@ impl Builder<'_> {
                 )));
             }
         }
+        Ok(Called {
+            image,
+            name,
+            aliases,
+            from_image,
+        })
+    }
+
+    /// A service. `all`: the hostnames of all of the job's.
+    fn service(
+        &self,
+        index: usize,
+        (by, spec): (&NamedBy, &ImageSpec),
+        called: Called,
+        all: &[(Word, Vec<Word>)],
+    ) -> Result<Service, InputError> {
+        let Called {
+            image,
+            name,
+            aliases,
+            from_image,
+        } = called;
+        let image_slot = Slot::new(format!("image_service_{index}"));
+        let ports_slot = Slot::new(format!("ports_service_{index}"));
         let run = self.labelled(DockerCommand::run(&name).flag("--detach"), "service");
         let probe_alias = self.names.container(&format!("service-{index}"));
         let hosts: Vec<Word> = std::iter::once(probe_alias.clone())
             .chain(aliases.iter().map(Word::from))
             .collect();
-        let run = self.network.connect_service(run, self.names, &hosts);
+        let run = self.network.connect_service(run, self.names, &hosts, all);
         let run = options::service(&self.config.docker, &image.to_string(), self.mounted(run));
         let public = self
             .variables

@@ -15,7 +15,7 @@ use crate::outcome::InputError;
 const FILES: &str = "/alloy/variables";
 
 /// What the helper has of its own is below it: the checkout, caches, settings.
-const OWN_DIR: &str = "/alloy";
+pub(super) const OWN_DIR: &str = "/alloy";
 
 /// The directories of a job in its containers, before it is known whether its sources stay.
 pub(super) struct Layout {
@@ -214,11 +214,16 @@ impl Layout {
     pub fn in_helper(&self, index: usize, mount: &Mount) -> Option<String> {
         let target = Path::new(&mount.target);
         let is_for = |directory: &str| Path::new(directory).starts_with(target);
-        if target.starts_with(&self.builds) || is_for(&self.builds) || is_for(&self.caches) {
+        if self.leads_to_builds(&mount.target) || is_for(&self.caches) {
             return Some(mount.target.clone());
         }
         let ours = mount.made.is_some() && !mount.is_read_only();
         ours.then(|| format!("{OWN_DIR}/volumes/{index}"))
+    }
+
+    /// Whether the builds directory is a volume's that is mounted at this path, or around it.
+    pub fn leads_to_builds(&self, target: &str) -> bool {
+        Path::new(&self.builds).starts_with(target) || Path::new(target).starts_with(&self.builds)
     }
 
     /// Where the values of file variables go, beside the sources unless those stay.
@@ -274,7 +279,7 @@ impl Made {
 
 impl Mount {
     /// Whether what is in it is there for the next job.
-    fn stays(&self) -> bool {
+    pub fn stays(&self) -> bool {
         self.made != Some(Made::Job)
     }
 

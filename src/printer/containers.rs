@@ -78,6 +78,9 @@ impl Script<'_> {
                 self.run(create, QUIET);
             }
         }
+        if let Some(errand) = &self.plan.clear_nested {
+            self.run(&errand.run, QUIET);
+        }
     }
 
     pub fn services(&mut self) {

@@ -58,6 +58,8 @@ take_over() {
     *) rm -rf "$entry" ;;
     esac
   done
+  # They are read whole.
+  find .git/HEAD .git/shallow -size +1024k -exec rm -f {} + 2>/dev/null || :
   [ ! -d .git/objects/pack ] ||
     find .git/objects/pack -mindepth 1 ! -name 'pack-*.pack' ! -name 'pack-*.idx' -prune -exec rm -rf {} +
   grep -Eqx 'ref: refs/heads/[^ ]+|[0-9a-f]{40,64}' .git/HEAD 2>/dev/null || rm -f .git/HEAD
@@ -71,17 +73,16 @@ take_over() {
   find . "$@" -o '(' -name .git -o -name .gitattributes -o ! -type f ! -type d ! -type l ')' -prune -exec rm -rf {} +
 }
 
-# Keeps the refs that the next fetch updates, all of them in one file, and no others, such as replacements.
+# Keeps the refs that the next fetch updates, all of them in one file, and no others, such as replacements. git reads that
+# file whole, and an earlier job may have made it a terabyte long: it is cut before git sees it.
 drop_refs() {
   [ -f .git/packed-refs ] || : >.git/packed-refs
   if [ "$depth" = 0 ]; then
-    # Only some of them, enough for git to know which objects there are: an earlier job may have left any number, and each
-    # costs time.
-    head -c 4000000 .git/packed-refs |
-      sed -n -E '/^[0-9a-f]{40,64} refs\/(remotes\/origin|tags)\/[^ ]+$/p' |
-      sort -u -k 2,2 | head -n 2000 >.git/packed-refs.new
+    # Only some of them, enough for git to know which objects there are: each costs time.
+    head -c 500000 .git/packed-refs | tr -d '\000' |
+      LC_ALL=C sed -n -E '/^[0-9a-f]{40,64} refs\/(remotes\/origin|tags)\/[^ ]+$/p' |
+      LC_ALL=C sort -u -k 2,2 | head -n 2000 >.git/packed-refs.new
     mv .git/packed-refs.new .git/packed-refs
-    git for-each-ref --format='' >/dev/null 2>&1 || : >.git/packed-refs
   else
     rm -f .git/packed-refs
   fi
@@ -206,9 +207,11 @@ own_objects() {
 }
 
 find_commit() {
-  git init -q
-  git remote add -- origin "$url"
   [ -n "$cloned" ] || drop_refs
+  git init -q
+  # One that git cannot read would keep it from all of them.
+  [ -n "$cloned" ] || git for-each-ref --format='' >/dev/null 2>&1 || : >.git/packed-refs
+  git remote add -- origin "$url"
   if [ "$depth" = 0 ] || ! fetch_history; then
     set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
     if [ -n "$local" ]; then

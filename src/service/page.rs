@@ -59,6 +59,13 @@ impl Page {
             })
             .with_context(failed)?;
         log::info!("metrics at http://{}/metrics", page.address);
+        if page.address.ip().is_unspecified() {
+            log::warn!(
+                "metrics_server: `{address}` is on all networks of this host, and nothing asks for a password there; with \
+                 127.0.0.1:{} only this host reads the metrics",
+                page.address.port()
+            );
+        }
         Ok(page)
     }
 }

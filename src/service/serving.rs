@@ -1,5 +1,6 @@
 //! One runner of a coordinator: it asks for jobs and sees each through, up to what the coordinator hears.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,7 +17,9 @@ use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Client, JobResponse, Observer};
 use crate::executor::{Activity, Span};
+use crate::http::is_in_the_clear;
 use crate::job::payload::JobPayload;
+use crate::job::remote::Remote;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome, on_one_line};
@@ -42,6 +45,8 @@ pub struct Serving {
     worker: Mutex<Option<Arc<Worker>>>,
     metrics: Arc<Metrics>,
     print_commands: bool,
+    /// Git servers that were warned of.
+    warned: Mutex<HashSet<String>>,
 }
 
 /// A job's project, name and stage, for a line of the runner's log.
@@ -89,6 +94,7 @@ impl Serving {
             worker: Mutex::default(),
             metrics,
             print_commands,
+            warned: Mutex::default(),
         })
     }
 
@@ -234,6 +240,9 @@ impl Serving {
             {
                 *remote = remote.moved_to(base)?;
             }
+            if let Origin::Remote { remote, .. } = &job.sources.origin {
+                self.warn_of_plain_clone(remote);
+            }
             self.worker()?.run(
                 &job,
                 &Run {
@@ -269,6 +278,21 @@ impl Serving {
                 };
                 (self.give_up(outcome, log, secrets), Vec::new())
             }
+        }
+    }
+
+    /// Says, once for each git server, that passwords for it are sent without TLS.
+    fn warn_of_plain_clone(&self, remote: &Remote) {
+        if remote.login.is_none() || !is_in_the_clear(&remote.site) {
+            return;
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(remote.site.clone()) {
+            log::warn!(
+                "sources are fetched from {} without TLS: who sits between reads the password, and can change them; \
+                 give the repository an https address (clone_url)",
+                on_one_line(&remote.site)
+            );
         }
     }
 

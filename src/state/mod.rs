@@ -148,6 +148,12 @@ impl State {
         Ok(None)
     }
 
+    /// The directory with a file for each image that was made from here: its name is the image's id.
+    #[must_use]
+    pub fn images_made(&self) -> PathBuf {
+        self.directory.join("images")
+    }
+
     /// Waits for a lock that one process at a time can hold, until the file is dropped. `None`: `cancel` came first.
     ///
     /// # Errors
@@ -227,7 +233,14 @@ fn make(directory: &Path) -> Result<()> {
     if data.mode() & 0o077 != 0 {
         fs::set_permissions(directory, Permissions::from_mode(0o700)).with_context(failed)?;
     }
-    for part in ["processes", "files", "concurrent", "slots", "locks"] {
+    for part in [
+        "processes",
+        "files",
+        "concurrent",
+        "slots",
+        "locks",
+        "images",
+    ] {
         fs::create_dir_all(directory.join(part)).with_context(failed)?;
     }
     Ok(())

@@ -27,6 +27,7 @@ pub fn build(recovered: Recovered, base: &str, certificates: &str) -> Result<Bui
     let (process, docker, state) = recovered.register(&image.name)?;
     image.process.clone_from(&process.label);
     image.seal = state.seal.clone();
+    image.noted_in = state.images_made();
     image.by_hand = true;
     let _lock = state.exclusive("helper-image", &cancel)?;
     let built = build_helper_image(&docker, &image, &cancel, &|line| log::error!("{line}"));

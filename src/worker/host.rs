@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -63,6 +63,7 @@ pub fn helper_image(
         process: String::new(),
         seal: Seal::default(),
         by_hand: false,
+        noted_in: PathBuf::new(),
     })
 }
 

@@ -84,6 +84,7 @@ impl Worker {
         host.helper_image.process.clone_from(&process.label);
         host.seal = state.seal.clone();
         host.helper_image.seal = state.seal.clone();
+        host.helper_image.noted_in = state.images_made();
         Ok(Self {
             config: config.clone(),
             short_token: short_token.to_owned(),

@@ -6,7 +6,7 @@ use super::host::{VERSION, helper_image, proxies};
 use super::recovery::{Recovered, Report, Wanted};
 use crate::config::DockerConfig;
 use crate::executor::old_images;
-use crate::plan::helper_image::{DEFAULT_BASE, image_scope};
+use crate::plan::helper_image::DEFAULT_BASE;
 use crate::state::State;
 
 /// Removes orphans from an engine, with helper images of builds that are gone, and returns what that was.
@@ -25,12 +25,13 @@ pub fn prune(
     let (state, docker) = (recovered.state(), recovered.docker());
     let current = helper_image(DEFAULT_BASE, &proxies(), "")?;
     let keep = old_images::Keep {
-        scope: (!wanted.foreign).then(|| image_scope(&state.seal)),
+        made_in: (!wanted.foreign).then(|| state.images_made()),
         version: VERSION,
         current: &current,
         in_use: &|| state.helper_images(),
     };
     removed.extend(old_images::remove(docker, &keep)?);
-    removed.extend(old_images::remove_holds(docker, keep.scope.as_deref())?);
+    let seal = (!wanted.foreign).then_some(&state.seal);
+    removed.extend(old_images::remove_holds(docker, seal)?);
     Ok(removed)
 }

@@ -44,7 +44,7 @@ pub fn is_variable(name: &str) -> bool {
 }
 
 impl Checked<'_> {
-    fn line(&self, command: &DockerCommand) -> Line {
+    pub fn line(&self, command: &DockerCommand) -> Line {
         self.line_of(command, "")
     }
 
@@ -222,6 +222,7 @@ impl Checked<'_> {
         self.runs(&build, 0, &spec, &shell);
         self.held(&shell);
         let image = format!("sha256:{}", plan.services.len() + 1);
+        self.errand(&image);
         for start in &plan.helper_starts {
             let [run] = &start.commands[..] else {
                 panic!("a copy")

@@ -193,6 +193,36 @@ impl Checked<'_> {
         }
     }
 
+    /// What clears the ways to volumes in volumes has the outer ones alone, at places of its own.
+    pub fn errand(&self, image: &str) {
+        let has_nested = self.setting.text.contains("/vendor");
+        assert_eq!(self.plan.clear_nested.is_some(), has_nested);
+        let Some(errand) = &self.plan.clear_nested else {
+            return;
+        };
+        let mut line = self.line(&errand.run);
+        assert_eq!(line.subcommand, "run");
+        assert_eq!(line.take("--name"), [text(&errand.name)]);
+        let own = |path: &str| path.starts_with("/alloy/volumes/") && !path.contains("/../");
+        for value in line.take("--volume") {
+            let mounted = volume(&value).expect("a volume");
+            assert!(own(&mounted.target), "{value}");
+        }
+        for value in line.take("--mount") {
+            let (_, mounted, _) = mount(&value).expect("a mount");
+            assert!(own(&mounted.target), "{value}");
+        }
+        assert_eq!(line.take("--cap-drop"), ["ALL"]);
+        let [first, shell, command, _, _, paths @ ..] = &line.operands[..] else {
+            panic!("{line:?}")
+        };
+        assert_eq!([first.as_str(), shell, command], [image, "sh", "-c"]);
+        assert!(
+            !paths.is_empty() && paths.iter().all(|path| own(path)),
+            "{line:?}"
+        );
+    }
+
     /// Takes the network out.
     fn network(&self, line: &mut Line, role: &str) {
         let mode = self.setting.network;
@@ -208,10 +238,10 @@ impl Checked<'_> {
         assert_eq!(line.take("--network"), expected);
         for alias in line.take("--network-alias") {
             assert!(is_hostname(&alias) && role == "service", "{alias:?}");
-            assert!(mode.is_empty() || mode == "shared-net");
+            assert!(mode.is_empty(), "others are in {mode}");
         }
-        if mode == "bridge" && role != "service" {
-            let of_config = usize::from(["build", "held"].contains(&role));
+        if mode == "shared-net" || mode == "bridge" && role != "service" {
+            let of_config = usize::from(mode == "bridge" && ["build", "held"].contains(&role));
             let links = line.take("--link");
             assert!(services || links.len() == of_config, "{links:?}");
             for link in &links {

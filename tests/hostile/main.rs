@@ -7,8 +7,10 @@
 
 mod answers;
 mod archives;
+mod checkouts;
 mod commands;
 mod containers;
+mod docker_answers;
 mod docker_line;
 mod files;
 mod memory;

@@ -241,7 +241,7 @@ fn no_marks() {
 
 #[test]
 fn a_coordinators_job_leaves_by_checked_commands_only() {
-    let coordinator = Coordinator::new(Kind::GitLab);
+    let coordinator = Coordinator::without_engine(Kind::GitLab);
     let records = Records::new();
     let mut started = 0;
     for payload in some(&hostile_payload(), 25) {
@@ -295,7 +295,7 @@ fn job_file(words: &[String]) -> Value {
 
 #[test]
 fn a_checkouts_job_leaves_by_checked_commands_only() {
-    let project = Project::new(json!({"test": {"script": "true", "image": "ruby"}}).to_string());
+    let project = checkout(&json!({"test": {"script": "true", "image": "ruby"}}));
     let records = Records::new();
     let mut started = 0;
     for words in some(&proptest::collection::vec(word(), 16), 25) {
@@ -328,7 +328,7 @@ fn a_checkouts_job_leaves_by_checked_commands_only() {
 /// The `docker` of a host may be a shell script, as podman's is, and shells run what some variables say.
 #[test]
 fn a_jobs_variables_lead_no_script_in_dockers_place() {
-    let coordinator = Coordinator::new(Kind::GitLab);
+    let coordinator = Coordinator::without_engine(Kind::GitLab);
     let records = Records::new();
     let scripts = TempDir::with_prefix("alloy-test-").expect("a directory");
     let mark = scripts.path().join("mark");
@@ -367,8 +367,21 @@ fn a_jobs_variables_lead_no_script_in_dockers_place() {
     assert!(file.is_some());
 }
 
+/// A checkout with this job file: none of its docker commands reach an engine.
+pub fn checkout(job_file: &Value) -> Project {
+    let project = Project::without_engine();
+    project.write(".alloy-ci.json", &job_file.to_string());
+    project.commit();
+    project
+}
+
 /// Runs the executable on a checkout with this docker, with so much memory as is enough for it.
-fn with_little_memory(project: &Project, records: &Records, arguments: &[&str], say: &str) -> Ran {
+pub fn with_little_memory(
+    project: &Project,
+    records: &Records,
+    arguments: &[&str],
+    say: &str,
+) -> Ran {
     let runner: PathBuf = super::support::RUNNER.into();
     let mut command = Command::new("sh");
     command
@@ -385,7 +398,7 @@ fn with_little_memory(project: &Project, records: &Records, arguments: &[&str], 
 #[test]
 fn whatever_docker_prints_the_job_ends_and_says_why() {
     let job = json!({"test": {"script": "true", "image": "ruby", "services": ["redis"]}});
-    let project = Project::new(job.to_string());
+    let project = checkout(&job);
     let records = Records::new();
     let said = project.beside("said");
     let mut texts: Vec<Vec<u8>> = vec![
@@ -450,7 +463,7 @@ fn a_docker_that_never_ends_its_answer_is_ended() {
     // With another attempt in store, the helper is started before its first stage.
     let variables = json!({"GET_SOURCES_ATTEMPTS": "2"});
     let job = json!({"script": "true", "image": "ruby", "variables": variables});
-    let project = Project::new(json!({"test": job}).to_string());
+    let project = checkout(&json!({"test": job}));
     let records = Records::new();
     let (exec, prune) = (&["exec", "test"][..], &["prune"][..]);
     for (words, arguments) in [

@@ -5,7 +5,7 @@ use alloy_runner::docker::{Bindings, Slot};
 use alloy_runner::job::payload;
 use alloy_runner::plan::helper_image::HelperImage;
 use alloy_runner::plan::names::Names;
-use alloy_runner::plan::{HOLD_VOLUME, Host, JOB_STATUS, Plan};
+use alloy_runner::plan::{HOLD_SEAL, HOLD_VOLUME, Host, JOB_STATUS, Plan};
 use serde_json::Value;
 
 /// The coordinator that payloads come from.
@@ -184,6 +184,7 @@ pub fn bindings(plan: &Plan) -> Bindings {
         .chain([
             (Slot::new(JOB_STATUS), "failed".to_owned()),
             (Slot::new(HOLD_VOLUME), HOLD.to_owned()),
+            (Slot::new(HOLD_SEAL), "0123456789abcdef".to_owned()),
         ])
         .collect()
 }

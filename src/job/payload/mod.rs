@@ -322,7 +322,8 @@ fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
             predefined = None;
             continue;
         }
-        let secret = variable.masked.unwrap_or_default();
+        // A coordinator that masks nothing by itself says in this way alone what is a secret.
+        let secret = variable.masked.unwrap_or(!public);
         let value = variable.value.ok_or_else(|| {
             InputError::new(format!(
                 "the variable {} is neither a string nor a number nor a boolean",
