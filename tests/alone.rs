@@ -106,13 +106,13 @@ fn a_volume_in_the_builds_directory_is_mounted_where_it_is_said_to_be() {
     let services = json!([{"name": BUSYBOX, "alias": "evil", "command": ["sh", "-c", serve]}]);
     let fetch = json!({"GIT_STRATEGY": "fetch"});
     let project = Project::new(
-        &json!({"image": BUSYBOX,
+        json!({"image": BUSYBOX,
             "plant": {"variables": fetch, "script": [git, LEAD_ASTRAY]},
             "look": {"variables": fetch, "script": [look]},
             "serve": {"services": services, "script": ["ls -A /builds; [ ! -e /builds/owned ]"]}})
         .to_string(),
     );
-    let exec = |job| project.exec(&["--docker-volumes", "/builds/local/site/kept", job]);
+    let exec = |job| project.exec(["--docker-volumes", "/builds/local/site/kept", job]);
     exec("plant").succeeds();
     for job in ["look", "serve", "serve"] {
         exec(job).succeeds();

@@ -240,7 +240,7 @@ fn no_service_has_a_name_for_others_in_a_network_that_jobs_share() {
             "until [ -e stop ]; do sleep 0.1; done"]})
     };
     let project =
-        Project::new(&json!({"image": BUSYBOX, "one": job("one"), "two": job("two")}).to_string());
+        Project::new(json!({"image": BUSYBOX, "one": job("one"), "two": job("two")}).to_string());
     let exec = [
         "exec",
         "--docker-network-mode",
@@ -251,7 +251,7 @@ fn no_service_has_a_name_for_others_in_a_network_that_jobs_share() {
     let mut jobs: Vec<_> = ["one", "two"]
         .iter()
         .map(|who| {
-            let mut child = project.spawn(&[&exec[..], &[who]].concat());
+            let mut child = project.spawn([&exec[..], &[who]].concat());
             let mut out = child.stdout.take().expect("piped");
             let seen = support::read_until(&mut out, &format!("\nI serve {who}-db\n"));
             assert!(
