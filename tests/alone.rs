@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::{BUSYBOX, Project, REDIS, docker, fake_docker, path_with, run};
+use support::{BUSYBOX, Project, REDIS, docker, fake_docker, path_with, program, run};
 
 /// Writes settings into each repository that it finds, by which git runs a command as it checks out.
 const PLANT: &str = r#"while :; do for g in /builds/*/*/.git; do [ -d "$g" ] || continue; mkdir -p "$g/info"
@@ -150,4 +151,27 @@ fn where_the_engine_cannot_pause_services_start_after_the_sources() {
         "+PONG",
         "Uploading artifacts",
     ]);
+}
+
+#[test]
+fn services_that_start_processes_faster_than_they_freeze_are_paused_again() {
+    let project = project(
+        &json!({"image": BUSYBOX, "services": [{"name": REDIS, "alias": "redis"}],
+        "test": {"script": ["echo PING | nc redis 6379 -w 1"]}}),
+    );
+    let bin = project.beside("bin");
+    fs::create_dir(&bin).expect("created");
+    // The first time it is as if runc had given up.
+    let text = format!(
+        "#!/bin/sh\nPATH=${{PATH#*:}}\nif [ \"$1\" = pause ] && mkdir {}/frozen 2>/dev/null; then\n\
+         echo 'Error response from daemon: Cannot pause container 0a1b: OCI runtime pause failed: unable to freeze: unknown' >&2\n\
+         exit 1\nfi\nexec docker \"$@\"\n",
+        bin.display()
+    );
+    program(&bin.join("docker"), &text);
+    let mut command = project.command("exec test");
+    command.env("PATH", path_with(&bin));
+    let ran = run(&mut command);
+    ran.succeeds().says("+PONG").says_nothing_of("cannot pause");
+    assert!(bin.join("frozen").exists(), "{ran}");
 }

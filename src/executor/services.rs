@@ -1,6 +1,7 @@
 //! Services: started in the background, held while the helper works on the job's volumes, and waited for.
 
 use std::thread::{self, Scope};
+use std::time::Duration;
 
 use super::context::{Context, joined};
 use super::helper;
@@ -12,6 +13,16 @@ use crate::docker::session::{Session, Status};
 use crate::docker::{DockerCommand, DockerError, Word};
 use crate::logging::carried;
 use crate::plan::{Service, key_hint, lines};
+use crate::retry::retry;
+
+/// When to pause containers again that started processes faster than the kernel froze them: runc gives up after some
+/// tries where control groups are of version 1.
+const FREEZE_PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// The longest line of a service's log that is shown in one, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -24,9 +35,15 @@ pub(super) enum Paused {
     Removed,
 }
 
-/// Whether containers can neither be paused nor unpaused since nothing runs in them any more.
+/// Whether containers can neither be paused nor unpaused since nothing runs in them any more, or they are as they should
+/// be.
 fn have_ended(error: &DockerError) -> bool {
-    let ended = ["is not running", "is not paused", "No such container"];
+    let ended = [
+        "is not running",
+        "is not paused",
+        "is already paused",
+        "No such container",
+    ];
     let mut lines = error.message.lines();
     // A client of 20.10 adds its own status.
     lines.all(|line| {
@@ -176,7 +193,18 @@ pub(super) fn quiet(context: &Context, build_may_run: bool) -> Result<(), Stop> 
 
 /// Pauses containers, as far as they run. Returns whether the engine can.
 fn pause<'n>(context: &Context, names: impl IntoIterator<Item = &'n Word>) -> Result<bool, Stop> {
-    match context.engine.ask(&DockerCommand::pause(names)) {
+    let command = DockerCommand::pause(names);
+    let paused = retry(
+        FREEZE_PAUSES,
+        || context.engine.ask(&command),
+        |error: &DockerError| error.message.contains("unable to freeze"),
+        |error, pause| {
+            log::debug!("{error}; trying again in {pause:?}");
+            let ends = context.engine.cancel.wait(pause);
+            ends.map_or(Ok(()), |_| Err(error.clone()))
+        },
+    );
+    match paused {
         Ok(_) => Ok(true),
         Err(error) if have_ended(&error) => Ok(true),
         Err(error) if error.is_final() || error.is_loss() => Err(error.into()),
