@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io;
 use std::sync::Mutex;
 use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use super::cleanup::Made;
 use super::engine::Engine;
 use super::spans::Spans;
+use super::stop::Stop;
 use crate::cancel::Cancel;
 use crate::plan::Plan;
 use crate::plan::lines::Line;
@@ -37,7 +39,7 @@ pub(super) struct Context<'a> {
     pub terminal: Option<Terminal<'a>>,
     /// Held while something is [made again](super::repair).
     pub repairing: Mutex<()>,
-    /// Triggered when the last stage has ended, for what only goes along with them.
+    /// Triggered when the last stage has ended: logs of services are followed until then.
     pub over: Cancel,
 }
 
@@ -50,6 +52,17 @@ impl Context<'_> {
         } else {
             self.trace.line(&text)
         }
+    }
+
+    /// Says why something is tried again after a pause, and waits for that.
+    pub fn pause(&self, stop: &Stop, pause: Duration) -> Result<(), Stop> {
+        if let Stop::Docker(error) = stop {
+            let (reason, seconds) = (error.reason(), pause.as_secs());
+            let warning = format!("{reason}; trying again in {seconds} s");
+            self.trace.warning(&warning)?;
+        }
+        let stopped = self.engine.cancel.wait(pause);
+        stopped.map_or(Ok(()), |reason| Err(reason.into()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Builds the helper image where it is missing.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -71,17 +73,22 @@ pub fn build(
         log::warn!("cannot remove {container}: {error}");
     }
     result?;
-    let noted = image.noted_in.join(made.unwrap_or_default());
     if !image.noted_in.as_os_str().is_empty()
-        && let Err(error) = fs::write(&noted, "")
+        && let Err(error) = note(&image.noted_in, made)
     {
         log::warn!(
             "`prune` will not know {}: {}: {error}",
             image.name,
-            noted.display()
+            image.noted_in.display()
         );
     }
     Ok(())
+}
+
+/// Notes the id of an image, as the name of a file.
+fn note(directory: &Path, id: Option<String>) -> io::Result<()> {
+    let id = id.ok_or_else(|| io::Error::other("docker did not say its id"))?;
+    fs::write(directory.join(id), "")
 }
 
 /// The id of an image, where that is all that docker says.

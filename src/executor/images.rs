@@ -19,6 +19,7 @@ use crate::logging::carried;
 use crate::outcome::Outcome;
 use crate::plan::names::hold_volume;
 use crate::plan::{HELPER, HOLD_SEAL, HOLD_VOLUME, Image, ImageSource, hold_seal, lines};
+use crate::retry::retry;
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
 const FORMAT: &str = r#"{"id":{{json .ID}},"entrypoint":{{json .Config.Entrypoint}},"env":{{json .Config.Env}},"volumes":{{json .Config.Volumes}},"ports":{{json .Config.ExposedPorts}}}"#;
@@ -241,30 +242,20 @@ fn pull_and_inspect(context: &Context, name: &str, registry: &str) -> Result<Ins
 }
 
 fn pull_by(context: &Context, login: &Login, command: &DockerCommand) -> Result<(), Stop> {
-    let mut pauses = PAUSES.iter();
-    while let Err(error) = login
-        .docker
-        .capture_with(command, None, context.engine.cancel)
-    {
-        match (error.kind, pauses.next()) {
-            (Kind::Other, Some(pause)) => {
-                context.trace.warning(&format!(
-                    "{}; trying again in {} s",
-                    error.reason(),
-                    pause.as_secs()
-                ))?;
-                if let Some(reason) = context.engine.cancel.wait(*pause) {
-                    return Err(reason.into());
-                }
-            }
-            (Kind::Denied, _) => {
-                let message = format!("{} (asked with {})", error.reason(), login.source);
-                return Err(Stop::Docker(DockerError { message, ..error }));
-            }
-            _ => return Err(error.into()),
+    let cancel = context.engine.cancel;
+    let pulled = retry(
+        PAUSES,
+        || Ok(login.docker.capture_with(command, None, cancel)?),
+        |stop| matches!(stop, Stop::Docker(error) if error.kind == Kind::Other),
+        |stop, pause| context.pause(stop, pause),
+    );
+    match pulled {
+        Err(Stop::Docker(error)) if error.kind == Kind::Denied => {
+            let message = format!("{} (asked with {})", error.reason(), login.source);
+            Err(Stop::Docker(DockerError { message, ..error }))
         }
+        pulled => pulled.map(drop),
     }
-    Ok(())
 }
 
 fn inspect(context: &Context, name: &str) -> Result<Inspected, DockerError> {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::stop::Stop;
+use crate::docker::DockerError;
 use crate::plan::Resource;
+use crate::retry::retry;
 
 /// How long to wait for an address pool that another job gives back.
 const POOL_PAUSES: [Duration; 4] = [
@@ -44,20 +46,11 @@ fn create(context: &Context, resource: &Resource) -> Result<(), Stop> {
 
 /// Makes the network. Where all address pools are in use, other jobs may give one back.
 pub(super) fn make_network_in_time(context: &Context, network: &Resource) -> Result<(), Stop> {
-    for pause in POOL_PAUSES {
-        match make_network(context, network) {
-            Err(Stop::Docker(error)) if NO_POOL.iter().any(|text| error.message.contains(text)) => {
-                context.trace.warning(&format!(
-                    "{}; trying again in {} s",
-                    error.reason(),
-                    pause.as_secs()
-                ))?;
-                if let Some(reason) = context.engine.cancel.wait(pause) {
-                    return Err(reason.into());
-                }
-            }
-            result => return result,
-        }
-    }
-    make_network(context, network)
+    let no_pool = |error: &DockerError| NO_POOL.iter().any(|text| error.message.contains(text));
+    retry(
+        POOL_PAUSES,
+        || make_network(context, network),
+        |stop| matches!(stop, Stop::Docker(error) if no_pool(error)),
+        |stop, pause| context.pause(stop, pause),
+    )
 }

@@ -35,10 +35,9 @@ pub(super) enum Paused {
     Removed,
 }
 
-/// Whether containers can neither be paused nor unpaused since nothing runs in them any more, or they are as they should
-/// be.
-fn have_ended(error: &DockerError) -> bool {
-    let ended = [
+/// Whether containers need not be paused or unpaused: nothing runs in them any more, or they are so already.
+fn need_not_be(error: &DockerError) -> bool {
+    let settled = [
         "is not running",
         "is not paused",
         "is already paused",
@@ -47,7 +46,7 @@ fn have_ended(error: &DockerError) -> bool {
     let mut lines = error.message.lines();
     // A client of 20.10 adds its own status.
     lines.all(|line| {
-        line.starts_with("exit status ") || ended.iter().any(|words| line.contains(words))
+        line.starts_with("exit status ") || settled.iter().any(|words| line.contains(words))
     })
 }
 
@@ -171,7 +170,7 @@ pub(super) fn resume<'scope>(
     // Before they are asked: what is printed may be pasted, in this order.
     context.engine.check_canceled()?;
     if let Err(error) = context.engine.ask(&DockerCommand::unpause(names))
-        && !have_ended(&error)
+        && !need_not_be(&error)
     {
         return Err(error.into());
     }
@@ -206,7 +205,7 @@ fn pause<'n>(context: &Context, names: impl IntoIterator<Item = &'n Word>) -> Re
     );
     match paused {
         Ok(_) => Ok(true),
-        Err(error) if have_ended(&error) => Ok(true),
+        Err(error) if need_not_be(&error) => Ok(true),
         Err(error) if error.is_final() || error.is_loss() => Err(error.into()),
         Err(error) => {
             log::warn!("{error}");
