@@ -62,75 +62,33 @@ impl Register {
         let ask = Ask {
             terminal: !self.non_interactive && io::stdin().is_terminal(),
         };
-        let untagged = self.tag_list.is_none();
         // A runner that has a token is registered already, and is only added to the configuration.
         let known = self.flags.token()?.is_some();
         let given = match &self.registration_token_file {
             Some(file) => Some(read_token(file)?),
-            None => self.registration_token.clone(),
+            None => self.registration_token,
         };
         let file = globals.config_file()?;
         let taken = names(&file)?;
-        if let Some(name) = self.flags.name.as_ref().filter(|name| taken.contains(name)) {
+        let name = self.flags.name.clone();
+        if let Some(name) = name.as_ref().filter(|name| taken.contains(name)) {
             return Err(is_taken(&file, name).into());
         }
-        let named = self.flags.name.is_some();
-        let mut config: RunnerConfig = self.flags.new_runner()?;
-        let url = Some(config.url).filter(|url| !url.is_empty());
-        let asked = url.is_none() && ask.terminal;
-        config.url = ask.for_("The coordinator's address", url, None, "--url")?;
-        // A wrong address is reported before the other questions are asked.
-        while ask.terminal
-            && let Err(error) = reach(&config)
-        {
-            if !asked {
-                return Err(error);
-            }
-            ask.say(&format!("{error:#}"))?;
-            config.url = ask.for_("The coordinator's address", None, None, "--url")?;
-        }
         let mut registration = Registration {
-            run_untagged: self.run_untagged.unwrap_or(untagged),
+            run_untagged: self.run_untagged.unwrap_or(self.tag_list.is_none()),
             locked: self.locked.unwrap_or_default(),
             ..Registration::default()
         };
+        let mut config: RunnerConfig = self.flags.new_runner()?;
+        ask.url(&mut config)?;
         if !known {
-            let _hidden = match given {
-                None if ask.terminal => Some(Hidden::begin()?),
-                _ => None,
-            };
-            registration.token = ask.for_(
-                "The registration token",
-                given,
-                None,
-                "REGISTRATION_TOKEN in the environment",
-            )?;
+            registration.token = ask.token(given)?;
         }
-        let name = named.then(|| config.name.clone());
-        let default = free_name(&hostname(), &taken);
-        config.name = ask.for_("A name for the runner", name, Some(&default), "--name")?;
-        while taken.contains(&config.name) {
-            ask.say(&is_taken(&file, &config.name).to_string())?;
-            config.name = ask.for_("A name for the runner", None, Some(&default), "--name")?;
-        }
+        config.name = ask.name(name, &file, &taken)?;
         if !known {
-            let tags = ask.for_(
-                "Its tags, separated by commas",
-                self.tag_list,
-                Some(""),
-                "--tag-list",
-            )?;
-            // AlloyCI does not remove spaces from tags.
-            let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-            registration.tags = tags.collect::<Vec<_>>().join(",");
+            registration.tags = ask.tags(self.tag_list)?;
         }
-        let image = ask.for_(
-            "The image of jobs that name none",
-            config.docker.image.take(),
-            Some(if ask.terminal { "alpine:latest" } else { "" }),
-            "--docker-image",
-        )?;
-        config.docker.image = Some(image).filter(|image| !image.is_empty());
+        config.docker.image = ask.image(config.docker.image.take())?;
         registration.description.clone_from(&config.name);
         let name = config.name.clone();
         register(&file, config, (!known).then_some(registration))?;
@@ -213,6 +171,62 @@ struct Ask {
 }
 
 impl Ask {
+    /// The coordinator's address. A wrong one is reported before the other questions are asked.
+    fn url(&self, config: &mut RunnerConfig) -> Result<()> {
+        const WHAT: &str = "The coordinator's address";
+        let given = Some(std::mem::take(&mut config.url)).filter(|url| !url.is_empty());
+        let is_given = given.is_some();
+        config.url = self.for_(WHAT, given, None, "--url")?;
+        while self.terminal
+            && let Err(error) = reach(config)
+        {
+            if is_given {
+                return Err(error);
+            }
+            self.say(&format!("{error:#}"))?;
+            config.url = self.for_(WHAT, None, None, "--url")?;
+        }
+        Ok(())
+    }
+
+    /// The registration token, which the terminal does not show while it is typed.
+    fn token(&self, given: Option<String>) -> Result<String> {
+        let _hidden = match given {
+            None if self.terminal => Some(Hidden::begin()?),
+            _ => None,
+        };
+        let flag = "REGISTRATION_TOKEN in the environment";
+        self.for_("The registration token", given, None, flag)
+    }
+
+    /// A name that no runner of the configuration has.
+    fn name(&self, given: Option<String>, file: &Path, taken: &[String]) -> Result<String> {
+        const WHAT: &str = "A name for the runner";
+        let default = free_name(&hostname(), taken);
+        let mut name = self.for_(WHAT, given, Some(&default), "--name")?;
+        while taken.contains(&name) {
+            self.say(&is_taken(file, &name).to_string())?;
+            name = self.for_(WHAT, None, Some(&default), "--name")?;
+        }
+        Ok(name)
+    }
+
+    /// Tags as the API has them, without spaces, which AlloyCI does not remove.
+    fn tags(&self, given: Option<String>) -> Result<String> {
+        let what = "Its tags, separated by commas";
+        let tags = self.for_(what, given, Some(""), "--tag-list")?;
+        let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+        Ok(tags.collect::<Vec<_>>().join(","))
+    }
+
+    /// The default image, if there is to be one.
+    fn image(&self, given: Option<String>) -> Result<Option<String>> {
+        let what = "The image of jobs that name none";
+        let default = if self.terminal { "alpine:latest" } else { "" };
+        let image = self.for_(what, given, Some(default), "--docker-image")?;
+        Ok(Some(image).filter(|image| !image.is_empty()))
+    }
+
     /// Says why a question is asked again; without a terminal it is an error.
     fn say(&self, text: &str) -> Result<()> {
         if !self.terminal {

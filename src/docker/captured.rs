@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 
 /// The longest answer that is read, in bytes. A list of ten thousand containers is a tenth of it.
 pub(super) const LONGEST: usize = 16 << 20;
-/// How much is kept of the end of complaints and logs, in bytes.
+/// How much is kept of the end of stderr and of logs, in bytes.
 const END: usize = 64 << 10;
 
 /// What a client printed, and how it ended.
@@ -20,20 +20,20 @@ pub(super) struct Captured {
     /// To stdout.
     pub printed: Vec<u8>,
     /// The end of what it printed to stderr.
-    pub complaints: Vec<u8>,
+    pub stderr: Vec<u8>,
 }
 
 /// Runs a client to its end, or until `cancel` ends it. One that prints more than [`LONGEST`] is killed, and nothing of
 /// it returned.
 pub(super) fn run(process: &Expression, cancel: &Cancel) -> io::Result<Option<Captured>> {
-    let (complaints, stderr) = io::pipe()?;
+    let (stderr, writer) = io::pipe()?;
     // The expression goes at once, and with it our hold of the pipe's other end.
-    let process = Arc::new(process.stderr_file(stderr).reader()?);
+    let process = Arc::new(process.stderr_file(writer).reader()?);
     let killed = process.clone();
     // Failing to kill what has ended by itself is no failure.
     let _guard = cancel.on_trigger(move || drop(killed.kill()));
     // By itself: what a killed client leaves running may hold it open until we let go of the other pipe.
-    let complaints = thread::spawn(move || end_of(complaints));
+    let stderr = thread::spawn(move || end_of(stderr));
     let mut printed = Vec::new();
     let read = (&*process)
         .take(LONGEST as u64 + 1)
@@ -51,11 +51,11 @@ pub(super) fn run(process: &Expression, cancel: &Cancel) -> io::Result<Option<Ca
     if !fits {
         return Ok(None);
     }
-    let complaints = complaints.join();
+    let stderr = stderr.join();
     Ok(Some(Captured {
         status: ended(&process)?,
         printed,
-        complaints: complaints.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+        stderr: stderr.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
     }))
 }
 
@@ -106,7 +106,7 @@ mod tests {
         let captured = run(&shell("echo out; echo err >&2; exit 7"), &Cancel::new());
         let captured = captured.expect("ran").expect("short");
         assert_eq!(captured.printed, b"out\n");
-        assert_eq!(captured.complaints, b"err\n");
+        assert_eq!(captured.stderr, b"err\n");
         assert_eq!(captured.status.code(), Some(7));
     }
 
@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn of_complaints_and_logs_the_end_is_kept() {
+    fn of_stderr_and_logs_the_end_is_kept() {
         let lines = "seq 1 100000; echo last";
         let captured = run(&shell(&format!("{{ {lines}; }} >&2")), &Cancel::new())
             .expect("ran")
             .expect("short");
         let (_, log) = end(&shell(lines)).expect("ran");
-        for kept in [captured.complaints, log] {
+        for kept in [captured.stderr, log] {
             assert_eq!(kept.len(), END);
             assert!(kept.ends_with(b"\n100000\nlast\n"));
         }

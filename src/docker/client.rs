@@ -113,7 +113,7 @@ impl Docker {
         let Some(Captured {
             status,
             printed,
-            complaints,
+            stderr,
         }) = captured
         else {
             let message = format!(
@@ -123,7 +123,7 @@ impl Docker {
             return Err(self.failed(command, Kind::Other, message));
         };
         if !status.success() {
-            let failed = DockerError::from_stderr(self.line(command), status.code(), &complaints);
+            let failed = DockerError::from_stderr(self.line(command), status.code(), &stderr);
             return Err(DockerError {
                 printed: text(&printed),
                 ..failed

@@ -1,5 +1,7 @@
 //! `.alloy-ci.json`: its keywords and its jobs.
 
+mod remarks;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,8 +16,9 @@ use super::shape::Checker;
 use super::variables::{Variable, scalar};
 use super::{ImageSpec, OneOrMany, grammar};
 use crate::keypath::KeyPath;
-use crate::nearest::{nearest, nearest_hint};
+use crate::nearest::nearest_hint;
 use crate::outcome::InputError;
+use remarks::{carriage_returns, lost_variables, without_script};
 
 /// The job file's name.
 pub const JSON_NAME: &str = ".alloy-ci.json";
@@ -391,149 +394,5 @@ fn read_job(
     })
 }
 
-/// Why there is no job, as far as its keys tell.
-fn without_script(name: &str, entry: &Map<String, Value>) -> Problem {
-    let path = KeyPath::of(name);
-    let unknown = || entry.keys().filter(|key| !grammar::is_of_a_job(key));
-    if let Some(key) = unknown().find(|key| nearest(key, &["script"]).is_some()) {
-        let what = format!("the job has no `script`; did you mean that by `{key}`?");
-        return Problem::key(path.key(key), what);
-    }
-    let gitlabs = unknown().find_map(|key| Some((key, grammar::gitlabs(key)?)));
-    if let Some((key, what)) = gitlabs {
-        return Problem::key(path.key(key), format!("the job has no `script`; {what}"));
-    }
-    let of_no_job = !entry.keys().any(|key| grammar::is_of_a_job(key));
-    let keyword = nearest(name, &grammar::global_names()).filter(|_| of_no_job);
-    let what = match keyword {
-        Some(keyword) => {
-            format!("neither a keyword (did you mean `{keyword}`?) nor a job with a `script`")
-        }
-        None => "the job has no `script` (the name of a template begins with a dot)".to_owned(),
-    };
-    Problem::key(path, what)
-}
-
-/// A job's own `variables` take the place of those for all jobs, which few expect.
-fn lost_variables(
-    path: &KeyPath,
-    entry: &Map<String, Value>,
-    global: &Map<String, Value>,
-) -> Option<Problem> {
-    let own = entry.get("variables")?.as_object()?;
-    let of_all = global.get("variables")?.as_object()?;
-    let lost = of_all.keys().filter(|name| !own.contains_key(*name));
-    let lost: Vec<&str> = lost.map(String::as_str).collect();
-    // Without any of its own, a job does not want the others.
-    if lost.is_empty() || own.is_empty() {
-        return None;
-    }
-    let what = format!(
-        "these replace the variables for all jobs, and the job is without {}: write them here too if it needs them",
-        lost.join(", ")
-    );
-    Some(Problem::key(path.key("variables"), what))
-}
-
-/// Line ends of Windows in a command, which a shell takes for a part of the last word.
-fn carriage_returns(path: &KeyPath, entry: &Map<String, Value>) -> Vec<Problem> {
-    let mut found = Vec::new();
-    for key in ["before_script", "script", "after_script"] {
-        let path = path.key(key);
-        let commands = match entry.get(key) {
-            Some(Value::Array(list)) => list
-                .iter()
-                .enumerate()
-                .map(|(at, one)| (path.index(at), one))
-                .collect(),
-            Some(one) => vec![(path, one)],
-            None => continue,
-        };
-        let bad = |command: &Value| {
-            command
-                .as_str()
-                .is_some_and(|text| text.contains("\r\n") || text.ends_with('\r'))
-        };
-        let bad = commands.into_iter().filter(|(_, command)| bad(command));
-        found.extend(bad.map(|(path, _)| {
-            Problem::value(path, "the command has line ends of Windows (CRLF), and a shell takes the CR for a part of its words: write \\n in place of \\r\\n")
-        }));
-    }
-    found
-}
-
 #[cfg(test)]
-mod tests {
-    use super::Pipeline;
-    use std::io::Write;
-
-    fn read(ending: &str, text: &str) -> Result<Pipeline, String> {
-        let mut file = tempfile::Builder::new()
-            .suffix(ending)
-            .tempfile()
-            .expect("a file");
-        file.write_all(text.as_bytes()).expect("written");
-        let place = file.path().display().to_string();
-        Pipeline::read(file.path()).map_err(|error| error.to_string().replace(&place, "FILE"))
-    }
-
-    #[test]
-    fn a_jobs_own_keyword_replaces_the_global_one_whole() {
-        let text = r#"{"image": "a", "variables": {"A": "1", "B": 2}, "before_script": ["x"],
-            ".template": {"image": 3}, "one": {"script": "y"},
-            "two": {"script": ["z"], "variables": {"C": true}, "before_script": [], "image": {"name": "b"}}}"#;
-        let pipeline = read(".json", text).expect("good");
-        assert_eq!(
-            pipeline
-                .jobs
-                .iter()
-                .map(|job| job.name.as_str())
-                .collect::<Vec<_>>(),
-            ["one", "two"]
-        );
-        let (one, two) = (&pipeline.jobs[0], &pipeline.jobs[1]);
-        assert_eq!(one.commands(), ["x", "y"]);
-        assert_eq!(two.commands(), ["z"]);
-        assert_eq!(one.variables().len(), 2);
-        assert_eq!(two.variables()[0].value.expose(), "true");
-        assert_eq!(
-            two.keywords.image.as_ref().map(|image| image.name.as_str()),
-            Some("b")
-        );
-    }
-
-    #[test]
-    fn yaml_says_the_same() {
-        let text = "image: a\n.t: &t\n  before_script: [x]\none:\n  <<: *t\n  script:\n    - y\n    - |\n      a\n      b\n";
-        let pipeline = read(".yml", text).expect("good");
-        assert_eq!(pipeline.jobs[0].commands(), ["x", "y", "a\nb\n"]);
-    }
-
-    #[test]
-    fn an_unknown_job_is_answered_with_the_known_ones() {
-        let pipeline = read(
-            ".json",
-            r#"{"build": {"script": "x"}, "test": {"script": "x"}}"#,
-        )
-        .expect("good");
-        assert_eq!(
-            pipeline.job("tests").expect_err("unknown").to_string(),
-            "there is no job `tests` (did you mean `test`?); the jobs are: build, test"
-        );
-    }
-
-    #[test]
-    fn what_looks_wrong_is_collected_with_its_place() {
-        let text =
-            "{\"a\": {\"script\": \"x\", \"before_scripts\": [],\n\"cache\": {\"pats\": []}}}";
-        let pipeline = read(".json", text).expect("good");
-        let places = [
-            ".json:1:23: a.before_scripts: ",
-            ".json:2:11: a.cache.pats: ",
-        ];
-        assert_eq!(pipeline.doubts.len(), places.len());
-        for (doubt, place) in pipeline.doubts.iter().zip(places) {
-            assert!(doubt.contains(place), "{doubt}");
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ mod timeline;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -38,7 +38,7 @@ pub use found::{Found, Local};
 pub use list::List;
 use progress::Progress;
 pub use results::Verdict;
-use results::verdict;
+use results::{Row, verdict};
 use run::Runner;
 use screen::{Screen, sanitize};
 pub use selection::Wanted;
@@ -142,32 +142,11 @@ impl Local {
         });
         let took = began.elapsed();
         if several || self.quiet {
-            let mut text = results::summary(&rows, took, screen.colour);
-            if !selection.elsewhere.is_empty() {
-                let jobs: Vec<String> = selection
-                    .elsewhere
-                    .iter()
-                    .map(|job| sanitize(job))
-                    .collect();
-                text.push_str(&list::not_for(&found.checkout.sources, &jobs));
-            }
+            let text = summary(found, &rows, took, screen.colour);
             screen.write(text.as_bytes()).context(NO_STDOUT)?;
         }
         if let Some(timeline) = timeline {
-            let Project {
-                namespace, name, ..
-            } = &found.checkout.project;
-            let sources = &found.checkout.sources;
-            let commit = sources.sha.get(..8).unwrap_or_default();
-            timeline.write(
-                &rows,
-                &About {
-                    project: &format!("{namespace}/{name}"),
-                    sources: &format!("{} at {commit}", selection::described(sources)),
-                    began,
-                    took,
-                },
-            )?;
+            write_timeline(timeline, found, &rows, (began, took))?;
         }
         let gone = screen.has_no_reader().then_some(ReaderGone::STATUS);
         Ok(Finished {
@@ -175,4 +154,35 @@ impl Local {
             signal: signals.status().or(gone),
         })
     }
+}
+
+/// The table of what became of the jobs, and which ones are not for what is checked out.
+fn summary(found: &Found, rows: &[Row], took: Duration, colour: bool) -> String {
+    let elsewhere = &found.selection.elsewhere;
+    let mut text = results::summary(rows, took, colour);
+    if !elsewhere.is_empty() {
+        let jobs: Vec<String> = elsewhere.iter().map(|job| sanitize(job)).collect();
+        text.push_str(&list::not_for(&found.checkout.sources, &jobs));
+    }
+    text
+}
+
+fn write_timeline(
+    timeline: Timeline,
+    found: &Found,
+    rows: &[Row],
+    (began, took): (Instant, Duration),
+) -> Result<()> {
+    let Project {
+        namespace, name, ..
+    } = &found.checkout.project;
+    let sources = &found.checkout.sources;
+    let commit = sources.sha.get(..8).unwrap_or_default();
+    let about = About {
+        project: &format!("{namespace}/{name}"),
+        sources: &format!("{} at {commit}", selection::described(sources)),
+        began,
+        took,
+    };
+    timeline.write(rows, &about)
 }

@@ -17,7 +17,7 @@ pub struct JobLog {
 #[derive(Default)]
 struct State {
     text: String,
-    /// The begin of a character whose end has not come yet.
+    /// The first bytes of a character whose end has not come yet.
     torn: Vec<u8>,
     /// How the job ended; nothing follows then.
     outcome: Option<Outcome>,
@@ -58,7 +58,7 @@ impl JobLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that nothing follows. Only the first word counts.
+    /// Says that nothing follows. Only the first call counts.
     pub fn close(&self, outcome: &Outcome) {
         let mut state = self.lock();
         if !state.torn.is_empty() {

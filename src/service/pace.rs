@@ -1,4 +1,4 @@
-//! When a runner asks its coordinator again.
+//! When a runner requests a job again.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours
 
 /// The pace of one runner.
 pub(super) struct Pace {
-    /// When it may ask again.
+    /// When it may request a job again.
     pub due: Instant,
     /// How many of its requests are not answered yet.
     pub asking: u32,
@@ -46,13 +46,13 @@ impl Pace {
         self.rest.reset();
     }
 
-    /// There was a job, and where there is one, there are more.
+    /// There was a job. The next request follows at once, since there may be more.
     pub fn got_a_job(&mut self, now: Instant) {
         self.well();
         self.due = now;
     }
 
-    /// There was none. The time of the next request stands.
+    /// There was no job. The time of the next request stays as it is.
     pub fn got_nothing(&mut self, last_update: Option<String>) {
         self.well();
         self.last_update = last_update;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_hasten_and_failures_slow_down() {
+    fn a_job_brings_the_next_request_forward_and_a_failure_puts_it_off() {
         let now = Instant::now();
         let interval = Duration::from_secs(3);
         let mut pace = Pace::new(now + interval);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_rests_until_the_configuration_changes() {
+    fn a_refused_runner_rests_until_the_configuration_changes() {
         let now = Instant::now();
         let mut pace = Pace::new(now);
         pace.failed(&error(Answer::Refused(403)), now, Duration::from_secs(1));

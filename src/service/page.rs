@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::metrics::Metrics;
 
 /// How long a client may take to send its request, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// How many may ask at once.
 const MOST_AT_ONCE: usize = 64;
 /// The longest request that is read, in bytes.
@@ -74,13 +74,14 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // The listener waits for one more, which tells it to look.
-        if let Err(error) = TcpStream::connect_timeout(&self.address, PATIENCE) {
+        if let Err(error) = TcpStream::connect_timeout(&self.address, TIME_LIMIT) {
             log::debug!("metrics: {error}");
         }
     }
 }
 
-/// Answers from a thread of its own: one who is slow keeps no other one waiting. Where too many are, the next is sent away.
+/// Answers from a thread of its own, so that a slow client keeps no other one waiting. Above [`MOST_AT_ONCE`] clients, the
+/// next one is sent away.
 fn answer_aside(
     connection: TcpStream,
     metrics: &Arc<Metrics>,
@@ -109,7 +110,7 @@ fn answer_aside(
         .map(drop)
 }
 
-/// One line after the other until the time is over: each byte alone could come within it.
+/// Reads until the time is over, counted from the begin: a limit of each read alone could be stretched byte by byte.
 struct InTime<'a> {
     connection: &'a TcpStream,
     end: Instant,
@@ -127,10 +128,10 @@ impl io::Read for InTime<'_> {
 }
 
 fn answer(connection: &TcpStream, metrics: &Metrics) -> io::Result<()> {
-    connection.set_write_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(TIME_LIMIT))?;
     let in_time = InTime {
         connection,
-        end: Instant::now() + PATIENCE,
+        end: Instant::now() + TIME_LIMIT,
     };
     let mut request = BufReader::new(io::Read::take(in_time, MAX_REQUEST));
     let mut line = String::new();
@@ -171,7 +172,7 @@ fn answer(connection: &TcpStream, metrics: &Metrics) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Metrics, PATIENCE, Page};
+    use super::{Metrics, Page, TIME_LIMIT};
     use crate::executor::Activity;
     use crate::outcome::Outcome;
     use crate::plan::StageKind;
@@ -219,7 +220,7 @@ mod tests {
             .map(|_| TcpStream::connect(page.address).expect("there"))
             .collect();
         assert!(get("/healthz").ends_with("\r\n\r\nok\n"));
-        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        assert!(began.elapsed() < TIME_LIMIT, "{:?}", began.elapsed());
         drop(silent);
         assert!(get("/").starts_with("HTTP/1.1 404"));
     }

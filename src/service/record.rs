@@ -26,7 +26,7 @@ use crate::secret::Secret;
 /// What is there of a job.
 const ENTRY: &str = "json";
 const LOG: &str = "log";
-/// Beside them, empty: people know that its coordinator could not be told.
+/// Beside them, empty: the log has already said that the coordinator does not answer.
 const SAID: &str = "said";
 /// How long it is tried to tell a coordinator that does not answer.
 const KEPT: Duration = Duration::from_hours(24);
@@ -93,7 +93,7 @@ impl Record {
         Ok((record, log))
     }
 
-    /// Writes down how the job ended. Only the first word counts.
+    /// Writes down how the job ended. Only the first call counts.
     pub fn end(&self, outcome: &Outcome) {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.end.is_some() {
@@ -175,20 +175,7 @@ fn tell(path: &Path) -> Result<bool> {
     let text = fs::read_to_string(path).with_context(failed)?;
     let entry: Entry = serde_json::from_str(&text).with_context(failed)?;
     let mut log = fs::read(path.with_extension(LOG)).with_context(failed)?;
-    let killed = Outcome::SystemFailure("the runner was killed".to_owned());
-    let outcome = match entry.end {
-        Some(End::Success) => Outcome::Success,
-        // What exactly, the log says.
-        Some(End::Failure) => Outcome::Canceled,
-        Some(End::SystemFailure) => killed,
-        None => {
-            if log.last().is_some_and(|byte| *byte != b'\n') {
-                log.push(b'\n');
-            }
-            log.extend_from_slice(format!("\x1b[31;1m{killed}\x1b[0m\n").as_bytes());
-            killed
-        }
-    };
+    let outcome = ended_as(entry.end, &mut log);
     let config = RunnerConfig {
         url: entry.url,
         tls_ca_file: entry.tls_ca_file,
@@ -216,7 +203,7 @@ fn tell(path: &Path) -> Result<bool> {
         }
         Delivered::Gone => Ok(true),
         Delivered::No(error) if error.is_temporary() => {
-            // Once is enough for people: every command meets it again.
+            // Once is enough for the operator: every command meets it again.
             let level = match File::create_new(path.with_extension(SAID)) {
                 Ok(_) => log::Level::Warn,
                 Err(_) => log::Level::Debug,
@@ -228,6 +215,24 @@ fn tell(path: &Path) -> Result<bool> {
             Ok(false)
         }
         Delivered::No(error) => Err(error.into()),
+    }
+}
+
+/// What became of the job. Where its log does not say it yet, it does then.
+fn ended_as(end: Option<End>, log: &mut Vec<u8>) -> Outcome {
+    let killed = Outcome::SystemFailure("the runner was killed".to_owned());
+    match end {
+        Some(End::Success) => Outcome::Success,
+        // The log says which failure it was; for the coordinator they are all one.
+        Some(End::Failure) => Outcome::Canceled,
+        Some(End::SystemFailure) => killed,
+        None => {
+            if log.last().is_some_and(|byte| *byte != b'\n') {
+                log.push(b'\n');
+            }
+            log.extend_from_slice(format!("\x1b[31;1m{killed}\x1b[0m\n").as_bytes());
+            killed
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who asks for a job when, and when to end.
+//! Which runner requests a job when, and when to end.
 //!
 //! One thread decides; it sleeps until something is due or an event comes. Each job request is made
 //! by a thread of its own, which becomes the job's if there is one.
@@ -24,7 +24,7 @@ use crate::worker::signals::{Signal, tell_of_signals};
 /// How long the end of this process waits for a job request that is under way. GitLab holds requests open until there
 /// is a job, and gives none to a client that has gone.
 const REQUEST: Duration = Duration::from_secs(5);
-/// How long before `shutdown_timeout` is over the jobs begin to send their final updates without further tries.
+/// How long before the end of `shutdown_timeout` final updates are not tried again any more.
 const FINAL_UPDATE: Duration = Duration::from_secs(5);
 
 /// When to end, if no signal does it before.
@@ -198,7 +198,7 @@ impl Scheduler {
         }
     }
 
-    /// The exit status, if all is done.
+    /// The exit status, if it is time to end.
     fn over(&mut self) -> Option<Result<u8>> {
         let now = Instant::now();
         let idle = self.running + self.asking == 0;
@@ -248,14 +248,14 @@ impl Scheduler {
         wakes.into_iter().min().unwrap_or(now)
     }
 
-    /// Whether it is only a matter of time that a runner asks.
+    /// Whether a runner requests a job as soon as it is due.
     fn may_ask(&self, runner: &Runner) -> bool {
         let at_once = runner.serving.config.request_concurrency.unwrap_or(1);
         let busy = self.single.is_some() && self.running + self.asking > 0;
         runner.pace.asking < at_once.max(1) && !busy
     }
 
-    /// Lets those ask who are due, the longest due first.
+    /// Requests jobs for the runners that are due, the longest due first.
     fn dispatch(&mut self) {
         let now = Instant::now();
         while !self.draining {
@@ -292,7 +292,7 @@ impl Scheduler {
             // The channel lives as long as the deciding thread; without that there is nothing to tell.
             let tell = |event| drop(sender.send(event));
             let (answer, job) = match serving.ask(last_update.as_deref()) {
-                Ok(JobResponse::Job(out)) => (Answer::Job, Some(out)),
+                Ok(JobResponse::Job(payload)) => (Answer::Job, Some(payload)),
                 Ok(JobResponse::Nothing(last_update)) => (Answer::Nothing(last_update), None),
                 Ok(JobResponse::Lost(error)) => {
                     log::error!("a job was handed out, and was lost on its way: {error}");
@@ -300,10 +300,10 @@ impl Scheduler {
                 }
                 Err(error) => (Answer::Failed(error), None),
             };
-            let job = job.map(|out| (serving, out));
+            let job = job.map(|payload| (serving, payload));
             tell(Event::Answered(number, answer));
-            if let Some((serving, out)) = job {
-                let ran = || serving.run(*out, &stop, &hurry);
+            if let Some((serving, payload)) = job {
+                let ran = || serving.run(*payload, &stop, &hurry);
                 if catch_unwind(AssertUnwindSafe(ran)).is_err() {
                     log::error!(
                         "the runner has a bug, please report it: the job's thread panicked"
@@ -362,7 +362,7 @@ impl Scheduler {
         }
         let interval = self.roster.settings.check_interval;
         let mut runners = self.roster.runners.iter_mut();
-        // One that a new configuration has not any more may still have asked.
+        // A runner that a new configuration does not have any more may still have a request under way.
         let Some(runner) = runners.find(|runner| runner.number == number) else {
             return;
         };

@@ -144,7 +144,7 @@ impl Upload<'_> {
         while sent < self.log.size() {
             let part = self.log.part(sent, MAX_PATCH, true);
             match self.patch(sent, &part.bytes) {
-                // One who asks for the same again and again is in trouble too.
+                // A coordinator that asks for the same part again and again has a problem too.
                 Sent::At(at) if at <= sent => {
                     sent = at;
                     if !tries.again(None) {

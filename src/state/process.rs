@@ -150,7 +150,7 @@ impl State {
     ///
     /// # Errors
     /// If a directory cannot be read, or a file in it cannot be removed.
-    pub fn remove_strays(&self) -> Result<()> {
+    pub fn remove_orphans(&self) -> Result<()> {
         let processes = self.directory.join("processes");
         for path in uuids(&self.directory.join("locks"))? {
             // What is locked, or gone, is about to be registered.
@@ -233,7 +233,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A panic says nothing about what is left.
+        // After a panic it is not known whether something is left on the engine.
         if self.left.load(Ordering::Relaxed) || std::thread::panicking() {
             return;
         }
@@ -340,7 +340,7 @@ mod tests {
         let held = state
             .exclusive("helper-image", &Cancel::new())
             .expect("locks");
-        state.remove_strays().expect("removes");
+        state.remove_orphans().expect("removes");
         assert!(!lock.exists() && !files.exists() && living.files.is_dir());
         assert!(!place.exists() && directory.path().join("concurrent/local-1-8").exists());
         drop(taken);

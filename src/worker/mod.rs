@@ -41,10 +41,10 @@ pub struct Worker {
     docker: Docker,
     host: Host,
     state: State,
-    /// Says that this process lives, so that others leave alone what it has made.
+    /// The lock that says that this process lives, so that no other removes what it has made.
     process: Process,
-    /// The prefixes of names of which something is left on the engine.
-    left: Mutex<BTreeSet<String>>,
+    /// The prefixes of names of jobs whose removal failed.
+    orphaned: Mutex<BTreeSet<String>>,
 }
 
 /// How a job is to be run.
@@ -57,7 +57,7 @@ pub struct Run<'a> {
     pub output_limit: Option<u64>,
     /// Runs once, in the background of the job.
     pub in_background: &'a (dyn Fn(&Trace) + Sync),
-    /// Hears what became of the job when its log is complete, before what it made is removed.
+    /// Is told how the job ended when its log is complete, before what it made is removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears what begins.
     pub began: &'a (dyn Fn(Activity) + Sync),
@@ -92,7 +92,7 @@ impl Worker {
             host,
             state,
             process,
-            left: Mutex::default(),
+            orphaned: Mutex::default(),
         })
     }
 
@@ -168,7 +168,7 @@ impl Worker {
                 began: run.began,
                 terminal: run.terminal,
             };
-            self.remove_leftovers(&names);
+            self.remove_orphans(&names);
             let report = thread::scope(|scope| {
                 if first {
                     scope.spawn(|| (run.in_background)(&trace));
@@ -176,12 +176,12 @@ impl Worker {
                 executor.run()
             });
             if !report.clean {
-                self.remember_leftovers(&names);
+                self.remember_orphans(&names);
             }
             if !report.taken || id.number >= MAX_CONCURRENT_ID {
                 return Ok(report);
             }
-            // A runner of another host, on the same engine.
+            // A runner of another host has these names on the same engine.
             id = take(id.number + 1)?;
             first = false;
         }
@@ -190,17 +190,17 @@ impl Worker {
 
 impl Worker {
     /// Remembers that the next job of these names, here or in another process, has something to remove first.
-    fn remember_leftovers(&self, names: &Names) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.insert(names.prefix.plain());
+    fn remember_orphans(&self, names: &Names) {
+        let mut orphaned = self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
+        orphaned.insert(names.prefix.plain());
         self.process.leave_to_others(true);
     }
 
-    /// Removes what an earlier job of these names could not, for want of an engine that answers.
-    fn remove_leftovers(&self, names: &Names) {
-        let left = || self.left.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Removes what an earlier job of these names could not remove because the engine did not answer.
+    fn remove_orphans(&self, names: &Names) {
+        let orphaned = || self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
         let prefix = names.prefix.plain();
-        if !left().contains(&prefix) {
+        if !orphaned().contains(&prefix) {
             return;
         }
         let selection = Selection {
@@ -211,11 +211,11 @@ impl Worker {
         };
         match orphans::remove(&self.docker, &selection) {
             Ok(_) => {
-                let mut left = left();
-                left.remove(&prefix);
-                self.process.leave_to_others(!left.is_empty());
+                let mut orphaned = orphaned();
+                orphaned.remove(&prefix);
+                self.process.leave_to_others(!orphaned.is_empty());
             }
-            // The job meets the same.
+            // The job itself meets the same error and reports it.
             Err(error) => log::warn!("cannot remove what an earlier job left: {error}"),
         }
     }

@@ -46,7 +46,7 @@ impl Recovered {
     #[must_use]
     pub fn new(state: State, config: &DockerConfig, print_commands: bool, report: Report) -> Self {
         let recovered = Self::before_recovery(state, config, print_commands, report);
-        let removed = recovered.state.remove_strays().and_then(|()| {
+        let removed = recovered.state.remove_orphans().and_then(|()| {
             let dead = recovered.state.dead_processes()?;
             if dead.is_empty() {
                 return Ok(Vec::new());
@@ -76,7 +76,7 @@ impl Recovered {
         wanted: Wanted,
     ) -> Result<(Self, Vec<String>)> {
         let recovered = Self::before_recovery(state, config, print_commands, report);
-        recovered.state.remove_strays()?;
+        recovered.state.remove_orphans()?;
         let removed = recovered.remove(recovered.state.dead_processes()?, wanted)?;
         Ok((recovered, removed))
     }

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 
 use crate::cancel::{Cancel, Reason};
 
-/// Said when the first signal comes.
+/// The message when the first signal comes.
 const STOPPING: &str =
     "stopping and cleaning up (again: stop at once, which leaves that to `alloy-runner prune`)";
 
@@ -46,7 +46,7 @@ pub fn stop_on_signals(cancel: Cancel) -> io::Result<StoppedBy> {
             if seen.0.swap(signal, Ordering::SeqCst) != 0 {
                 std::process::exit(128 + signal);
             }
-            // Who reads it may have gone.
+            // The reader of stderr may have gone.
             let _ = writeln!(io::stderr(), "{STOPPING}");
             cancel.trigger(Reason::Canceled);
         }
