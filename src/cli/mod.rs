@@ -142,4 +142,15 @@ mod tests {
     fn flags_do_not_get_into_each_others_way() {
         with_docker_apart(Arguments::command()).debug_assert();
     }
+
+    #[test]
+    fn flags_are_words_with_dashes() {
+        fn check(command: &clap::Command) {
+            for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(!long.contains('_'), "{}: --{long}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
+    }
 }

@@ -56,7 +56,7 @@ pub(super) struct RunnerFlags {
     /// The directory of caches in the containers
     #[arg(
         id = "runner_cache_dir",
-        long,
+        long = "cache-dir",
         env = "RUNNER_CACHE_DIR",
         value_name = "DIR"
     )]

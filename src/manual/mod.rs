@@ -27,7 +27,7 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "variables",
-        summary: "what a job is given, which value wins, which ones are secrets",
+        summary: "what a job gets, which value wins, which values are secrets",
         text: include_str!("variables.md"),
         commands: &["exec"],
     },
@@ -52,13 +52,13 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "volumes",
-        summary: "directories and caches that stay for the next job",
+        summary: "directories and caches that are kept for later jobs",
         text: include_str!("volumes.md"),
         commands: &["exec", "prune"],
     },
     Topic {
         name: "artifacts",
-        summary: "files that a job hands on to other jobs and to people",
+        summary: "files of a job for later jobs, the coordinator and you",
         text: include_str!("artifacts.md"),
         commands: &["exec"],
     },
@@ -96,13 +96,13 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "security",
-        summary: "who can do what, and what keeps them from more",
+        summary: "what each party can reach, and what protects the rest",
         text: include_str!("security.md"),
         commands: &["exec", "run", "run-single", "register"],
     },
     Topic {
         name: "reliability",
-        summary: "what is promised when things break, and how that is tested",
+        summary: "what is promised when something breaks, and how it is tested",
         text: include_str!("reliability.md"),
         commands: &["run", "run-single", "prune"],
     },
@@ -132,7 +132,7 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "debugging",
-        summary: "a failed job, step by step, by its docker commands",
+        summary: "a failed job, step by step, down to its docker commands",
         text: include_str!("debugging.md"),
         commands: &["exec"],
     },
