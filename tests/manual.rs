@@ -63,6 +63,20 @@ fn man_pages_that_cannot_be_written_are_an_error() {
         .on_stderr("file/man1");
 }
 
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("a README");
+    assert!(readme.len() <= 9000, "{}", readme.len());
+    let link = Regex::new(r"\]\(([^)]+)\)").expect("a pattern");
+    let links = link.captures_iter(&readme).map(|found| found[1].to_owned());
+    let (elsewhere, here): (Vec<_>, Vec<_>) = links.partition(|link| link.starts_with("https://"));
+    assert!(!elsewhere.is_empty() && here.len() > 15, "{here:?}");
+    for path in here {
+        assert!(root.join(&path).is_file(), "{path}");
+    }
+}
+
 /// Messages that the program puts together out of parts, so that they are nowhere in its sources.
 const OF_PARTS: &[&str] = &[
     "get sources failed with status 128",

@@ -231,11 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_manual_is_one() {
+    fn every_command_of_the_manual_and_the_readme_is_one() {
         let mut checked = 0;
-        for topic in TOPICS {
+        let topics = TOPICS.iter().map(|topic| (topic.name, topic.text));
+        for (name, text) in topics.chain([("README", include_str!("../../README.md"))]) {
             // A line that ends with a backslash goes on.
-            let text = topic.text.replace("\\\n", " ");
+            let text = text.replace("\\\n", " ");
             for line in code(&text) {
                 let Some(at) = line.find("alloy-runner ") else {
                     continue;
@@ -253,7 +254,7 @@ mod tests {
                 if let Err(error) = parsed.map(drop)
                     && !shown.contains(&error.kind())
                 {
-                    panic!("{}: {line}: {error}", topic.name);
+                    panic!("{name}: {line}: {error}");
                 }
                 checked += 1;
             }
