@@ -1,20 +1,20 @@
 //! Runs a plan on an engine, with the job's log, and removes what it made.
 //!
-//! A job's way, each step with its module:
+//! The steps of a job, each with its module:
 //!
-//! 1. [`prepare`]: network, volumes ([`resources`]) and images ([`images`], [`helper_image`]) are made, at the same time.
+//! 1. [`prepare`]: network, volumes ([`resources`]) and images ([`images`], [`helper_image`]), in parallel.
 //! 2. [`fetch`]: [`services`] and helper are started, and the plan's `fetch` stages run in the [`helper`].
-//! 3. [`script`]: the job's own scripts run in the container of [`build`]; [`verdict`] says what became of them.
+//! 3. [`script`]: the job's own scripts run in the container of [`build`]; [`verdict`] decides how they ended.
 //! 4. [`finish`](self::finish): the plan's `finish` stages run in the helper.
-//! 5. [`cleanup`]: what was [made](cleanup::Made) is removed. It was written down before, so that it is found however the
-//!    job ends.
+//! 5. [`cleanup`]: everything that was [made](cleanup::Made) is removed, however the job ends: it is noted before it is
+//!    made.
 //!
-//! What goes wrong with the engine meanwhile is met in four places: [`liveness`] (does it answer at all), [`restart`] (it
-//! was away before the script was sent: all begins again), [`repair`] (something was removed: it is made again) and
-//! [`resources`] (all address pools are in use: others may give one back). Everything else ends the job with its cause,
-//! and nothing waits for ever.
+//! Four modules recover from trouble with the engine: [`liveness`] (whether it answers), [`restart`] (it stopped before
+//! the script was sent: the job starts again), [`repair`] (something was removed: it is made again) and [`resources`]
+//! (all address pools are in use: the job waits for one). Any other error ends the job and names the cause. No wait is
+//! without a limit.
 //!
-//! [`orphans`] and [`old_images`] are for what no job removed; [`shown`] and [`store`] keep artifacts of local jobs.
+//! [`orphans`] and [`old_images`] remove what no job has removed; [`shown`] and [`store`] keep artifacts of local jobs.
 
 mod build;
 mod cleanup;
@@ -66,23 +66,23 @@ use stop::{Stop, cannot_write, outcome_of};
 
 pub use helper_image::build as build_helper_image;
 
-/// What a plan is run with.
+/// A plan, and all that is needed to run it.
 pub struct Executor<'a> {
-    /// What is to be done.
+    /// The plan.
     pub plan: &'a Plan,
-    /// The engine to do it on.
+    /// The engine to run it on.
     pub docker: &'a Docker,
-    /// Where the log goes.
+    /// The job's log.
     pub trace: &'a Trace,
     /// Stops it when it is triggered.
     pub cancel: &'a Cancel,
     /// Held while the helper image is built.
     pub build_lock: BuildLock<'a>,
-    /// Whether the log has nothing of this job yet.
+    /// Whether the log is still empty: a job that starts again under other names goes on with the same log.
     pub first: bool,
-    /// Hears what became of the job when its log is complete, before what it made is removed.
+    /// Called with the outcome when the log is complete, before containers and volumes are removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
-    /// Hears what begins.
+    /// Called when an activity begins.
     pub began: &'a (dyn Fn(Activity) + Sync),
     /// The terminal of a person who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
@@ -90,14 +90,13 @@ pub struct Executor<'a> {
 
 /// How a job ended.
 pub struct Report {
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Whether everything was removed that was made for it, caches aside. If not, the runner's own log says
-    /// what is left.
+    /// Whether everything that was made for it was removed, except caches. If not, the runner's own log names the rest.
     pub clean: bool,
-    /// The job was not begun: on this engine, a runner that this host knows nothing of has its names.
+    /// Whether the job did not start because another host's runner has its names on this engine.
     pub taken: bool,
-    /// What its time went into, in the order of the ends.
+    /// The activities that its time was spent on, in the order of their ends.
     pub spans: Vec<Span>,
     /// See [`Trace::last_lines`].
     pub last_lines: Vec<String>,
@@ -163,7 +162,7 @@ impl Executor<'_> {
     }
 }
 
-/// Ends what goes along with the stages when it is dropped.
+/// Ends the threads that accompany the stages, such as those that follow logs, when it is dropped.
 struct TriggerOnDrop<'a>(&'a Cancel);
 
 impl Drop for TriggerOnDrop<'_> {
@@ -172,7 +171,7 @@ impl Drop for TriggerOnDrop<'_> {
     }
 }
 
-/// Everything but the end. `followers` go along until then.
+/// Runs all steps but the cleanup. `followers` are threads that accompany the stages.
 fn job<'scope>(
     context: &'scope Context,
     first: bool,
