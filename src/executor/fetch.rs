@@ -28,7 +28,7 @@ pub(super) struct Ready {
     pub helper_has_ended: bool,
 }
 
-/// What there is beside the sources when they are there.
+/// What there is when the sources are there.
 struct Fetched {
     /// What asks the services from the helper, when they run.
     check: Option<Session>,

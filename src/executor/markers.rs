@@ -1,4 +1,4 @@
-//! The marks by which a script says of itself how far it is, in its output.
+//! The markers in the output of a script, by which it says how far it is.
 
 use std::io;
 
@@ -17,16 +17,16 @@ pub(super) enum Part<'a> {
     Succeeded,
 }
 
-const MARKS: [(&[u8], Part); 3] = [
+const MARKERS: [(&[u8], Part); 3] = [
     (BEGUN.as_bytes(), Part::Begun),
     (FAILED.as_bytes(), Part::Failed),
     (SUCCEEDED.as_bytes(), Part::Succeeded),
 ];
 
-/// Finds the marks in what a script prints, also where one is torn over two reads.
+/// Finds the markers in what a script prints, also where one is torn over two reads.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// What may be the beginning of a mark.
+    /// What may be the begin of a marker.
     held: Vec<u8>,
 }
 
@@ -47,16 +47,18 @@ impl Reader {
             joined = std::mem::take(&mut self.held);
             rest = &joined;
         }
-        // What was looked at and is no mark.
+        // What was looked at and is no marker.
         let mut seen = 0;
         while let Some(at) = memchr::memchr(b'\x1b', &rest[seen..]) {
             let (before, tail) = rest.split_at(seen + at);
-            if let Some((mark, part)) = MARKS.iter().find(|(mark, _)| tail.starts_with(mark)) {
+            if let Some((marker, part)) =
+                MARKERS.iter().find(|(marker, _)| tail.starts_with(marker))
+            {
                 text(before, take)?;
                 take(*part)?;
-                rest = &tail[mark.len()..];
+                rest = &tail[marker.len()..];
                 seen = 0;
-            } else if MARKS.iter().any(|(mark, _)| mark.starts_with(tail)) {
+            } else if MARKERS.iter().any(|(marker, _)| marker.starts_with(tail)) {
                 self.held = tail.to_vec();
                 return text(before, take);
             } else {
@@ -66,7 +68,7 @@ impl Reader {
         text(rest, take)
     }
 
-    /// What is left when the script has ended: no mark.
+    /// What is left when the script has ended: no marker.
     pub fn rest(&self) -> &[u8] {
         &self.held
     }
@@ -88,7 +90,7 @@ mod tests {
     use crate::script::{BEGUN, FAILED, SUCCEEDED};
 
     #[test]
-    fn marks_are_found_wherever_they_are_torn() {
+    fn markers_are_found_wherever_they_are_torn() {
         let text =
             format!("{BEGUN}a \x1b[31mred\x1b[0m{FAILED}after{SUCCEEDED}{SUCCEEDED}\x1b_alloy\x1b");
         for first in 0..=text.len() {

@@ -121,7 +121,7 @@ mod tests {
         }
         for message in [
             "network intranet not found",
-            "No such container: somebodys",
+            "No such container: database",
             "error looking up volume plugin nope: plugin \"nope\" not found",
         ] {
             assert!(!is_of_job(message, prefix), "{message}");

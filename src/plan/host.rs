@@ -29,7 +29,7 @@ pub struct Host {
     pub colour: bool,
     /// What scripts say of themselves: nothing to people, their failure where a user at a terminal wants a shell
     /// then.
-    pub marks: ScriptMarkers,
+    pub markers: ScriptMarkers,
     /// When the plan is made, in seconds since 1970.
     pub now: i64,
 }

@@ -71,10 +71,11 @@ pub fn service_not_started(service: &Service, why: Option<&str>) -> Line {
     warning(format!("service {} did not start{why}", service.title))
 }
 
-/// The runner and the host of the job.
+/// Where the job runs: the name that everything of it has, and the host.
 #[must_use]
 pub fn running_on(plan: &Plan) -> Line {
-    remark(plan.running_on.clone())
+    let text = Word::from("Running on ").then(&plan.prefix);
+    remark(text.then(format!(" via {}...", plan.hostname)))
 }
 
 /// Services are asked until they answer.

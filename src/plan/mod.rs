@@ -1,6 +1,22 @@
 //! What is to be done for a job, as data. Made without any IO: what only the engine knows is a slot.
 //!
-//! [`crate::executor`] runs a plan, [`crate::printer`] writes it as a shell script.
+//! [`crate::executor`] runs a plan, [`crate::printer`] writes it as a shell script. What both have to know has one place
+//! here, so that they cannot differ: the phases of a job are fields of a [`Plan`], a [`stage`] has its condition and
+//! what its failure means, and [`lines`] are what both say in the log.
+//!
+//! [`Plan::new`] goes from what a job and a configuration say to docker commands:
+//!
+//! 1. What is meant: [`variables`], [`settings`] (variables that say how a job is run), [`volumes`] (which places of the
+//!    containers are on which volumes; [`nested`]: volumes in volumes), [`registries`], and what of it is [`allowed`]. Images and services are [`named`]
+//!    in the job or in the configuration, which errors say.
+//! 2. Commands: [`containers`] has a builder for them, which [`services`], [`network`], [`options`] (keys of the
+//!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
+//!    sources) are parts of. The results are [`parts`] of the plan.
+//! 3. Scripts: [`stages`] puts them in order; [`sources`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
+//!    say what the helper is told, [`ending`] how what runs in a container is ended.
+//! 4. [`limits`]: whether a process can be given all that.
+//!
+//! [`names`] has the names and labels of what is made, for those too who look for it later.
 
 mod allowed;
 mod artifacts;
@@ -8,6 +24,7 @@ mod caches;
 mod containers;
 mod ending;
 mod git;
+pub mod header;
 pub mod helper_image;
 mod hold;
 mod host;
@@ -58,6 +75,7 @@ use names::Names;
 use network::Network;
 pub use options::key_hint;
 pub use parts::{Build, Errand, HelperStart, Resource, Service};
+use registries::Registries;
 use settings::Settings;
 pub use stage::{BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
 pub use stages::JOB_STATUS;
@@ -77,7 +95,7 @@ pub struct Plan {
     pub images: Vec<Image>,
     /// The job's own network, if it needs one.
     pub network: Option<Resource>,
-    /// Volumes of ours.
+    /// The job's volumes, those that stay for other jobs among them.
     pub volumes: Vec<Resource>,
     /// The services have to run before anything that uses them is made.
     pub services_first: bool,
@@ -97,8 +115,8 @@ pub struct Plan {
     pub process: String,
     /// [`Host::seal`].
     pub seal: Seal,
-    /// The log's line before the first stage.
-    pub running_on: Word,
+    /// The host that it runs on.
+    pub hostname: String,
     /// The helper container's name.
     pub helper: Word,
     /// How to start the helper with the sources in sight; the next one is for where the one before does not see them.
@@ -137,10 +155,10 @@ impl Plan {
         let mut layout = Layout::new(job, config, names)?;
         let mut variables = variables::resolve(job, config, names, host, &layout)?;
         layout.place(&variables)?;
-        let registries = registries::brought(&job.credentials, &mut variables);
+        let registries = registries::read(&job.credentials, &mut variables);
         let policies = allowed::policies(&config.docker)?;
         allowed::user(&config.docker)?;
-        let image = image(job, config, &variables)?;
+        let (image, spec) = image(job, config, &variables)?;
         let settings = Settings::read(job, config, &variables);
         let fetches = settings.strategy == "fetch";
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
@@ -161,40 +179,64 @@ impl Plan {
             ),
             renamed: renamed(&variables),
         };
-        let services = builder.services()?;
+        builder.plan((&image, &spec), policies, registries)
+    }
+}
 
-        let images = images(&builder, &image.0, &services, policies)?;
+impl Builder<'_> {
+    /// The plan of a job that is understood by now.
+    fn plan(
+        &self,
+        (image, spec): (&Reference, &ImageSpec),
+        policies: Vec<PullPolicy>,
+        registries: Registries,
+    ) -> Result<Plan, InputError> {
+        let Self {
+            job,
+            config,
+            names,
+            host,
+            variables,
+            ..
+        } = self;
+        let services = self.services()?;
+        let images = images(self, image, &services, policies)?;
         let network = (!services.is_empty()).then(|| {
-            let create = builder.labelled(DockerCommand::network_create(), "network");
-            builder.network.resource(names, create)
+            let create = self.labelled(DockerCommand::network_create(), "network");
+            self.network.resource(names, create)
         });
-        let health_check = builder.health_check(&services, wait_for_services(config));
-        let build = builder.build(&image.1, &image.0.to_string(), &services);
-        let mut caches = builder.caches()?;
+        let health_check = self.health_check(&services, wait_for_services(config));
+        let build = self.build(spec, &image.to_string(), &services);
+        let mut caches = self.caches()?;
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
         let archives = caches.mount.take();
-        let stages = builder.stages(&build, caches)?;
-        let clear_nested = builder.clear_nested(!services.is_empty());
+        let stages = self.stages(&build, caches)?;
+        let clear_nested = self.clear_nested(!services.is_empty());
         let only = stages
             .only_in_helper()
             .filter(|_| health_check.is_none() && clear_nested.is_none());
-        let helper_starts = builder.helper_starts(&services, only, archives.as_ref());
+        let helper_starts = self.helper_starts(&services, only, archives.as_ref());
         limits::containers(job, &build, &helper_starts, &services)?;
-        Ok(Self {
-            header: header(config, names, host, &image.0),
+        let of_variables = variables.iter().filter(|variable| !variable.public);
+        Ok(Plan {
+            header: vec![
+                header::running_with(&host.version, &host.revision),
+                header::of_runner(&config.name, &names.short_token),
+                header::using_executor(image),
+            ],
             warnings: [
                 registries.warnings,
-                settings.warnings.clone(),
+                self.settings.warnings.clone(),
                 services::warnings(&services),
-                builder.kept_entrypoints(),
+                self.kept_entrypoints(),
                 cache_warnings,
             ]
             .concat(),
             images: images.found,
             network: network.flatten(),
-            services_first: builder.network.services_first(),
-            volumes: builder.volumes(archives.as_ref()),
+            services_first: self.network.services_first(),
+            volumes: self.volumes(archives.as_ref()),
             debug_services: variables.is_true("CI_DEBUG_SERVICES"),
             health_check,
             clear_nested,
@@ -202,9 +244,7 @@ impl Plan {
             prefix: names.prefix.clone(),
             process: host.process.clone(),
             seal: host.seal.clone(),
-            running_on: Word::from("Running on ")
-                .then(&names.prefix)
-                .then(format!(" via {}...", host.hostname)),
+            hostname: host.hostname.clone(),
             helper: names.container("helper"),
             helper_starts,
             build,
@@ -213,29 +253,15 @@ impl Plan {
             after_script: stages.after_script,
             finish: stages.finish,
             timeout: job.timeout,
-            secrets: variables
-                .iter()
-                .filter(|variable| !variable.public)
+            secrets: of_variables
                 .map(|variable| variable.value.clone())
                 .chain(registries.secrets)
                 .chain(variables::secrets(job, host))
                 .chain(cache_secrets)
                 .collect(),
-            registries: registries.brought,
+            registries: registries.auths,
         })
     }
-}
-
-/// The log's first lines.
-fn header(config: &RunnerConfig, names: &Names, host: &Host, image: &Reference) -> Vec<String> {
-    vec![
-        format!(
-            "Running with alloy-runner {} ({})",
-            host.version, host.revision
-        ),
-        format!("  on {} {}", config.name, names.short_token),
-        format!("Using Docker executor with image {image} ..."),
-    ]
 }
 
 /// The images to resolve: the build's first, the helper's last.

@@ -34,7 +34,7 @@ impl NamedBy {
         }
     }
 
-    /// Expands a text that everybody on the host and on the engine gets to see.
+    /// Expands a text that all users of the host and of the engine can see.
     ///
     /// # Errors
     /// [`InputError`] that names the variable, where the text refers to a secret.

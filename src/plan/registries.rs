@@ -10,7 +10,7 @@ pub(super) const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
 /// What was found.
 pub(super) struct Registries {
-    pub brought: RegistryAuths,
+    pub auths: RegistryAuths,
     /// What is wrong with it.
     pub warnings: Vec<String>,
     /// What must not be shown.
@@ -18,24 +18,24 @@ pub(super) struct Registries {
 }
 
 /// Takes what is meant for registries out of a job's variables, and adds its `credentials`.
-pub(super) fn brought(credentials: &[Credential], variables: &mut Variables) -> Registries {
-    let mut brought = RegistryAuths::default();
+pub(super) fn read(credentials: &[Credential], variables: &mut Variables) -> Registries {
+    let mut all = RegistryAuths::default();
     let mut warnings = Vec::new();
     let mut secrets = Vec::new();
     if let Some(variable) = variables.remove(DOCKER_AUTH_CONFIG) {
         let (auths, wrong) = Auths::read(variable.value.expose());
-        brought.variable = auths;
+        all.variable = auths;
         let said = |wrong| format!("{DOCKER_AUTH_CONFIG}: {wrong}");
         warnings.extend(wrong.into_iter().map(said));
         secrets.push(variable.value);
     }
     for credential in credentials {
         let (username, password) = (&credential.username, &credential.password);
-        brought.credentials.add(&credential.url, username, password);
+        all.credentials.add(&credential.url, username, password);
     }
-    secrets.extend(brought.secrets());
+    secrets.extend(all.secrets());
     Registries {
-        brought,
+        auths: all,
         warnings,
         secrets,
     }
@@ -43,7 +43,7 @@ pub(super) fn brought(credentials: &[Credential], variables: &mut Variables) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{DOCKER_AUTH_CONFIG, brought};
+    use super::{DOCKER_AUTH_CONFIG, read};
     use crate::job::Credential;
     use crate::job::variables::{Variable, Variables};
     use crate::secret::Secret;
@@ -58,10 +58,10 @@ mod tests {
             username: "me".to_owned(),
             password: Secret::new("word-b"),
         }];
-        let found = brought(&credentials, &mut variables);
+        let found = read(&credentials, &mut variables);
         assert_eq!(variables.iter().count(), 0);
-        assert!(found.brought.variable.of("a.tld").is_some());
-        assert!(found.brought.credentials.of("b.tld:5000").is_some());
+        assert!(found.auths.variable.of("a.tld").is_some());
+        assert!(found.auths.credentials.of("b.tld:5000").is_some());
         let warning = "DOCKER_AUTH_CONFIG: the entry `x.tld` is no object";
         assert_eq!(found.warnings, [warning]);
         let secrets: Vec<&str> = found.secrets.iter().map(Secret::expose).collect();

@@ -94,7 +94,7 @@ impl Builder<'_> {
             renamed: &self.renamed,
             trace: self.settings.trace,
             colour: self.host.colour,
-            marks: self.host.marks,
+            markers: self.host.markers,
             job_status: None,
         };
         let stage = BuildStage {
@@ -102,7 +102,7 @@ impl Builder<'_> {
             command: build.run.clone(),
             script: script.text(),
             timeout: self.job.script_timeout,
-            enter: (self.host.marks == ScriptMarkers::Failure)
+            enter: (self.host.markers == ScriptMarkers::Failure)
                 .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         };
         if self.job.after_script.is_empty() {
@@ -112,9 +112,9 @@ impl Builder<'_> {
             commands: &self.job.after_script,
             job_status: Some(Slot::new(JOB_STATUS)),
             // There is no shell after it.
-            marks: match self.host.marks {
+            markers: match self.host.markers {
                 ScriptMarkers::Failure => ScriptMarkers::Success,
-                marks => marks,
+                markers => markers,
             },
             ..script
         };

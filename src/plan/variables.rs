@@ -1,4 +1,5 @@
-//! The variables of a job: predefined ones and everybody else's, in their order, and what git reads of them.
+//! The variables of a job: those of the configuration, predefined ones and the job's own, in their order; and what of
+//! them must not be shown.
 
 use super::host::Host;
 use super::names::Names;

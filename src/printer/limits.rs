@@ -2,7 +2,7 @@
 //!
 //! A limit ends what runs in the container, as the executor does it, and not the docker client, which would leave that
 //! running. So `timeout` would not do, on whose options and status systems do not agree anyway: a shell of its own
-//! sleeps beside the client.
+//! sleeps while the client runs.
 
 use std::fmt::Write as _;
 use std::time::Duration;

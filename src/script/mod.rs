@@ -72,7 +72,7 @@ pub struct BuildScript<'a> {
     /// Whether the commands are shown in colour.
     pub colour: bool,
     /// The markers that it prints.
-    pub marks: ScriptMarkers,
+    pub markers: ScriptMarkers,
     /// The value of `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
 }
@@ -87,7 +87,7 @@ impl BuildScript<'_> {
     pub fn text(&self) -> Word {
         let mut head = String::from("{\nexec ");
         // A descriptor of the script's own, which the commands cannot redirect.
-        head.push_str(match self.marks {
+        head.push_str(match self.markers {
             ScriptMarkers::None => "",
             ScriptMarkers::Success => "8>&1 ",
             ScriptMarkers::Failure => "9<&0 ",
@@ -109,7 +109,7 @@ impl BuildScript<'_> {
         let [begun, failed, succeeded] = [BEGUN, FAILED, SUCCEEDED].map(quote);
         // Commands may have turned tracing on: the rest of the script does not belong into the trace.
         let status = "{ alloy_status=$?; set +x; } 2>/dev/null";
-        let tail = match self.marks {
+        let tail = match self.markers {
             ScriptMarkers::None => format!("eval {commands}\n{status}\nexit $alloy_status\n}}\n"),
             ScriptMarkers::Success => format!(
                 "eval {commands} 8>&-\n{status}\n\
@@ -257,14 +257,14 @@ mod tests {
                 // markers.
                 let fails = usize::from(ended.is_some_and(|status| status != 0));
                 let succeeds = usize::from(ended == Some(0));
-                for (marks, counts) in [
+                for (markers, counts) in [
                     (ScriptMarkers::Failure, [1, fails, 0]),
                     (ScriptMarkers::Success, [0, 0, succeeds]),
                 ] {
                     let (marked, waited) = run(
                         shell,
                         &BuildScript {
-                            marks,
+                            markers,
                             ..plain.clone()
                         },
                     );
@@ -304,7 +304,7 @@ mod tests {
                 let script = BuildScript {
                     commands: &commands,
                     directory: "/",
-                    marks: ScriptMarkers::Success,
+                    markers: ScriptMarkers::Success,
                     ..BuildScript::default()
                 };
                 let (output, ended) = run(shell, &script);
@@ -329,7 +329,7 @@ mod tests {
     fn a_trace_shows_the_jobs_commands_alone() {
         let commands = commands(&["echo one"]);
         for shell in [&["sh"][..], &["bash"], &SHELL] {
-            for marks in [
+            for markers in [
                 ScriptMarkers::None,
                 ScriptMarkers::Success,
                 ScriptMarkers::Failure,
@@ -338,14 +338,14 @@ mod tests {
                     commands: &commands,
                     directory: "/",
                     trace: true,
-                    marks,
+                    markers,
                     ..BuildScript::default()
                 };
                 let (output, status) = run(shell, &script);
                 let traced = output.lines().filter(|line| line.contains("+ "));
                 let traced: Vec<&str> = traced.collect();
                 let both = traced.len() == 2 && traced.iter().all(|line| line.contains("echo one"));
-                assert!(both && status == Some(0), "{shell:?} {marks:?}: {output}");
+                assert!(both && status == Some(0), "{shell:?} {markers:?}: {output}");
             }
         }
     }

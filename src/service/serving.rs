@@ -23,6 +23,7 @@ use crate::job::remote::Remote;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome, on_one_line};
+use crate::plan::header;
 use crate::secret::Secret;
 use crate::state::{self, State};
 use crate::trace::Trace;
@@ -299,8 +300,8 @@ impl Serving {
     /// Writes why a job could not begin where people look for it.
     fn give_up(&self, outcome: Outcome, log: &Arc<JobLog>, secrets: &JobSecrets) -> Outcome {
         let trace = Trace::new(Box::new(Writer(log.clone())), secrets.masker(), true);
-        let head = format!("Running with alloy-runner {VERSION} ({REVISION})");
-        let on = format!("  on {} {}", self.config.name, self.config.short_token());
+        let head = header::running_with(VERSION, REVISION);
+        let on = header::of_runner(&self.config.name, &self.config.short_token());
         let written = [head, on]
             .iter()
             .try_for_each(|line| trace.line(line))

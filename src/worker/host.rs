@@ -37,7 +37,7 @@ pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
         certificates,
         shares_files: config.docker.engine().may_share_files(),
         colour,
-        marks: ScriptMarkers::None,
+        markers: ScriptMarkers::None,
         now: now(),
     })
 }

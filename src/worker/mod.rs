@@ -141,7 +141,7 @@ impl Worker {
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
-                marks: match run.terminal {
+                markers: match run.terminal {
                     Some(_) => ScriptMarkers::Failure,
                     // Printed commands may be pasted into a shell.
                     None if self.docker.prints() => ScriptMarkers::None,

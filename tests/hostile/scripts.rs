@@ -335,7 +335,7 @@ fn a_build_finds_its_directory_and_its_files() {
             file_variables: (&["FILE".to_owned()], &format!("{directory}.tmp")),
             trace: number % 7 == 0,
             colour: number % 5 == 0,
-            marks: [
+            markers: [
                 ScriptMarkers::None,
                 ScriptMarkers::Success,
                 ScriptMarkers::Failure,
