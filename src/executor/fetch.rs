@@ -38,7 +38,8 @@ struct Fetched {
 /// Pauses the services.
 type Pause<'p> = &'p mut dyn FnMut() -> Result<(), Stop>;
 
-/// Does all of it, with images that are there. `followers` go along until the job has ended.
+/// Does all of it, with images that are there. Threads that copy the logs of services into the job's run in `followers`,
+/// until the job has ended.
 pub(super) fn fetch<'scope>(
     context: &'scope Context,
     images: &[Resolved],

@@ -7,8 +7,8 @@
 //! [`Plan::new`] goes from what a job and a configuration say to docker commands:
 //!
 //! 1. What is meant: [`variables`], [`settings`] (variables that say how a job is run), [`volumes`] (which places of the
-//!    containers are on which volumes; [`nested`]: volumes in volumes), [`registries`], and what of it is [`allowed`]. Images and services are [`named`]
-//!    in the job or in the configuration, which errors say.
+//!    containers are on which volumes; [`nested`]: those in others), [`registries`], and what of it is [`allowed`]. Images
+//!    and services are [`named`] in the job or in the configuration, which errors say.
 //! 2. Commands: [`containers`] has a builder for them, which [`services`], [`network`], [`options`] (keys of the
 //!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
 //!    sources) are parts of. The results are [`parts`] of the plan.

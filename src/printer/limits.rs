@@ -62,7 +62,9 @@ impl Script<'_> {
         self.run(&ending.kill, "");
         self.line("exit 0\n) >/dev/null 2>&1 &\ntimer=$!\n}");
         let _ = writeln!(self.text, "time_is_over() {{\n{STOP_TIMER}");
-        self.line("if wait $timer; then over=0; else over=1; fi\ntimer=\nreturn $over\n}");
+        self.line(
+            "if wait $timer 2>/dev/null; then over=0; else over=1; fi\ntimer=\nreturn $over\n}",
+        );
         if let Some(limit) = self.plan.timeout {
             let _ = writeln!(self.text, "deadline=$(($(date +%s) + {}))", seconds(limit));
         }

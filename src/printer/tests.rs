@@ -52,6 +52,9 @@ fn after_script(plan: &mut Plan) -> &mut BuildStage {
     plan.after_script.as_mut().expect("there")
 }
 
+/// What runs printed scripts.
+const SHELLS: [&str; 2] = ["sh", "bash"];
+
 /// A stand-in: images are there, the helper's commands end with `$helper`, and the build container is a shell.
 const DOCKER: &str = r#"#!/bin/sh
 case $1 in
@@ -64,8 +67,8 @@ stop) kill -KILL "$(cat "$directory/build")" ;;
 esac
 "#;
 
-/// Runs the printed script of a plan, in a host without an engine.
-fn run(plan: &Plan, helper: u8) -> (String, Option<i32>) {
+/// Runs the printed script of a plan by a shell, on a host without an engine.
+fn run(shell: &str, plan: &Plan, helper: u8) -> (String, Option<i32>) {
     let directory = tempfile::tempdir().expect("a directory");
     let docker = directory.path().join("docker");
     fs::write(&docker, DOCKER).expect("written");
@@ -75,7 +78,7 @@ fn run(plan: &Plan, helper: u8) -> (String, Option<i32>) {
     for (name, _) in plan.build.run.secrets() {
         text.insert_str(0, &format!("export {name}=x\n"));
     }
-    let output = Command::new("sh")
+    let output = Command::new(shell)
         .args(["-c", &text])
         .env("directory", directory.path())
         .env("helper", helper.to_string())
@@ -86,12 +89,12 @@ fn run(plan: &Plan, helper: u8) -> (String, Option<i32>) {
 
 #[track_caller]
 fn assert_ends(plan: &Plan, helper: u8, lines: &[&str], status: i32) {
-    let (log, ended) = run(plan, helper);
     let end = format!("\n{}\n", lines.join("\n"));
-    assert!(
-        log.ends_with(&end) && ended == Some(status),
-        "{ended:?} {log}"
-    );
+    for shell in SHELLS {
+        let (log, ended) = run(shell, plan, helper);
+        let is_end = log.ends_with(&end) && ended == Some(status);
+        assert!(is_end, "{shell} {ended:?} {log}");
+    }
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn what_fails_in_the_helper_fails_as_the_stage_has_it() {
     let refused = "ERROR: Build failed: Error: get sources was refused";
     assert_ends(&with(Failure::Refusable, 1), REFUSED, &[refused], 1);
     assert_ends(&with(Failure::Refusable, 1), 5, &[failed], 3);
-    let (log, status) = run(&with(Failure::Warning, 1), 5);
+    let (log, status) = run("sh", &with(Failure::Warning, 1), 5);
     let warning = "\nWARNING: get sources failed with status 5\n";
     assert!(log.contains(warning), "{log}");
     // The services are asked by the same helper.
