@@ -17,6 +17,9 @@ use crate::outcome::InputError;
 
 /// By this key, a repository somewhere else names the checkout that is its own.
 const CHECKOUT_KEY: &str = "alloy-ci.checkout";
+/// The largest object that git reads, and the largest list that it makes of a file, in bytes. An object says itself how
+/// large it is, and that much memory is taken before it is read.
+const LARGEST: usize = 128 << 20;
 /// How many object directories a repository may borrow from.
 const MOST_ALTERNATES: usize = 50;
 
@@ -99,7 +102,9 @@ pub(super) fn open(top: &Path) -> anyhow::Result<gix::Repository> {
 fn open_with(top: &Path, includes: bool) -> anyhow::Result<gix::Repository> {
     let mut permissions = gix::open::Permissions::default();
     permissions.config.includes = includes;
-    let options = gix::open::Options::default().permissions(permissions);
+    let options = gix::open::Options::default()
+        .permissions(permissions)
+        .config_overrides([format!("gitoxide.objects.allocLimit={LARGEST}")]);
     Ok(gix::open_opts(top, options)?)
 }
 

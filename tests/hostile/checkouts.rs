@@ -1,11 +1,15 @@
 //! A checkout whose files of git's are damaged: `exec` reads them in its own process, on the host.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 
 use alloy_runner::job::changes::Changes;
 use alloy_runner::job::checkout::Checkout;
 use alloy_runner::job::uncommitted::Uncommitted;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tempfile::TempDir;
@@ -65,6 +69,18 @@ const TOKENS: &[&str] = &[
     "[submodule \"x\"]\n\tpath = ..\n",
 ];
 
+/// Makes an object that is the same each time: a seed would not damage the same otherwise.
+fn dated_git(directory: &Path, arguments: &[&str]) {
+    let date = "2026-01-01T00:00:00Z";
+    let status = Command::new("git")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.org"])
+        .args(arguments)
+        .envs([("GIT_AUTHOR_DATE", date), ("GIT_COMMITTER_DATE", date)])
+        .current_dir(directory)
+        .status();
+    assert!(status.expect("started").success(), "git {arguments:?}");
+}
+
 /// A checkout with a bit of everything, packed; its `.git` is remembered by the files that are damaged.
 fn checkout() -> TempDir {
     let place = TempDir::with_prefix("alloy-test-").expect("a directory");
@@ -84,8 +100,8 @@ fn checkout() -> TempDir {
     }
     git(&top, &["init", "-q", "-b", "master"]);
     git(&top, &["add", "-A"]);
-    git(&top, &["commit", "-qm", "a commit"]);
-    git(&top, &["tag", "-m", "a tag", "v1"]);
+    dated_git(&top, &["commit", "-qm", "a commit"]);
+    dated_git(&top, &["tag", "-m", "a tag", "v1"]);
     git(&top, &["repack", "-qad"]);
     git(&top, &["pack-refs"]);
     let head = git(&top, &["rev-parse", "HEAD"]);
@@ -147,4 +163,56 @@ fn a_damaged_repository_is_read_or_said_to_be_wrong() {
         prop_assert!(top.join("a").exists(), "{file}");
         Ok(())
     });
+}
+
+/// A size that no object of these has, in bytes.
+const FORGED: u64 = 3_000_000_000;
+
+/// Makes the commit of [`checkout`] a loose object that says it has so many bytes.
+fn forge_loose(git_dir: &Path) {
+    let directory = git_dir.join("objects/11");
+    fs::create_dir(&directory).expect("made");
+    let file = File::create(directory.join("1".repeat(38))).expect("made");
+    let mut object = ZlibEncoder::new(file, Compression::fast());
+    write!(object, "commit {FORGED}\0").expect("written");
+    // What fits into a reader's first buffer is compared with the size before memory is taken.
+    object.write_all(&[b'x'; 10_000]).expect("written");
+    object.finish().expect("written");
+    let head = git_dir.join("refs/heads/master");
+    fs::write(head, format!("{}\n", "1".repeat(40))).expect("written");
+}
+
+/// Makes the pack of [`checkout`] say so of its first object, the commit.
+fn forge_packed(git_dir: &Path) {
+    const COMMIT: u8 = 1;
+    let path = git_dir.join(FILES[6]);
+    let sound = fs::read(&path).expect("readable");
+    // A header of 12 bytes; then an object's type and size, seven bits a byte but for the four beside the type.
+    assert_eq!((sound[12] >> 4) & 7, COMMIT);
+    let length = 1 + sound[12..]
+        .iter()
+        .position(|byte| byte & 0x80 == 0)
+        .expect("an end");
+    let mut forged = sound[..12].to_vec();
+    forged.push(0x80 | (COMMIT << 4) | (FORGED & 0xf) as u8);
+    let mut rest = FORGED >> 4;
+    while rest > 0x7f {
+        forged.push(0x80 | (rest & 0x7f) as u8);
+        rest >>= 7;
+    }
+    forged.push((rest & 0x7f) as u8);
+    forged.extend(&sound[12 + length..]);
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, forged).expect("written");
+}
+
+#[test]
+fn an_object_that_says_it_is_larger_than_memory_is_not_believed() {
+    for forge in [forge_loose, forge_packed] {
+        let place = checkout();
+        let top = place.path().join("site");
+        forge(&top.join(".git"));
+        let ((), taken) = taken(|| read(&top, place.path()));
+        assert!(taken < 64 << 20, "{taken} bytes of memory");
+    }
 }
