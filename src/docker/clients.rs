@@ -89,6 +89,14 @@ mod tests {
             forged.env_remove(VARIABLE);
         }
         let mut forged = forged.spawn().expect("started");
+        for child in [&ours, &others, &forged] {
+            // The kernel says that a program was started a moment before it can be asked with what.
+            while std::fs::read(format!("/proc/{}/environ", child.id()))
+                .is_ok_and(|read| read.is_empty())
+            {
+                std::thread::yield_now();
+            }
+        }
         let found = Client::of(directory.path(), &Engine::default());
         assert!(
             !found.is_empty() && found.iter().all(|client| !client.changes),
