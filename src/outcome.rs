@@ -1,4 +1,5 @@
-//! What became of a job, and the error that is the caller's own doing.
+//! How a job ended, in the words of its log and of the coordinator's API; the error for wrong input; and how text of
+//! others is made safe to show.
 
 use std::any::Any;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use crate::keypath::KeyPath;
 
-/// How a job ended, in the words of the coordinator's API. `Display` is the log's last line.
+/// How a job ended. `Display` is the last line of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every command of the script ended with status 0.
@@ -18,18 +19,19 @@ pub enum Outcome {
         /// The kernel ended it for lack of memory.
         out_of_memory: bool,
     },
-    /// The job asks for something that is not to be had, an image for example.
+    /// The job asks for something that it cannot have, such as an image that does not exist: the reason.
     BuildError(String),
-    /// The runner, the engine or the network failed, not the job.
+    /// The runner, the engine or the network failed, not the job: the reason.
     SystemFailure(String),
-    /// A signal or the coordinator stopped the job.
+    /// The coordinator stopped the job, or the user did with a signal. When a signal ends a runner that serves a
+    /// coordinator, its jobs end as [`Outcome::SystemFailure`].
     Canceled,
-    /// The job took longer than it may.
+    /// The job took longer than this time limit.
     TimedOut(Duration),
 }
 
 impl Outcome {
-    /// The end of a job in which this program itself made a mistake: what a thread panicked with.
+    /// The end of a job whose thread panicked, from what the panic carries: a bug of this program.
     #[must_use]
     pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
@@ -57,17 +59,18 @@ impl Outcome {
     }
 }
 
-/// Why a job failed, in the words of the coordinator's API (`failure_reason`).
+/// Why a job failed, as the coordinator's API has it (`failure_reason`). GitLab may run a job that failed for a reason
+/// of the system again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureReason {
-    /// The job's own doing.
+    /// The job failed by itself, or was ended by its time limit or canceled.
     ScriptFailure,
-    /// Not the job's doing.
+    /// Something else than the job failed.
     SystemFailure,
 }
 
 impl FailureReason {
-    /// The word for it.
+    /// The API's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -77,19 +80,23 @@ impl FailureReason {
     }
 }
 
-/// What the last line of a failed job begins with, up to the [kind of failure](Outcome::kind_of_failure).
+// The parts of a failed job's last line. They are constants because printed plans put the same line together in a
+// shell: see `plan::lines`.
+
+/// What the last line of a failed job begins with. [`SYSTEM`] may follow, and then a colon and the reason.
 pub const FAILED: &str = "ERROR: Build failed";
-/// What follows where it was not the job that failed.
+/// What follows [`FAILED`] if it was not the job that failed.
 pub const SYSTEM: &str = " (system failure)";
-/// The reason of a script's failure, up to its status.
+/// The reason for the failure of a script; its status follows.
 pub const EXIT_CODE: &str = "exit code ";
-/// What a reason begins with that is the job's own, though nothing of it ran.
+/// The beginning of the reason for an [`Outcome::BuildError`].
 pub const BUILD_ERROR: &str = "Error: ";
-/// The reason of a job's end by its time limit, before and after the seconds that it had.
+/// The reason for an [`Outcome::TimedOut`]: before and after the seconds of the limit.
 pub const TOOK_LONGER: [&str; 2] = ["execution took longer than ", " s"];
 
 impl Outcome {
-    /// What the coordinator is told of a job that failed.
+    /// What the coordinator is told as the reason of a failure; `None` after a success. The API has no word for a job
+    /// that was canceled: the coordinator knows it already.
     #[must_use]
     pub fn failure_reason(&self) -> Option<FailureReason> {
         match self {
@@ -102,8 +109,8 @@ impl Outcome {
         }
     }
 
-    /// How metrics count a job that failed: as the coordinator does, with time limits apart. One that was canceled is no
-    /// failure there.
+    /// The reason by which metrics count a failed job: that of the API, or `timeout`. A job that succeeded or was
+    /// canceled is not counted as failed.
     #[must_use]
     pub fn counted_reason(&self) -> Option<&'static str> {
         match self {
@@ -113,7 +120,7 @@ impl Outcome {
         }
     }
 
-    /// What happened, by itself: `exit code 1`.
+    /// Why the job ended so, without the words around it in the log: `exit code 1`.
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
@@ -139,7 +146,7 @@ impl Outcome {
         }
     }
 
-    /// What failed, with the kind of failure where it was not the job's doing: `WHAT (system failure)`.
+    /// `what`, which says that something failed, followed by ` (system failure)` if the job was not at fault.
     #[must_use]
     pub fn kind_of_failure(&self, what: &str) -> String {
         match self.failure_reason() {
@@ -148,7 +155,8 @@ impl Outcome {
         }
     }
 
-    /// That something failed in this way: `WHAT: exit code 1`, `WHAT (system failure): …`.
+    /// `what`, which says that something failed, with the kind and the reason: `after_script failed: exit code 1`,
+    /// `after_script failed (system failure): …`.
     #[must_use]
     pub fn failure_of(&self, what: &str) -> String {
         format!("{}: {}", self.kind_of_failure(what), self.reason())
@@ -164,12 +172,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Something the user wrote is wrong: arguments, configuration or job file. Ends with status 2, where
-/// every other error ends with 3.
+/// Something that the user wrote is wrong: arguments, configuration or job file. The command ends with status 2; other
+/// errors end it with 3.
 #[derive(Debug)]
 pub struct InputError {
     message: String,
-    /// What of a file it is about, for those who know where in the file that stands.
+    /// The value of a job file that it is about. The file's `Document` can add line and column of it.
     pub path: Option<KeyPath>,
 }
 
@@ -182,7 +190,7 @@ impl InputError {
         }
     }
 
-    /// An error about a value of a file, with which its message begins.
+    /// An error about a value of a job file. The message begins with the path to the value.
     pub fn at(path: &KeyPath, message: impl fmt::Display) -> Self {
         Self {
             path: Some(path.clone()),
@@ -191,11 +199,12 @@ impl InputError {
     }
 }
 
-/// How many characters of a message's begin and of its end are kept.
+/// How many characters of a long message's start and of its end are kept. The start says what it is about, the end
+/// often says what to do.
 const BEGIN: usize = 1000;
 const END: usize = 600;
 
-/// A text with its middle left out where it is long, and [shown] on one line.
+/// A text as [`shown`], and so on one line; if it is long, ` … ` takes the place of its middle.
 #[must_use]
 pub fn on_one_line(text: &str) -> String {
     let whole = shown(text);
@@ -208,26 +217,26 @@ pub fn on_one_line(text: &str) -> String {
     format!("{begin} … {end}")
 }
 
-/// Whether a character would lead a terminal or a log astray: control characters but tabs, and those that turn the
-/// direction of what follows.
+/// Whether a character could make a terminal or a log show something else than is there: control characters other than
+/// tabs, Unicode's separators of lines and paragraphs, and characters that turn the direction of writing.
 #[must_use]
 pub fn misleads(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text with what would lead a terminal or a log astray written as an escape.
+/// A text with its [misleading](misleads) characters, line breaks among them, written as escapes: `\n`, `\u{202e}`.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let mut whole = String::new();
+    let mut escaped = String::new();
     for c in text.chars() {
         if misleads(c) {
-            whole.extend(c.escape_debug());
+            escaped.extend(c.escape_debug());
         } else {
-            whole.push(c);
+            escaped.push(c);
         }
     }
-    whole
+    escaped
 }
 
 impl fmt::Display for InputError {

@@ -1,4 +1,5 @@
-//! `alloy-runner unregister`, `verify` and `list`, for runners of the configuration.
+//! `alloy-runner unregister`, `verify` and `list`: what is done with runners that are registered. They are those of the
+//! configuration; `unregister` also takes one that only the flags describe.
 
 use anyhow::Result;
 use clap::Args;
@@ -45,12 +46,15 @@ pub(super) struct Verify {
 pub(super) struct List;
 
 impl Unregister {
+    /// Unregisters the runners one by one, up to the first error. Returns the exit status.
     pub fn run(self, globals: &Globals) -> Result<u8> {
         let file = globals.config_file()?;
+        // A runner of the flags needs no configuration, so it is read only where it is needed.
         let configured = || globals.configuration();
         let runners: Vec<RunnerConfig> = if self.all_runners {
             configured()?.runners
         } else if self.flags.name_a_runner() {
+            // With address and token at hand, `--name` is only its name in messages.
             vec![self.flags.new_runner()?]
         } else if let Some(name) = &self.flags.name {
             vec![configured()?.runner(name)?.clone()]
@@ -67,6 +71,8 @@ impl Unregister {
 }
 
 impl Verify {
+    /// Asks of each runner. Returns the exit status, which reports a runner that is unknown or could not be asked for,
+    /// but not one that `--delete` has removed: that was wanted.
     pub fn run(self, globals: &Globals) -> Result<u8> {
         let file = globals.config_file()?;
         let config = globals.configuration()?;
@@ -87,14 +93,17 @@ impl Verify {
 }
 
 impl List {
+    /// Prints a line for each runner. Returns the exit status.
     pub fn run(globals: &Globals) -> Result<u8> {
         let config = globals.configuration()?;
-        let width = |text: fn(&RunnerConfig) -> usize| config.runners.iter().map(text).max();
-        let name = width(|runner| runner.name.chars().count()).unwrap_or_default();
+        let names = config.runners.iter().map(|runner| &runner.name);
+        let width = names.map(|name| name.chars().count()).max();
+        let width = width.unwrap_or_default();
         for runner in &config.runners {
             say(format_args!(
-                "{:<name$}  {:<8}  {}  {}",
+                "{:<width$}  {:<8}  {}  {}",
                 runner.name,
+                // It has at most 8 characters.
                 runner.short_token(),
                 runner.executor.as_deref().unwrap_or("docker"),
                 runner.url

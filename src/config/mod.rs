@@ -1,4 +1,8 @@
-//! The tables of `config.toml`.
+//! The tables of `config.toml`. The types here are what the file says; a value that is `None` has its default where it
+//! is used. `config.toml.sample` explains each key to users.
+//!
+//! An empty string in the file counts as if the key were absent. The types can be serialized because the keys that a
+//! file may have are read from them: see `keys`.
 
 mod check;
 mod docker;
@@ -27,25 +31,25 @@ pub use volume::{Source, Volume, absolute, normal};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
-    /// How many jobs may run at once, over all runners.
+    /// How many jobs may run at once, over all runners and all runner processes of the host. 0 counts as 1.
     pub concurrent: u32,
-    /// Seconds between two job requests; 0: 3.
+    /// Seconds between two job requests of a runner; 0 counts as the default, 3, and more than 3600 as 3600.
     pub check_interval: u64,
-    /// How much the runner logs.
+    /// The least severe level that the runner logs; default: info.
     #[serde(deserialize_with = "log_level")]
     pub log_level: Option<LevelFilter>,
-    /// `text` or `json`.
+    /// The format of the runner's own log: `text` (the default) or `json`.
     pub log_format: Option<String>,
-    /// Where metrics are served, `host:port`.
+    /// Where metrics are served, `host:port`, or `:port` for all addresses of the host; default: nowhere.
     #[serde(alias = "listen_address")]
     pub metrics_server: Option<String>,
-    /// Seconds that jobs have to end in when the runner is stopped.
+    /// How many seconds jobs have to end when the runner is stopped; default and 0: 30.
     pub shutdown_timeout: Option<u64>,
     /// The runners.
     pub runners: Vec<RunnerConfig>,
 }
 
-/// The levels `fatal` and `panic` of other runners' files are `error` here.
+/// Reads a level. Files of other runners also have `warning`, and `fatal` and `panic`, which are `error` here.
 fn log_level<'de, D: Deserializer<'de>>(input: D) -> Result<Option<LevelFilter>, D::Error> {
     let Some(text) = Option::<String>::deserialize(input)? else {
         return Ok(None);
@@ -73,7 +77,8 @@ impl Default for Config {
     }
 }
 
-/// `[[runners]]`.
+/// A table of `[[runners]]`: one runner. Two are equal if all their settings are, wherever they stand in a file; by
+/// that a runner process sees which of its runners a new configuration changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RunnerConfig {
@@ -81,7 +86,7 @@ pub struct RunnerConfig {
     pub name: String,
     /// The coordinator's address.
     pub url: String,
-    /// The token that authenticates it to the coordinator. A secret.
+    /// The token that authenticates the runner to the coordinator. A secret.
     pub token: String,
     /// A PEM file of certificate authorities to trust too, for connections to the coordinator and for git.
     #[serde(rename = "tls-ca-file")]
@@ -94,42 +99,43 @@ pub struct RunnerConfig {
     pub tls_key_file: Option<PathBuf>,
     /// How many jobs of this runner may run at once; 0: only [`Config::concurrent`] limits them.
     pub limit: u32,
-    /// How many job requests may be open at once.
+    /// How many job requests of this runner may be open at once; default and 0: 1.
     pub request_concurrency: Option<u32>,
-    /// How much of a job's log is kept, in kilobytes.
+    /// How much of a job's log is kept, in kilobytes of 1024 bytes; default and 0: 4096.
     pub output_limit: Option<u64>,
-    /// Only `docker` is supported.
+    /// What jobs run with. Only `docker`, the default, is supported: see [`RunnerConfig::check_executor`].
     pub executor: Option<String>,
     /// The shell of builds: `sh`, or `bash` (the default), which is bash if the image has it, else sh.
     pub shell: Option<String>,
-    /// The directory of sources in the containers.
+    /// The directory of sources in the containers; default: `/builds`.
     pub builds_dir: Option<String>,
-    /// The directory of caches in the containers.
+    /// The directory of caches in the containers; default: `/cache`.
     pub cache_dir: Option<String>,
-    /// Variables of every job, `KEY=value` each.
+    /// Variables of every job, `KEY=value` each. All others win over them.
     pub environment: Vec<String>,
     /// The address to clone from in place of the coordinator's.
     pub clone_url: Option<String>,
-    /// Runs in the helper before sources are fetched.
+    /// Commands that run in the helper before it fetches the sources.
     #[serde(alias = "pre_get_sources_script")]
     pub pre_clone_script: Option<String>,
-    /// Runs in the build's shell before the job's commands.
+    /// Commands that run in the job's shell before the job's own.
     pub pre_build_script: Option<String>,
-    /// Runs in the build's shell after the job's commands.
+    /// Commands that run in the job's shell after the job's own.
     pub post_build_script: Option<String>,
-    /// Whether `CI_DEBUG_TRACE` is ignored.
+    /// Whether the job's variable `CI_DEBUG_TRACE`, which makes a log show all that the shell does, is ignored.
     pub debug_trace_disabled: Option<bool>,
     /// A bucket for caches that several hosts share.
     pub cache: Option<CacheConfig>,
-    /// Its docker settings.
+    /// `[runners.docker]`.
     pub docker: DockerConfig,
-    /// The place in the file, for errors.
+    /// Where the runner stands in the file, for errors.
     #[serde(skip)]
     pub origin: Origin,
 }
 
 impl RunnerConfig {
-    /// Identifies this runner without revealing its token: a digest of the coordinator's address and the token.
+    /// Identifies this runner without revealing its token: a digest of the coordinator's address and the token, as 16
+    /// hex digits. A runner is the same after its name or another setting was changed.
     #[must_use]
     pub fn identity(&self) -> String {
         let url = self.url.trim().trim_end_matches('/');
@@ -137,13 +143,16 @@ impl RunnerConfig {
         hex::encode(&digest[..8])
     }
 
-    /// The first 8 characters of the token, after a prefix such as `glrt-` or `t1_`.
+    /// The first 8 characters of the token, which may be shown: in the log, and in the names of containers and volumes.
+    /// So what such a name cannot have is `_`.
+    ///
+    /// They follow GitLab's prefixes, `glrt-` and a type such as `t1_`, which many tokens have in common.
     #[must_use]
     pub fn short_token(&self) -> String {
         let token = self.token.as_str();
         let token = token.strip_prefix("glrt-").unwrap_or(token);
         let token = match token.split_once('_') {
-            Some((prefix, rest)) if prefix.len() == 2 && prefix.starts_with('t') => rest,
+            Some((kind, rest)) if kind.len() == 2 && kind.starts_with('t') => rest,
             _ => token,
         };
         token
@@ -154,15 +163,16 @@ impl RunnerConfig {
     }
 }
 
-/// `[runners.cache]`. The keys of the bucket may also be in `[runners.cache.s3]`.
+/// `[runners.cache]`. The keys of the bucket may stand in it, as in old files, or in `[runners.cache.s3]`:
+/// [`CacheConfig::bucket`] has those that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct CacheConfig {
-    /// `s3`.
+    /// Must be `s3`.
     pub r#type: Option<String>,
     /// A prefix of the names in the bucket.
     pub path: Option<String>,
-    /// Whether all runners share the caches.
+    /// Whether this runner uses the caches of all runners that say so; otherwise it has its own.
     pub shared: bool,
     /// As in [`S3Config`].
     pub server_address: Option<String>,
@@ -182,18 +192,18 @@ pub struct CacheConfig {
 }
 
 impl CacheConfig {
-    /// The bucket: the keys of `[runners.cache.s3]`, else those of `[runners.cache]`.
+    /// The bucket: each key from `[runners.cache.s3]` or, if it is not there, from `[runners.cache]`.
     #[must_use]
     pub fn bucket(&self) -> S3Config {
-        let below = self.s3.clone().unwrap_or_default();
-        let here = self.clone();
+        let s3 = self.s3.clone().unwrap_or_default();
+        let cache = self.clone();
         S3Config {
-            server_address: below.server_address.or(here.server_address),
-            access_key: below.access_key.or(here.access_key),
-            secret_key: below.secret_key.or(here.secret_key),
-            bucket_name: below.bucket_name.or(here.bucket_name),
-            bucket_location: below.bucket_location.or(here.bucket_location),
-            insecure: below.insecure.or(here.insecure),
+            server_address: s3.server_address.or(cache.server_address),
+            access_key: s3.access_key.or(cache.access_key),
+            secret_key: s3.secret_key.or(cache.secret_key),
+            bucket_name: s3.bucket_name.or(cache.bucket_name),
+            bucket_location: s3.bucket_location.or(cache.bucket_location),
+            insecure: s3.insecure.or(cache.insecure),
         }
     }
 }
@@ -202,7 +212,7 @@ impl CacheConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct S3Config {
-    /// `host[:port]`.
+    /// `host[:port]`; default: Amazon's.
     pub server_address: Option<String>,
     /// The id of the access key.
     pub access_key: Option<String>,
@@ -210,9 +220,9 @@ pub struct S3Config {
     pub secret_key: Option<String>,
     /// The bucket.
     pub bucket_name: Option<String>,
-    /// Its region.
+    /// The bucket's region.
     pub bucket_location: Option<String>,
-    /// HTTP in place of HTTPS.
+    /// Whether HTTP is used in place of HTTPS.
     pub insecure: Option<bool>,
 }
 

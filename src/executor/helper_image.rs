@@ -1,4 +1,4 @@
-//! Builds the helper image where it is missing.
+//! Builds the helper image if the engine does not have it.
 
 use std::fs;
 use std::io;
@@ -13,68 +13,38 @@ use crate::docker::{Docker, DockerCommand, DockerError, Word};
 use crate::plan::helper_image::{HelperImage, PLATFORM, platform};
 use crate::plan::lines;
 
-/// As many lines are shown of a step that failed.
-const LAST: usize = 12;
-/// As much is shown of a line's begin and of its end.
+/// How many lines are shown of a step that failed, from its last one back.
+const LAST_LINES: usize = 12;
+/// How many characters are shown of a long line's start and of its end.
 const BEGIN: usize = 80;
 const END: usize = 120;
 
-/// Builds the image. Nothing but it is left, whether that works or not. `say` hears the last lines of a step that
-/// failed.
+/// Builds the helper image. What stays on the engine is that image and the image of tools that it is made of, which
+/// later builds use again. The container between the two is removed, also if a step fails.
+///
+/// The last lines of a step that fails are handed to `say`.
 ///
 /// # Errors
-/// [`DockerError`] of the step that failed, or if the engine is of another architecture than this
-/// executable.
+/// [`DockerError`] of the step that failed, or if the engine has another architecture than this executable.
 pub fn build(
     docker: &Docker,
     image: &HelperImage,
     cancel: &Cancel,
     say: &dyn Fn(&str),
 ) -> Result<(), DockerError> {
-    let version = DockerCommand::version(PLATFORM);
-    let engine = docker.capture_with(&version, None, cancel)?;
-    let failed = |command: &DockerCommand, message| DockerError {
-        kind: Kind::Other,
-        command: command.to_string(),
-        message,
-        printed: String::new(),
-    };
-    if engine != platform() {
-        let message = lines::other_platform(engine).plain();
-        return Err(failed(&version, message));
-    }
+    check_platform(docker, cancel)?;
     let container = Word::from(format!("{IMAGE_CONTAINER}{}", Uuid::new_v4()));
-    let steps = image.steps(&container);
-    let mut made = None;
-    let result = steps.iter().try_for_each(|(command, stdin)| {
-        let done = docker.capture_with(command, stdin.as_deref(), cancel);
-        // The last that says an id is the one that makes the image.
-        done.map(|said| made = id_of(&said).or(made.take())).map_err(|error| {
-            if error.is_final() {
-                return error;
-            }
-            // A build's steps say why they fail on one of its streams or the other.
-            let lines: Vec<&str> = error.printed.lines().chain(error.message.lines()).collect();
-            for line in &lines[lines.len().saturating_sub(LAST)..] {
-                say(&shortened(line));
-            }
-            let message = format!(
-                "cannot make the helper image from `{}` (another base: alloy-runner helper-image build --base IMAGE): {}",
-                image.base,
-                shortened(lines.last().unwrap_or(&""))
-            );
-            DockerError { kind: Kind::NoHelperImage, message, ..error }
-        })
-    });
-    if result.is_err()
+    let made = run_steps(docker, image, &container, cancel, say);
+    // The last step removes the container. This has to be done also after `cancel`.
+    if made.is_err()
         && let Err(error) = docker.capture_patiently(&DockerCommand::remove([&container]))
         && error.kind != Kind::NotFound
     {
         log::warn!("cannot remove {container}: {error}");
     }
-    result?;
+    let id = made?;
     if !image.noted_in.as_os_str().is_empty()
-        && let Err(error) = note(&image.noted_in, made)
+        && let Err(error) = note(&image.noted_in, id)
     {
         log::warn!(
             "`prune` will not know {}: {}: {error}",
@@ -85,20 +55,76 @@ pub fn build(
     Ok(())
 }
 
-/// Notes the id of an image, as the name of a file.
+/// Checks that the engine can run this executable, which becomes a part of the image.
+fn check_platform(docker: &Docker, cancel: &Cancel) -> Result<(), DockerError> {
+    let version = DockerCommand::version(PLATFORM);
+    let engine = docker.capture_with(&version, None, cancel)?;
+    if engine == platform() {
+        return Ok(());
+    }
+    Err(DockerError {
+        kind: Kind::Other,
+        command: version.to_string(),
+        message: lines::other_platform(engine).plain(),
+        printed: String::new(),
+    })
+}
+
+/// Makes the image by way of a container of this name. Returns the image's id, if docker said it.
+fn run_steps(
+    docker: &Docker,
+    image: &HelperImage,
+    container: &Word,
+    cancel: &Cancel,
+    say: &dyn Fn(&str),
+) -> Result<Option<String>, DockerError> {
+    let mut id = None;
+    for (command, stdin) in image.steps(container) {
+        let printed = docker
+            .capture_with(&command, stdin.as_deref(), cancel)
+            .map_err(|error| step_failed(image, error, say))?;
+        // The build of the tools may print an id too. The last one is that of the image, from `docker commit`.
+        id = id_of(&printed).or(id);
+    }
+    Ok(id)
+}
+
+/// The error that a step failed. Where another base image might help, it says so, and what the step printed is shown.
+fn step_failed(image: &HelperImage, error: DockerError, say: &dyn Fn(&str)) -> DockerError {
+    if error.is_final() {
+        return error;
+    }
+    // Of what the build of the tools prints, some clients have the reason on stdout and others on stderr.
+    let lines: Vec<&str> = error.printed.lines().chain(error.message.lines()).collect();
+    for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+        say(&shortened(line));
+    }
+    let message = format!(
+        "cannot make the helper image from `{}` (another base: alloy-runner helper-image build --base IMAGE): {}",
+        image.base,
+        shortened(lines.last().unwrap_or(&""))
+    );
+    DockerError {
+        kind: Kind::NoHelperImage,
+        message,
+        ..error
+    }
+}
+
+/// Makes an empty file with the id of an image as its name: `prune` removes the images that are noted so.
 fn note(directory: &Path, id: Option<String>) -> io::Result<()> {
     let id = id.ok_or_else(|| io::Error::other("docker did not say its id"))?;
     fs::write(directory.join(id), "")
 }
 
-/// The id of an image, where that is all that docker says.
-fn id_of(said: &str) -> Option<String> {
-    let id = said.trim().strip_prefix("sha256:")?;
+/// The id of an image, without `sha256:`, if that is all that docker printed.
+fn id_of(printed: &str) -> Option<String> {
+    let id = printed.trim().strip_prefix("sha256:")?;
     let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then(|| id.to_owned())
 }
 
-/// A line without its middle where it is long: the steps' own commands are.
+/// A line without its middle if it is long, as the lines are that repeat a command of the Dockerfile.
 fn shortened(line: &str) -> String {
     let count = line.chars().count();
     if count <= BEGIN + END {

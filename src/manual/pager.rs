@@ -9,18 +9,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Becomes the pager with this text: `$PAGER`, else `less`. Comes back where there is none: the text is still to be
-/// written.
+/// Replaces this process by a pager that shows the text: the command in `PAGER`, else `less`. Returns only if it does
+/// not: then the caller has to write the text itself. That is so if `PAGER` is empty, or if there is no `less`.
 ///
-/// The pager takes this process's place, so no signal of the terminal ends one of two and leaves the other.
+/// Replaced, not started beside it: Ctrl-C then cannot end this process and leave the pager to fight the shell for the
+/// terminal.
 ///
 /// # Errors
-/// If the text cannot be handed over, or a pager that is there cannot be started.
+/// If no temporary file can be made for the text, or if the pager exists and cannot be started.
 pub fn page(text: &str) -> Result<()> {
     let Some(mut command) = pager(env::var_os("PAGER").as_deref()) else {
         return Ok(());
     };
     let input = file_with(text).context("cannot hand the page to the pager")?;
+    // It only returns to say why it failed.
     let error = command.stdin(input).exec();
     if error.kind() == ErrorKind::NotFound {
         return Ok(());
@@ -28,23 +30,24 @@ pub fn page(text: &str) -> Result<()> {
     Err(error).context("cannot start the pager (PAGER)")
 }
 
-/// The command of the pager. An empty `PAGER` means none.
-fn pager(named: Option<&OsStr>) -> Option<Command> {
-    let Some(named) = named else {
+/// The command of the pager, from the value of `PAGER`. If that is empty, there is none.
+fn pager(variable: Option<&OsStr>) -> Option<Command> {
+    let Some(line) = variable else {
         let mut less = Command::new("less");
         less.arg("-R");
         return Some(less);
     };
-    if named.is_empty() {
+    if line.is_empty() {
         return None;
     }
-    // It may have options.
+    // A line for a shell, as for other programs: it may have options.
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(named);
+    shell.arg("-c").arg(line);
     Some(shell)
 }
 
-/// A file without a name that has this text in it, to be read from its begin.
+/// A temporary file that has this text in it and no name, to be read from its start. A pipe would need a process that
+/// writes into it while the pager reads.
 fn file_with(text: &str) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(text.as_bytes())?;

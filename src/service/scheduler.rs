@@ -1,7 +1,7 @@
-//! Which runner requests a job when, and when to end.
+//! Which runner requests a job when, and when the process ends.
 //!
-//! One thread decides; it sleeps until something is due or an event comes. Each job request is made
-//! by a thread of its own, which becomes the job's if there is one.
+//! One thread decides; it sleeps until something is due or an event comes. Each job request is made by a thread of its
+//! own. If the answer is a job, that thread runs it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -21,18 +21,18 @@ use crate::state::{Slot, State};
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::signals::{Signal, tell_of_signals};
 
-/// How long the end of this process waits for a job request that is under way. GitLab holds requests open until there
-/// is a job, and gives none to a client that has gone.
-const REQUEST: Duration = Duration::from_secs(5);
-/// How long before the end of `shutdown_timeout` final updates are not tried again any more.
-const FINAL_UPDATE: Duration = Duration::from_secs(5);
+/// How long an aborted process without jobs waits for open job requests, as an answer may bring a job. That is enough:
+/// GitLab holds a request open until there is a job, and gives none to a client that has gone.
+const OPEN_REQUESTS: Duration = Duration::from_secs(5);
+/// How long before the end of `shutdown_timeout` a job's end is no longer reported again after a failure.
+const LAST_TRIES: Duration = Duration::from_secs(5);
 
 /// When to end, if no signal does it before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Until {
-    /// After so many jobs; `None`: any number.
+    /// After this many jobs have been handed out, when they have ended; `None`: any number.
     pub builds: Option<u32>,
-    /// When there was no job for so long; `None`: it waits.
+    /// When there has been no job for this long; `None`: it goes on waiting.
     pub wait: Option<Duration>,
 }
 
@@ -46,18 +46,21 @@ impl Until {
 enum Event {
     /// A job request of the runner with this number was answered.
     Answered(u64, Answer),
-    /// A job has ended.
+    /// A job has ended, and its slots are free.
     Ended,
     Signal(Signal),
 }
 
+/// What a job request brought.
 enum Answer {
+    /// A job, which the thread of the request runs.
     Job,
+    /// No job, and the `last_update` to send with the next request.
     Nothing(Option<String>),
     Failed(ApiError),
 }
 
-/// A signal wants it to end at once.
+/// A signal told this process to stop its jobs and end with a status.
 #[derive(Clone, Copy)]
 struct Aborted {
     status: u8,
@@ -67,18 +70,24 @@ struct Aborted {
 struct Scheduler {
     roster: Roster,
     until: Until,
-    /// The slots of the one runner that this process serves, a job at a time. `None`: slots are taken for each job.
+    /// Set by [`Scheduler::take_slots`] if this process serves one runner, one job at a time: the slots of its jobs,
+    /// held as long as this lives. `None`: each job request takes slots of its own.
     single: Option<Vec<Slot>>,
-    /// Since when there was no job.
+    /// When the last job ended, or this process began.
     idle_since: Instant,
+    /// How many jobs were handed out to this process.
     builds: u32,
+    /// How many job requests are open, over all runners.
     asking: u32,
     running: u32,
-    /// No more jobs are requested.
+    /// No more jobs are requested, and this process ends with its last job.
     draining: bool,
     aborted: Option<Aborted>,
+    /// Why the last job request failed, if it did.
     last_error: Option<ApiError>,
+    /// Stops all jobs.
     stop: Cancel,
+    /// Makes jobs give up on a coordinator that does not take their end.
     hurry: Cancel,
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -125,8 +134,8 @@ pub fn serve_one(
 impl Scheduler {
     fn new(roster: Roster, until: Until) -> Result<Self> {
         let (sender, events) = mpsc::channel();
-        let told = sender.clone();
-        tell_of_signals(move |signal| told.send(Event::Signal(signal)).is_ok())
+        let signals = sender.clone();
+        tell_of_signals(move |signal| signals.send(Event::Signal(signal)).is_ok())
             .context("cannot watch for signals")?;
         Ok(Self {
             roster,
@@ -146,8 +155,8 @@ impl Scheduler {
         })
     }
 
-    /// Takes the slots of the one runner, for as long as this process lives. Returns the exit status where a limit is
-    /// reached.
+    /// Takes the slots of the one runner, for as long as this process lives. If a limit is reached, a process that
+    /// serves for ever waits for them, and another one is to end: then the exit status is returned.
     fn take_slots(&mut self) -> Result<Option<u8>> {
         while self.single.is_none() {
             let runner = self.roster.runners.first();
@@ -179,7 +188,7 @@ impl Scheduler {
     fn run(&mut self) -> Result<u8> {
         loop {
             self.dispatch();
-            if let Some(status) = self.over() {
+            if let Some(status) = self.end() {
                 return status;
             }
             let wake = self.next_wake().saturating_duration_since(Instant::now());
@@ -198,25 +207,13 @@ impl Scheduler {
         }
     }
 
-    /// The exit status, if it is time to end.
-    fn over(&mut self) -> Option<Result<u8>> {
-        let now = Instant::now();
+    /// The exit status, if it is time to end. It is an error if there was no job and the last request failed.
+    fn end(&mut self) -> Option<Result<u8>> {
         let idle = self.running + self.asking == 0;
-        if let Some(Aborted { status, since }) = self.aborted {
-            let deadline = since + self.roster.settings.shutdown_timeout;
-            if now + FINAL_UPDATE >= deadline {
-                self.hurry.trigger(Reason::Stopped);
-            }
-            if now >= deadline && self.running > 0 {
-                log::error!(
-                    "{} jobs have not ended in time; what is left of them the next start or `alloy-runner prune` removes",
-                    self.running
-                );
-            }
-            let silent = self.running == 0 && now >= since + REQUEST;
-            return (idle || silent || now >= deadline).then_some(Ok(status));
+        if let Some(aborted) = self.aborted {
+            return self.end_of_aborted(aborted, idle).map(Ok);
         }
-        let waited = |wait| self.idle_since + wait <= now;
+        let waited = |wait| self.idle_since + wait <= Instant::now();
         self.draining |= idle && self.until.wait.is_some_and(waited);
         if !(self.draining && idle) {
             return None;
@@ -225,37 +222,53 @@ impl Scheduler {
         Some(failed.map_or(Ok(0), |error| Err(error.into())))
     }
 
+    /// The exit status of an aborted process, if it is time to end: without jobs, or at the end of `shutdown_timeout`.
+    fn end_of_aborted(&mut self, aborted: Aborted, idle: bool) -> Option<u8> {
+        let now = Instant::now();
+        let Aborted { status, since } = aborted;
+        let deadline = since + self.roster.settings.shutdown_timeout;
+        if now + LAST_TRIES >= deadline {
+            self.hurry.trigger(Reason::Stopped);
+        }
+        if now >= deadline && self.running > 0 {
+            log::error!(
+                "{} jobs have not ended in time; what is left of them the next start or `alloy-runner prune` removes",
+                self.running
+            );
+        }
+        let only_requests = self.running == 0 && now >= since + OPEN_REQUESTS;
+        (idle || only_requests || now >= deadline).then_some(status)
+    }
+
+    /// When something is due next, if no event comes before.
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        // Also when no request is due, a changed configuration is noticed.
+        // A changed configuration is noticed within this time, also when no request is due.
         let mut wakes = vec![now + self.roster.settings.check_interval];
         if !self.draining {
             let asking = self.roster.runners.iter().filter(|it| self.may_ask(it));
             wakes.extend(asking.map(|runner| runner.pace.due));
-            wakes.extend(
-                self.until
-                    .wait
-                    .map(|wait| self.idle_since + wait)
-                    .filter(|at| *at > now),
-            );
+            // A time that is past needs no waking: the event that ends a job or a request does it.
+            let waited = self.until.wait.map(|wait| self.idle_since + wait);
+            wakes.extend(waited.filter(|at| *at > now));
         }
         if let Some(Aborted { since, .. }) = self.aborted {
             let deadline = since + self.roster.settings.shutdown_timeout;
-            let final_update = deadline.checked_sub(FINAL_UPDATE).unwrap_or(deadline);
-            let times = [since + REQUEST, final_update, deadline];
+            let last_tries = deadline.checked_sub(LAST_TRIES).unwrap_or(deadline);
+            let times = [since + OPEN_REQUESTS, last_tries, deadline];
             wakes.extend(times.into_iter().filter(|at| *at > now));
         }
         wakes.into_iter().min().unwrap_or(now)
     }
 
-    /// Whether a runner requests a job as soon as it is due.
+    /// Whether a runner may request a job as soon as it is due. With `single`, there is one request or job at a time.
     fn may_ask(&self, runner: &Runner) -> bool {
         let at_once = runner.serving.config.request_concurrency.unwrap_or(1);
         let busy = self.single.is_some() && self.running + self.asking > 0;
         runner.pace.asking < at_once.max(1) && !busy
     }
 
-    /// Requests jobs for the runners that are due, the longest due first.
+    /// Requests jobs for the runners that are due, the longest due first. One without a free slot is due again later.
     fn dispatch(&mut self) {
         let now = Instant::now();
         while !self.draining {
@@ -273,23 +286,24 @@ impl Scheduler {
             self.roster.runners[index].pace.due = now + interval;
             match slots {
                 Ok(Ok(slots)) => self.ask(index, slots),
-                // The end of a job of this process makes it due again; other processes do not tell of theirs.
+                // At a limit. A job of this process that ends makes it due at once; others are noticed at the next try.
                 Ok(Err(_)) => {}
                 Err(error) => log::error!("{error:#}"),
             }
         }
     }
 
+    /// Requests a job in a new thread, which runs it if there is one. Its `slots` are taken before it is accepted.
     fn ask(&mut self, index: usize, slots: Vec<Slot>) {
         let runner = &mut self.roster.runners[index];
         let (number, serving) = (runner.number, runner.serving.clone());
         let last_update = runner.pace.last_update.clone();
         let (sender, stop, hurry) = (self.sender.clone(), self.stop.clone(), self.hurry.clone());
         let work = move || {
-            // The deciding thread may end this process when it is told. The runner is given back before, so that the process
-            // unregisters.
+            // As soon as the deciding thread is told of the end of the last job, it may end the process. So this thread
+            // drops its `serving` before: the last one to go takes the process out of the state directory.
             let _entered = serving.context().enter();
-            // The channel lives as long as the deciding thread; without that there is nothing to tell.
+            // It fails only if the deciding thread has ended, and then there is nothing left to decide.
             let tell = |event| drop(sender.send(event));
             let (answer, job) = match serving.ask(last_update.as_deref()) {
                 Ok(JobResponse::Job(payload)) => (Answer::Job, Some(payload)),
@@ -362,7 +376,7 @@ impl Scheduler {
         }
         let interval = self.roster.settings.check_interval;
         let mut runners = self.roster.runners.iter_mut();
-        // A runner that a new configuration does not have any more may still have a request under way.
+        // The request may be of a runner that a new configuration has no longer.
         let Some(runner) = runners.find(|runner| runner.number == number) else {
             return;
         };
@@ -376,8 +390,8 @@ impl Scheduler {
             Answer::Failed(error) => {
                 pace.failed(&error, now, interval);
                 // With its one runner unknown to the coordinator, this process has nothing to serve.
-                let one = self.single.is_some() && !self.until.is_forever();
-                self.draining |= one && error.is_refused();
+                let may_end = self.single.is_some() && !self.until.is_forever();
+                self.draining |= may_end && error.is_refused();
                 self.last_error = Some(error);
             }
         }

@@ -1,3 +1,5 @@
+//! Artifacts and logs are written into a checkout, and nowhere else, whatever checkout and archive hold.
+
 use super::Shown;
 use crate::plan::Kept;
 use std::fs::{self, File};
@@ -8,7 +10,7 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// A checkout, with something beside it that must stay as it is.
+/// A temporary directory with a checkout, `site`, and beside it `outside/file`, which must stay as it is.
 struct Place(TempDir);
 
 impl Place {
@@ -36,11 +38,12 @@ impl Place {
         })
     }
 
+    /// Unpacks the artifacts of the job `build`. Returns the warnings.
     fn unpack(&self, archive: &Path) -> anyhow::Result<Vec<String>> {
         self.open()?.unpack(archive, "build", None)
     }
 
-    /// An archive, as any program may have written it.
+    /// An archive with what `write` puts into it: also what the runner's own archives never have.
     fn archive(&self, write: impl FnOnce(&mut ZipWriter<File>)) -> PathBuf {
         let path = self.at("a.zip");
         let mut zip = ZipWriter::new(File::create(&path).expect("made"));
@@ -50,17 +53,18 @@ impl Place {
     }
 
     /// An archive of one file.
-    fn of(&self, name: &str) -> PathBuf {
+    fn archive_of(&self, name: &str) -> PathBuf {
         self.archive(|zip| file(zip, name, 0o644))
     }
 
-    /// What is shown, by its names.
+    /// The sorted names in `.alloy-ci/artifacts`, temporary ones too.
     fn shown(&self) -> Vec<String> {
         let mut names = listed(&self.at("site/.alloy-ci/artifacts"));
         names.sort();
         names
     }
 
+    /// Checks that nothing was written beside the checkout.
     fn assert_untouched(&self) {
         assert_eq!(listed(&self.at("outside")), ["file"]);
         let text = fs::read_to_string(self.at("outside/file"));
@@ -68,6 +72,7 @@ impl Place {
     }
 }
 
+/// Adds a file whose text is its name.
 fn file(zip: &mut ZipWriter<File>, name: &str, mode: u32) {
     let options = SimpleFileOptions::default().unix_permissions(mode);
     zip.start_file(name, options).expect("written");
@@ -79,6 +84,7 @@ fn link(zip: &mut ZipWriter<File>, name: &str, target: &str) {
     zip.add_symlink(name, target, options).expect("written");
 }
 
+/// The names in a directory, in any order.
 fn listed(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).expect("readable");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("one").file_name();
@@ -91,8 +97,8 @@ fn listed(directory: &Path) -> Vec<String> {
 #[test]
 fn a_run_replaces_what_the_one_before_left() {
     let place = Place::new();
-    place.unpack(&place.of("old")).expect("unpacked");
-    place.unpack(&place.of("d/new")).expect("unpacked");
+    place.unpack(&place.archive_of("old")).expect("unpacked");
+    place.unpack(&place.archive_of("d/new")).expect("unpacked");
     let shown = place.open().expect("open");
     for text in ["old\n", "new\n"] {
         let written = shown.write_log(&mut text.as_bytes(), "build.log");
@@ -117,18 +123,23 @@ fn no_link_of_the_checkout_is_followed() {
         let link = place.at("site").join(way);
         fs::create_dir_all(link.parent().expect("a parent")).expect("made");
         symlink(place.at("outside"), &link).expect("linked");
-        let error = place.unpack(&place.of("file")).expect_err("a link");
+        let error = place.unpack(&place.archive_of("file")).expect_err("a link");
         let message = format!("{way} is no directory");
         assert!(error.to_string().ends_with(&message), "{error:#}");
         place.assert_untouched();
     }
-    // What is in the way itself makes room.
+}
+
+#[test]
+fn links_where_files_are_to_be_are_replaced_and_not_followed() {
     let place = Place::new();
     let artifacts = place.at("site/.alloy-ci/artifacts");
+    // Two that look like temporary files of a dead process: one with a link below it, and a link itself.
     fs::create_dir_all(artifacts.join("dead/in")).expect("made");
     symlink(place.at("outside"), artifacts.join("dead/in/link")).expect("linked");
     fs::rename(artifacts.join("dead"), artifacts.join(".partial-dead")).expect("moved");
     symlink(place.at("outside"), artifacts.join(".partial-link")).expect("linked");
+    // And links in the place of what is written.
     symlink(place.at("outside"), artifacts.join("build")).expect("linked");
     symlink(place.at("outside/file"), artifacts.join("build.log")).expect("linked");
     symlink(
@@ -136,7 +147,7 @@ fn no_link_of_the_checkout_is_followed() {
         place.at("site/.alloy-ci/.gitignore"),
     )
     .expect("linked");
-    place.unpack(&place.of("file")).expect("unpacked");
+    place.unpack(&place.archive_of("file")).expect("unpacked");
     let shown = place.open().expect("open");
     shown
         .write_log(&mut &b"log"[..], "build.log")
@@ -149,19 +160,26 @@ fn no_link_of_the_checkout_is_followed() {
     }
 }
 
+/// An archive that can be unpacked, with modes that are not taken over and a link that is left out.
+fn odd_but_good(zip: &mut ZipWriter<File>) {
+    link(zip, "way", "/etc");
+    link(zip, "in", "d/file");
+    // The owner may not read it; setuid.
+    file(zip, "d/file", 0o4000);
+    // All may write it; setuid and setgid.
+    file(zip, "d/open", 0o6777);
+    // The owner may not enter it; sticky.
+    zip.add_directory("d", SimpleFileOptions::default().unix_permissions(0o1000))
+        .expect("written");
+}
+
 #[test]
-fn what_leads_out_of_an_archive_is_left_out_or_refused() {
+fn links_that_lead_out_are_left_out_and_modes_are_as_if_the_user_had_copied_the_files() {
     let place = Place::new();
-    let good = |zip: &mut ZipWriter<File>| {
-        link(zip, "way", "/etc");
-        link(zip, "in", "d/file");
-        file(zip, "d/file", 0o4000);
-        file(zip, "d/open", 0o6777);
-        zip.add_directory("d", SimpleFileOptions::default().unix_permissions(0o1000))
-            .expect("written");
-    };
     assert_eq!(
-        place.unpack(&place.archive(good)).expect("unpacked"),
+        place
+            .unpack(&place.archive(odd_but_good))
+            .expect("unpacked"),
         ["way is left out: a link that leads out of the project, to /etc"]
     );
     let build = place.at("site/.alloy-ci/artifacts/build");
@@ -176,8 +194,21 @@ fn what_leads_out_of_an_archive_is_left_out_or_refused() {
         mode("d"),
         fs::metadata(&build).expect("there").mode() & 0o7777
     );
-    assert_eq!(mode("d/open") & 0o7002, 0);
+    assert_eq!(
+        mode("d/open") & 0o7002,
+        0,
+        "no setuid, setgid or sticky bit, and others cannot write"
+    );
     assert_eq!(fs::read(build.join("in")).expect("a link"), b"d/file");
+}
+
+#[test]
+fn nothing_is_written_outside_by_names_with_dots_or_through_links() {
+    let place = Place::new();
+    let build = place.at("site/.alloy-ci/artifacts/build");
+    place
+        .unpack(&place.archive(odd_but_good))
+        .expect("unpacked");
     let hostile: [fn(&mut ZipWriter<File>); 4] = [
         |zip| file(zip, "../../../evil", 0o644),
         |zip| file(zip, "/tmp/evil", 0o644),
@@ -185,7 +216,7 @@ fn what_leads_out_of_an_archive_is_left_out_or_refused() {
             link(zip, "way", "../../..");
             file(zip, "way/evil", 0o644);
         },
-        // One that leads nowhere else, with something behind it.
+        // The link stays inside; a name with dots behind it would lead out by way of it.
         |zip| {
             link(zip, "x", "d");
             file(zip, "d/y", 0o644);
@@ -195,10 +226,10 @@ fn what_leads_out_of_an_archive_is_left_out_or_refused() {
     for write in hostile {
         let unpacked = place.unpack(&place.archive(write));
         assert!(!place.at("evil").exists() && !place.at("site/evil").exists());
-        // A link that leads out is not made, so that its place can be a directory.
         if unpacked.is_err() {
-            assert!(build.join("in").exists(), "what was there is there");
+            assert!(build.join("in").exists(), "the last run's files are kept");
         } else {
+            // The third one: as the link is left out, `way` is an ordinary directory with the file in it.
             assert!(
                 fs::symlink_metadata(build.join("way"))
                     .expect("there")
@@ -207,8 +238,16 @@ fn what_leads_out_of_an_archive_is_left_out_or_refused() {
         }
         assert_eq!(place.shown(), ["build"]);
         place.assert_untouched();
-        place.unpack(&place.archive(good)).expect("unpacked");
+        // For the next one, the files of a last run again.
+        place
+            .unpack(&place.archive(odd_but_good))
+            .expect("unpacked");
     }
+}
+
+#[test]
+fn an_archive_that_unpacks_to_more_than_the_limit_leaves_nothing() {
+    let place = Place::new();
     let archive = place.archive(|zip| {
         zip.start_file("zeros", SimpleFileOptions::default())
             .expect("written");
@@ -218,17 +257,17 @@ fn what_leads_out_of_an_archive_is_left_out_or_refused() {
         .open()
         .expect("open")
         .unpack(&archive, "build", Some(1));
-    let error = unpacked.expect_err("a bomb");
+    let error = unpacked.expect_err("2 MB of zeros");
     assert!(error.to_string().contains("more than 1 MB"), "{error:#}");
-    assert_eq!(place.shown(), ["build"]);
+    assert!(place.shown().is_empty());
 }
 
 #[test]
-fn what_the_dead_left_goes_and_what_the_living_write_stays() {
+fn temporary_files_of_dead_processes_go_and_those_of_living_ones_stay() {
     let place = Place::new();
     let shown = place.open().expect("open");
     let artifacts = place.at("site/.alloy-ci/artifacts");
-    // Deeper than there may be open files.
+    // Deeper than the number of files that a process may have open, which is 1024 by default.
     let mut deep = artifacts.join(".partial-dead");
     fs::create_dir(&deep).expect("made");
     for _ in 0..1100 {
@@ -239,8 +278,9 @@ fn what_the_dead_left_goes_and_what_the_living_write_stays() {
     let make = |name: &str| super::openat(&shown.directory, name, super::NEW, super::FILE);
     let living = shown.partial(make).expect("made");
     assert_eq!(place.shown(), [living.name.as_str()]);
-    place.unpack(&place.of("file")).expect("unpacked");
+    place.unpack(&place.archive_of("file")).expect("unpacked");
     assert_eq!(place.shown(), [living.name.as_str(), "build"]);
+    // It is complete, and takes the place of a name that was free.
     living.put("build.log").expect("put");
     assert_eq!(place.shown(), ["build", "build.log"]);
 }

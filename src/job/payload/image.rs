@@ -1,4 +1,5 @@
-//! The images of a payload: the job's and its services'.
+//! The images of a payload: the job's and its services'. Nothing in it has to be set: coordinators send `null` or an
+//! empty name for what is not. In a job file that is a mistake, so its images are read by `job::forms`.
 
 use std::fmt;
 
@@ -11,13 +12,14 @@ use crate::job::forms::{ImageForm, ImageTable};
 use crate::job::{ImageSpec, OneOrMany};
 use crate::outcome::InputError;
 
-/// A name, or a table; a list is neither.
-pub(super) struct PayloadImage(PayloadImageTable);
+/// An image as it is sent: its name as a string, or an object. A list is refused: serde would take its elements for the
+/// values of the object's keys, in their order.
+pub(super) struct PayloadImage(PayloadImageObject);
 
 impl<'de> Deserialize<'de> for PayloadImage {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct Forms;
-        impl<'de> Visitor<'de> for Forms {
+        struct StringOrObject;
+        impl<'de> Visitor<'de> for StringOrObject {
             type Value = PayloadImage;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -25,22 +27,23 @@ impl<'de> Deserialize<'de> for PayloadImage {
             }
 
             fn visit_str<E>(self, name: &str) -> Result<PayloadImage, E> {
-                Ok(PayloadImage(PayloadImageTable {
+                Ok(PayloadImage(PayloadImageObject {
                     name: Some(name.to_owned()),
-                    ..PayloadImageTable::default()
+                    ..PayloadImageObject::default()
                 }))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PayloadImage, A::Error> {
-                PayloadImageTable::deserialize(MapAccessDeserializer::new(map)).map(PayloadImage)
+                PayloadImageObject::deserialize(MapAccessDeserializer::new(map)).map(PayloadImage)
             }
         }
-        input.deserialize_any(Forms)
+        input.deserialize_any(StringOrObject)
     }
 }
 
+/// The keys are those of an [`ImageSpec`]; the lists may also be single strings.
 #[derive(Default, Deserialize)]
-struct PayloadImageTable {
+struct PayloadImageObject {
     name: Option<String>,
     #[serde(default, deserialize_with = "value::words")]
     alias: Option<Vec<String>>,
@@ -51,23 +54,24 @@ struct PayloadImageTable {
 }
 
 impl PayloadImage {
-    /// `None` where none is named.
+    /// The image to use; `None` if it has no name. A job then runs in the default image of the runner.
     pub fn into_spec(self) -> Option<ImageSpec> {
-        let Self(table) = self;
+        let Self(sent) = self;
         let form = ImageForm::Table(ImageTable {
-            name: table.name.filter(|name| !name.trim().is_empty())?,
-            alias: table.alias.map(OneOrMany::Many),
-            entrypoint: table.entrypoint.map(OneOrMany::Many),
-            command: table.command.map(OneOrMany::Many),
+            name: sent.name.filter(|name| !name.trim().is_empty())?,
+            alias: sent.alias.map(OneOrMany::Many),
+            entrypoint: sent.entrypoint.map(OneOrMany::Many),
+            command: sent.command.map(OneOrMany::Many),
+            // Only services of the configuration have one.
             environment: Vec::new(),
         });
         Some(form.into())
     }
 }
 
-/// The services. A job that wants one has nothing of a success without it.
+/// The services. One without a name is an error: without it, the job might succeed and have tested nothing.
 pub(super) fn services(sent: Vec<PayloadImage>) -> Result<Vec<ImageSpec>, InputError> {
-    let named = sent.into_iter().enumerate().map(|(index, service)| {
+    let specs = sent.into_iter().enumerate().map(|(index, service)| {
         let nameless = || {
             InputError::new(format!(
                 "the job cannot be run: services[{index}] has no name; name its image"
@@ -75,5 +79,5 @@ pub(super) fn services(sent: Vec<PayloadImage>) -> Result<Vec<ImageSpec>, InputE
         };
         service.into_spec().ok_or_else(nameless)
     });
-    named.collect()
+    specs.collect()
 }

@@ -1,5 +1,5 @@
-//! Man pages: section 1 has one for each command, from the definitions that `--help` shows; section 7 has one for each
-//! topic of the manual.
+//! Man pages, in roff. Section 1 has one for each command, from the definitions that `--help` shows; section 7 has one
+//! for each topic of the manual, and one for the options that many commands share.
 
 mod command;
 mod frame;
@@ -16,15 +16,17 @@ use clap_mangen::roff::{Roff, roman};
 use super::{TOPICS, Topic};
 use frame::{COMMANDS, MANUAL, NO_DATE, TEXTS, finished, references, source, topic_name};
 
-/// A page, as its file has it.
+/// A page and its place: `man<section>/<name>.<section>`.
 struct Page {
     name: String,
     section: &'static str,
+    /// The whole file, in roff.
     text: String,
 }
 
-/// Writes all pages into `man1` and `man7` below a directory of man pages, such as `/usr/local/share/man`. `program` is
-/// the whole command line, built; `settings` has options that many commands share, for a page of their own.
+/// Writes all pages into `man1` and `man7` below a directory of man pages, such as `/usr/local/share/man`; both are
+/// made if they are missing. `program` is the whole command line, after [`Command::build`], which gives each command
+/// its whole name. `settings` has the options that many commands share, as a command that does not exist.
 ///
 /// # Errors
 /// If a directory or a file cannot be written.
@@ -43,14 +45,15 @@ pub fn write(directory: &Path, program: &Command, settings: &Command) -> Result<
 
 fn pages(program: &Command, settings: &Command) -> io::Result<Vec<Page>> {
     let mut pages = Vec::new();
-    let mut open = vec![program];
-    while let Some(command) = open.pop() {
+    // Commands that have no page yet: the program, and then those below each.
+    let mut without_page = vec![program];
+    while let Some(command) = without_page.pop() {
         pages.push(Page {
             name: command::name(command).to_owned(),
             section: COMMANDS,
             text: finished(&command::page(command, program, settings)?),
         });
-        open.extend(command::visible(command));
+        without_page.extend(command::visible(command));
     }
     pages.extend(TOPICS.iter().map(|topic| topic_page(topic, program)));
     let name = topic_name(settings.get_name(), program);
@@ -72,10 +75,11 @@ fn topic_page(topic: &Topic, program: &Command) -> Page {
     page.control("SH", ["DESCRIPTION"]);
     markdown::render(&mut page, topic.text, program);
     page.control("SH", ["SEE ALSO"]);
-    let own = program.get_name();
+    let program_name = program.get_name();
+    // The page of the command `helper-image build` is called `alloy-runner-helper-image-build`.
     let commands = topic.commands.iter();
-    let commands = commands.map(|words| format!("{own}-{}", words.replace(' ', "-")));
-    let commands = std::iter::once(own.to_owned()).chain(commands);
+    let commands = commands.map(|words| format!("{program_name}-{}", words.replace(' ', "-")));
+    let commands = std::iter::once(program_name.to_owned()).chain(commands);
     page.text(references(commands.map(|name| (name, COMMANDS))));
     Page {
         text: finished(&page.render()),
