@@ -222,7 +222,7 @@ pub fn on_one_line(text: &str) -> String {
 #[must_use]
 pub fn misleads(c: char) -> bool {
     (c.is_control() && c != '\t')
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A text with its [misleading](misleads) characters, line breaks among them, written as escapes: `\n`, `\u{202e}`.

@@ -90,6 +90,20 @@ fn who_registers_can_serve_and_is_forgotten_again() {
 }
 
 #[test]
+fn runners_of_other_executors_are_verified_and_unregistered_too() {
+    let coordinator = Coordinator::without_engine(Kind::GitLab);
+    coordinator.configure("", &["executor = \"shell\""]);
+    coordinator.run("run-single --runner docker-0").fails(2);
+    coordinator
+        .run("exec --runner docker-0")
+        .fails(2)
+        .on_stderr("`shell`");
+    coordinator.run("verify --name docker-0").exits(0);
+    coordinator.run("unregister --name docker-0").exits(0);
+    assert!(!coordinator.knows_runner(RUNNER_TOKEN));
+}
+
+#[test]
 fn verify_takes_out_only_who_is_refused() {
     let coordinator = Coordinator::new(Kind::GitLab);
     coordinator.configure("", &["", "token = \"removed-over-there\""]);

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -139,6 +140,30 @@ fn polls_come_evenly_and_answers_are_remembered() {
         .filter(|pause| (300..700).contains(&pause.as_millis()))
         .count();
     assert!(even * 2 > pauses.len(), "{pauses:?}");
+}
+
+#[test]
+fn runners_take_turns_where_the_coordinator_holds_their_requests_open() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    coordinator.know_runner("second-token-of-two");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    coordinator.misbehave(move |request| {
+        if request.path.ends_with("/jobs/request") {
+            let second = request.json()["token"] == "second-token-of-two";
+            seen.lock().expect("no panic").push(second);
+            // Longer than the interval of one second: the runner that has just asked is due first when this ends.
+            std::thread::sleep(Duration::from_millis(2500));
+        }
+        None
+    });
+    // The one slot is taken while a request is open.
+    coordinator.configure("concurrent = 1", &["", "token = \"second-token-of-two\""]);
+    let runner = serve(&coordinator, &[]);
+    coordinator.wait_for_requests("POST /api/v4/jobs/request", 5);
+    quit(runner);
+    let asked = asked.lock().expect("no panic");
+    assert_eq!(asked[..4], [false, true, false, true]);
 }
 
 #[test]

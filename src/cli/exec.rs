@@ -116,6 +116,7 @@ impl Exec {
             Some(name) => globals.configuration()?.runner(name)?.clone(),
             None => RunnerConfig::default(),
         };
+        config.check_executor()?;
         config.docker = config.docker.overlaid_by(&self.docker)?;
         if self.tls_ca_file.is_some() {
             config.tls_ca_file = self.tls_ca_file;

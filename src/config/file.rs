@@ -95,10 +95,10 @@ impl Config {
     /// Finds a runner by its name.
     ///
     /// # Errors
-    /// [`InputError`] that names the known runners, or an executor that is not supported.
+    /// [`InputError`] that names the known runners.
     pub fn runner(&self, name: &str) -> Result<&RunnerConfig, InputError> {
         let found = self.runners.iter().find(|runner| runner.name == name);
-        let runner = found.ok_or_else(|| {
+        found.ok_or_else(|| {
             let names: Vec<&str> = self
                 .runners
                 .iter()
@@ -108,9 +108,7 @@ impl Config {
                 "there is no runner `{name}` in the configuration; its runners: {}",
                 names.join(", ")
             ))
-        })?;
-        runner.check_executor()?;
-        Ok(runner)
+        })
     }
 }
 
@@ -181,6 +179,7 @@ mod tests {
         let said = other
             .config
             .runner("a")
+            .and_then(RunnerConfig::check_executor)
             .expect_err("not supported")
             .to_string();
         let want = ":3:12: the runner `a` has the executor `docker+machine`, which is not supported yet; write executor = \"docker\"";

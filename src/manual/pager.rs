@@ -1,7 +1,7 @@
 //! Shows a text on a terminal page by page.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +10,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 /// Replaces this process by a pager that shows the text: the command in `PAGER`, else `less`. Returns only if it does
-/// not: then the caller has to write the text itself. That is so if `PAGER` is empty, or if there is no `less`.
+/// not: then the caller has to write the text itself. That is so if `PAGER` is empty, or if there is no `less`. A command
+/// in `PAGER` that is not there leaves it to `cat`.
 ///
 /// Replaced, not started beside it: Ctrl-C then cannot end this process and leave the pager to fight the shell for the
 /// terminal.
@@ -30,6 +31,10 @@ pub fn page(text: &str) -> Result<()> {
     Err(error).context("cannot start the pager (PAGER)")
 }
 
+/// What a shell does before and after the line in `PAGER`. It outlives Ctrl-C, as pagers do; what cannot be started ends
+/// with 126 or 127, and has read nothing.
+const AROUND: [&str; 2] = ["trap : INT\n", "\ncase $? in 126 | 127) exec cat ;; esac"];
+
 /// The command of the pager, from the value of `PAGER`. If that is empty, there is none.
 fn pager(variable: Option<&OsStr>) -> Option<Command> {
     let Some(line) = variable else {
@@ -37,12 +42,15 @@ fn pager(variable: Option<&OsStr>) -> Option<Command> {
         less.arg("-R");
         return Some(less);
     };
-    if line.is_empty() {
+    if line.as_encoded_bytes().trim_ascii().is_empty() {
         return None;
     }
     // A line for a shell, as for other programs: it may have options.
+    let script: OsString = [AROUND[0].as_ref(), line, AROUND[1].as_ref()]
+        .into_iter()
+        .collect();
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(line);
+    shell.arg("-c").arg(script);
     Some(shell)
 }
 
@@ -58,20 +66,22 @@ fn file_with(text: &str) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::{file_with, pager};
-    use std::ffi::OsStr;
     use std::io::Read as _;
 
     #[test]
     fn the_pager_is_the_users_else_less_and_none_where_it_is_empty() {
-        let words = |named: Option<&str>| {
-            pager(named.map(OsStr::new)).map(|command| format!("{command:?}"))
+        let less = pager(None).map(|command| format!("{command:?}"));
+        assert_eq!(less.as_deref(), Some(r#""less" "-R""#));
+        let shown = |line: &str| {
+            let input = file_with("a\n").expect("a file");
+            let output = pager(Some(line.as_ref()))?.stdin(input).output();
+            Some(String::from_utf8(output.expect("started").stdout).expect("UTF-8"))
         };
-        assert_eq!(words(None).as_deref(), Some(r#""less" "-R""#));
-        assert_eq!(
-            words(Some("more -s")).as_deref(),
-            Some(r#""sh" "-c" "more -s""#)
-        );
-        assert_eq!(words(Some("")), None);
+        assert_eq!(shown("sed s/a/b/").as_deref(), Some("b\n"));
+        assert_eq!(shown("no-such-pager -s # none").as_deref(), Some("a\n"));
+        assert_eq!(shown("/etc/passwd").as_deref(), Some("a\n"));
+        assert_eq!(shown(" "), None);
+        assert_eq!(shown(""), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod config_file;
+mod event;
 pub mod job_log;
 pub mod metrics;
 mod pace;

@@ -14,6 +14,10 @@ const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours
 pub(super) struct Pace {
     /// When it may request a job again.
     pub due: Instant,
+    /// When it did so last, if it ever did.
+    pub asked: Option<Instant>,
+    /// When it was due last, all slots were taken.
+    pub needs_slot: bool,
     /// How many of its requests are not answered yet.
     pub asking: u32,
     /// What the last answer said, for the next request.
@@ -26,6 +30,8 @@ impl Pace {
     pub fn new(due: Instant) -> Self {
         Self {
             due,
+            asked: None,
+            needs_slot: false,
             asking: 0,
             last_update: None,
             backoff: Backoff::new(MAX_PAUSE),
@@ -79,6 +85,13 @@ impl Pace {
     pub fn slot_is_free(&mut self, now: Instant) {
         if self.is_well() {
             self.due = self.due.min(now);
+        }
+    }
+
+    /// A request, of this runner or another one, brought no job: its slot is free for one that had to do without.
+    pub fn request_ended(&mut self, now: Instant) {
+        if self.needs_slot {
+            self.slot_is_free(now);
         }
     }
 

@@ -1,9 +1,10 @@
 //! The page that shows the metrics, and that the runner works.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,12 +47,12 @@ impl Page {
         thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
-                let asking = Arc::new(AtomicUsize::new(0));
+                let clients = Arc::new(Clients::default());
                 for connection in listener.incoming() {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let answered = connection.and_then(|to| answer_aside(to, &metrics, &asking));
+                    let answered = connection.and_then(|to| answer_aside(to, &metrics, &clients));
                     if let Err(error) = answered {
                         log::debug!("metrics: {error}");
                     }
@@ -80,27 +81,60 @@ impl Drop for Page {
     }
 }
 
-/// Answers from a thread of its own, so that a slow client keeps no other one waiting. Above [`MOST_AT_ONCE`] clients, the
-/// next one is sent away.
+/// The connections that are being answered, the oldest first.
+#[derive(Default)]
+struct Clients(Mutex<VecDeque<Arc<TcpStream>>>);
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<TcpStream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one. If it is one too many, the oldest has to go: a request that is sent at once is answered long before,
+    /// and those that send nothing keep no other one out.
+    fn enter(self: &Arc<Self>, connection: TcpStream) -> Client {
+        let connection = Arc::new(connection);
+        let mut all = self.lock();
+        let oldest = (all.len() >= MOST_AT_ONCE)
+            .then(|| all.pop_front())
+            .flatten();
+        all.push_back(connection.clone());
+        drop(all);
+        if let Some(oldest) = oldest
+            && let Err(error) = oldest.shutdown(Shutdown::Both)
+        {
+            log::debug!("metrics: {error}");
+        }
+        Client {
+            connection,
+            among: self.clone(),
+        }
+    }
+}
+
+/// One of [`Clients`], until it is dropped.
+struct Client {
+    connection: Arc<TcpStream>,
+    among: Arc<Clients>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let other = |one: &Arc<TcpStream>| !Arc::ptr_eq(one, &self.connection);
+        self.among.lock().retain(other);
+    }
+}
+
+/// Answers from a thread of its own, so that a slow client keeps no other one waiting.
 fn answer_aside(
     connection: TcpStream,
     metrics: &Arc<Metrics>,
-    asking: &Arc<AtomicUsize>,
+    clients: &Arc<Clients>,
 ) -> io::Result<()> {
-    struct Asking(Arc<AtomicUsize>);
-    impl Drop for Asking {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-    let one = Asking(asking.clone());
-    if one.0.fetch_add(1, Ordering::Relaxed) >= MOST_AT_ONCE {
-        return Err(io::Error::other("too many ask at once"));
-    }
+    let client = clients.enter(connection);
     let metrics = metrics.clone();
     let work = move || {
-        let _one = one;
-        if let Err(error) = answer(&connection, &metrics) {
+        if let Err(error) = answer(&client.connection, &metrics) {
             log::debug!("metrics: {error}");
         }
     };
@@ -172,7 +206,7 @@ fn answer(connection: &TcpStream, metrics: &Metrics) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Metrics, Page, TIME_LIMIT};
+    use super::{MOST_AT_ONCE, Metrics, Page, TIME_LIMIT};
     use crate::executor::Activity;
     use crate::outcome::Outcome;
     use crate::plan::StageKind;
@@ -214,9 +248,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        // Some who say nothing keep no other one waiting.
+        // However many say nothing, they keep no other one out, nor waiting.
         let began = Instant::now();
-        let silent: Vec<_> = (0..5)
+        let silent: Vec<_> = (0..2 * MOST_AT_ONCE)
             .map(|_| TcpStream::connect(page.address).expect("there"))
             .collect();
         assert!(get("/healthz").ends_with("\r\n\r\nok\n"));

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::config_file::{ConfigFile, Settings};
+use super::event::{Answer, Event, request};
 pub use super::roster::GlobalOptions;
 use super::roster::{Roster, Runner};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
-use crate::coordinator::{ApiError, JobResponse};
+use crate::coordinator::ApiError;
 use crate::state::{Slot, State};
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::signals::{Signal, tell_of_signals};
@@ -40,24 +41,6 @@ impl Until {
     fn is_forever(self) -> bool {
         self.builds.is_none() && self.wait.is_none()
     }
-}
-
-/// What the deciding thread is told.
-enum Event {
-    /// A job request of the runner with this number was answered.
-    Answered(u64, Answer),
-    /// A job has ended, and its slots are free.
-    Ended,
-    Signal(Signal),
-}
-
-/// What a job request brought.
-enum Answer {
-    /// A job, which the thread of the request runs.
-    Job,
-    /// No job, and the `last_update` to send with the next request.
-    Nothing(Option<String>),
-    Failed(ApiError),
 }
 
 /// A signal told this process to stop its jobs and end with a status.
@@ -268,15 +251,16 @@ impl Scheduler {
         runner.pace.asking < at_once.max(1) && !busy
     }
 
-    /// Requests jobs for the runners that are due, the longest due first. One without a free slot is due again later.
+    /// Requests jobs for the runners that are due, the last to ask last: a coordinator may hold its request open, and its
+    /// slot with it, until it is the longest due again. One without a free slot is due again later.
     fn dispatch(&mut self) {
         let now = Instant::now();
         while !self.draining {
             let due = |runner: &&Runner| runner.pace.due <= now && self.may_ask(runner);
-            let runners = self.roster.runners.iter().enumerate();
-            let next = runners
+            let next = self.roster.runners.iter().enumerate();
+            let next = next
                 .filter(|(_, runner)| due(runner))
-                .min_by_key(|(_, runner)| runner.pace.due);
+                .min_by_key(|(_, runner)| (runner.pace.asked, runner.pace.due));
             let Some((index, runner)) = next else { return };
             let slots = match self.single {
                 Some(_) => Ok(Ok(Vec::new())),
@@ -286,8 +270,8 @@ impl Scheduler {
             self.roster.runners[index].pace.due = now + interval;
             match slots {
                 Ok(Ok(slots)) => self.ask(index, slots),
-                // At a limit. A job of this process that ends makes it due at once; others are noticed at the next try.
-                Ok(Err(_)) => {}
+                // At a limit. What ends in this process makes it due at once; others are noticed at the next try.
+                Ok(Err(_)) => self.roster.runners[index].pace.needs_slot = true,
                 Err(error) => log::error!("{error:#}"),
             }
         }
@@ -305,18 +289,11 @@ impl Scheduler {
             let _entered = serving.context().enter();
             // It fails only if the deciding thread has ended, and then there is nothing left to decide.
             let tell = |event| drop(sender.send(event));
-            let (answer, job) = match serving.ask(last_update.as_deref()) {
-                Ok(JobResponse::Job(payload)) => (Answer::Job, Some(payload)),
-                Ok(JobResponse::Nothing(last_update)) => (Answer::Nothing(last_update), None),
-                Ok(JobResponse::Lost(error)) => {
-                    log::error!("a job was handed out, and was lost on its way: {error}");
-                    (Answer::Failed(error), None)
-                }
-                Err(error) => (Answer::Failed(error), None),
-            };
-            let job = job.map(|payload| (serving, payload));
+            let (answer, job) = request(&serving, last_update.as_deref());
+            // Without a job, what it held is given back before that is told, too.
+            let job = job.map(|payload| (slots, serving, payload));
             tell(Event::Answered(number, answer));
-            if let Some((serving, payload)) = job {
+            if let Some((slots, serving, payload)) = job {
                 let ran = || serving.run(*payload, &stop, &hurry);
                 if catch_unwind(AssertUnwindSafe(ran)).is_err() {
                     log::error!(
@@ -329,6 +306,8 @@ impl Scheduler {
         };
         match thread::Builder::new().name("job".to_owned()).spawn(work) {
             Ok(_) => {
+                runner.pace.asked = Some(Instant::now());
+                runner.pace.needs_slot = false;
                 runner.pace.asking += 1;
                 self.asking += 1;
             }
@@ -373,6 +352,10 @@ impl Scheduler {
             self.builds += 1;
             let enough = |most| self.builds >= most;
             self.draining |= self.until.builds.is_some_and(enough);
+        } else {
+            for runner in &mut self.roster.runners {
+                runner.pace.request_ended(now);
+            }
         }
         let interval = self.roster.settings.check_interval;
         let mut runners = self.roster.runners.iter_mut();
