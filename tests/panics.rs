@@ -14,8 +14,9 @@ use alloy_runner::job::payload;
 use alloy_runner::outcome::Outcome;
 use alloy_runner::state::State;
 use alloy_runner::trace::secrets::JobSecrets;
-use alloy_runner::worker::recovery::Recovered;
-use alloy_runner::worker::{Run, Worker};
+use alloy_runner::worker::Run;
+use alloy_runner::worker::pool::Pool;
+use alloy_runner::worker::recovery::Recovery;
 use serde_json::json;
 use support::coordinator::{Coordinator, Kind};
 use support::soak::assert_nothing_of_processes;
@@ -52,8 +53,12 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
         ..RunnerConfig::default()
     };
     let open = State::open(state.clone()).expect("opens");
-    let recovered = Recovered::new(open, &config.docker, false, |_| true);
-    let worker = Worker::open(&config, recovered, "token", false).expect("opens");
+    let recovery = Recovery {
+        state: open,
+        print_commands: false,
+        report: |_| true,
+    };
+    let pool = Pool::new(&config, recovery, "token", false, Box::new(|_, _| {})).expect("a pool");
     let mut job = coordinator.job(BUSYBOX, &["echo hello"]);
     job["services"] = json!([{"name": REDIS, "alias": "redis"}]);
     let read = || payload::read(job.to_string().as_bytes(), "http://unused").expect("a job");
@@ -67,7 +72,8 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
     ] {
         let log = Log::default();
         let job = read().job.expect("readable");
-        let report = worker.run(
+        let mut engine = pool.take().expect("files").expect("the only one");
+        let report = engine.run(
             &job,
             &Run {
                 secrets: &JobSecrets::default(),
@@ -96,7 +102,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
         );
         assert_eq!(coordinator.leftovers(), "", "{moment}");
     }
-    drop(worker);
+    drop(pool);
     assert_nothing_of_processes(&state);
 }
 

@@ -311,7 +311,7 @@ fn script_of_payload(kind: &str, name: &str) -> anyhow::Result<String> {
     }
     let names = Names::of_script(&config.short_token());
     let plan = Plan::new(&job, &config, &names, &host)?;
-    let docker = config.docker.engine().words();
+    let docker = config.docker.first_engine().expect("one").words();
     let mut script = printer::script(&plan, &docker, &job.name, "runner");
     let left_out = |stage: &&HelperStage| {
         stage
@@ -396,7 +396,7 @@ fn host(config: &RunnerConfig) -> Host {
             version: "1.2.3".to_owned(),
             ..HelperImage::default()
         },
-        shares_files: config.docker.engine().may_share_files(),
+        shares_files: config.docker.first_engine().expect("one").may_share_files(),
         now: 1_700_000_000,
         ..Host::default()
     }

@@ -37,7 +37,7 @@ pub(super) struct Exec {
         conflicts_with = "jobs",
         add = ArgValueCompleter::new(completions::stages), help_heading = "Which jobs")]
     stage: Option<String>,
-    /// How many jobs of a stage run in parallel; default: the number of processor cores
+    /// How many jobs of a stage run in parallel; default: the number of processor cores, or of jobs that a pool takes
     #[arg(long, value_name = "N", help_heading = "How they run and are shown")]
     concurrent: Option<NonZero<usize>>,
     /// Show only the logs of jobs that fail, and a table of all jobs

@@ -10,8 +10,10 @@ use crate::config::{Config, Loaded, UnknownKey, load};
 use crate::local::{ReaderGone, show};
 use crate::logging::{self, Format};
 use crate::outcome::{InputError, shown};
+use crate::service::record;
 use crate::service::scheduler::GlobalOptions;
-use crate::state::is_root;
+use crate::state::{self, State, is_root};
+use crate::worker::recovery::Recovery;
 
 /// The name of the program.
 pub(super) const NAME: &str = "alloy-runner";
@@ -35,6 +37,15 @@ impl Globals {
             log::warn!("{}", UnknownKey::warning(&file, &unknown));
         }
         Ok(config)
+    }
+
+    /// What recovery before jobs has to know.
+    pub fn recovery(&self) -> Result<Recovery> {
+        Ok(Recovery {
+            state: State::open(state::directory()?)?,
+            print_commands: self.given.print_commands,
+            report: record::report,
+        })
     }
 
     /// The path of the configuration.

@@ -10,11 +10,8 @@ use crate::config::DockerConfig;
 use crate::docker::Reference;
 use crate::outcome::InputError;
 use crate::plan::helper_image::DEFAULT_BASE;
-use crate::service::record;
-use crate::state::{self, State};
 use crate::worker::helper_image::{Built, build};
 use crate::worker::host;
-use crate::worker::recovery::Recovered;
 
 /// The image that fetches sources: git, git-lfs, certificates and this executable
 #[derive(Args)]
@@ -54,10 +51,7 @@ impl HelperImage {
             } => {
                 Reference::parse(&base).map_err(InputError::new)?;
                 let certificates = host::certificates(tls_ca_file.as_deref())?;
-                let state = State::open(state::directory()?)?;
-                let print_commands = globals.given.print_commands;
-                let recovered = Recovered::new(state, &docker, print_commands, record::report);
-                match build(recovered, &base, &certificates)? {
+                match build(&globals.recovery()?, &docker, &base, &certificates)? {
                     Built::Image(name) => say(name)?,
                     Built::Interrupted(status) => return Ok(status),
                 }

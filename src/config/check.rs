@@ -3,7 +3,7 @@
 
 use super::typed::no_such_word;
 use super::volume::{Volume, absolute};
-use super::{Config, DockerConfig, RunnerConfig};
+use super::{Config, DockerConfig, RunnerConfig, hosts};
 use crate::http::base_url;
 use crate::job::variables::assignment;
 use crate::keypath::KeyPath;
@@ -55,6 +55,12 @@ fn of_runner(runner: &RunnerConfig, path: &KeyPath) -> Checked {
 }
 
 fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
+    docker
+        .check_hosts()
+        .map_err(|hosts::Wrong { key, entry, what }| {
+            let path = path.key(key);
+            (entry.map_or(path.clone(), |entry| path.index(entry)), what)
+        })?;
     for (index, volume) in docker.volumes.iter().flatten().enumerate() {
         let at = || path.key("volumes").index(index);
         Volume::parse(volume).map_err(|what| (at(), what))?;

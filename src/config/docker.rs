@@ -8,8 +8,10 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::hosts;
 use crate::docker::Engine;
 use crate::job::{ImageSpec, OneOrMany};
+use crate::outcome::InputError;
 
 /// A table of strings.
 pub type Table = BTreeMap<String, String>;
@@ -48,9 +50,28 @@ impl fmt::Display for PullPolicy {
     reason = "the keys are given by the format"
 )]
 pub struct DockerConfig {
-    /// The engine: unix:///…, tcp://… or ssh://…
+    /// The engine: unix:///…, tcp://…, ssh://… or context:NAME
     #[arg(long = "docker-host", env = "DOCKER_HOST", value_name = "URL")]
     pub host: Option<String>,
+    /// Several engines that share the jobs, each as in `host`
+    #[arg(
+        long = "docker-hosts",
+        env = "DOCKER_HOSTS",
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = hosts::engine,
+        hide_short_help = true
+    )]
+    pub hosts: Option<Vec<String>>,
+    /// How many jobs each of `hosts` may run at once
+    #[arg(
+        long = "docker-jobs-per-host",
+        env = "DOCKER_JOBS_PER_HOST",
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..),
+        hide_short_help = true
+    )]
+    pub jobs_per_host: Option<u32>,
     /// A directory with ca.pem, cert.pem and key.pem for the engine
     #[arg(
         long = "docker-tls-cert-path",
@@ -534,14 +555,53 @@ pub struct DockerConfig {
 }
 
 impl DockerConfig {
-    /// How to reach the engine.
-    #[must_use]
-    pub fn engine(&self) -> Engine {
+    /// How to reach the engines: those of the pool, else the only one. Certificates are for `tcp://` in a pool.
+    ///
+    /// # Errors
+    /// [`InputError`] for what is no pool: a file was checked, and flags with the environment are checked here.
+    pub fn engines(&self) -> Result<Vec<Engine>, InputError> {
+        self.check_hosts()
+            .map_err(|wrong| InputError::new(wrong.what))?;
+        let hosts = self.hosts.as_deref().unwrap_or_default();
+        if hosts.is_empty() {
+            return Ok(vec![self.engine(self.host.as_deref())]);
+        }
+        let hosts = hosts.iter().map(|host| match host {
+            tcp if tcp.starts_with("tcp://") => self.engine(Some(tcp)),
+            other => Engine {
+                host: Some(other.clone()),
+                ..Engine::default()
+            },
+        });
+        Ok(hosts.collect())
+    }
+
+    pub(super) fn check_hosts(&self) -> Result<(), hosts::Wrong> {
+        let hosts = self.hosts.as_deref().unwrap_or_default();
+        hosts::check(self.host.as_deref(), hosts, self.jobs_per_host)
+    }
+
+    /// The first of [`DockerConfig::engines`], which for most is the only one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn first_engine(&self) -> Result<Engine, InputError> {
+        Ok(self.engines()?.swap_remove(0))
+    }
+
+    fn engine(&self, host: Option<&str>) -> Engine {
         Engine {
-            host: self.host.clone(),
+            host: host.map(ToOwned::to_owned),
             tls_cert_path: self.tls_cert_path.clone(),
             tls_verify: self.tls_verify.unwrap_or(false),
         }
+    }
+
+    /// How many jobs each engine of the pool may run at once; `None`: there is no pool, and any number.
+    #[must_use]
+    pub fn jobs_per_engine(&self) -> Option<u32> {
+        let is_pool = self.hosts.as_ref().is_some_and(|hosts| !hosts.is_empty());
+        is_pool.then(|| self.jobs_per_host.unwrap_or(1))
     }
 
     /// These settings, overridden by those that `other` has.
@@ -552,6 +612,12 @@ impl DockerConfig {
         let mut merged = serde_json::to_value(self)?;
         let over = serde_json::to_value(other)?;
         if let (Some(merged), serde_json::Value::Object(over)) = (merged.as_object_mut(), over) {
+            // One engine takes the place of several, and the other way round.
+            for (this, that) in [("host", "hosts"), ("hosts", "host")] {
+                if over.get(this).is_some_and(|value| !value.is_null()) {
+                    merged.remove(that);
+                }
+            }
             merged.extend(over.into_iter().filter(|(_, value)| !value.is_null()));
         }
         serde_json::from_value(merged)

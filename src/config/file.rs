@@ -295,6 +295,18 @@ mod tests {
                  `allowed_images`?); correct it or take it out",
             ),
             (
+                "[[runners]]\n[runners.docker]\nhost = \"tcp://a\"\nhosts = [\"tcp://b\"]\n",
+                "FILE:4:9: runners[0].docker.hosts: `host` (--docker-host, DOCKER_HOST) and `hosts` (",
+            ),
+            (
+                "[[runners]]\n[runners.docker]\nhosts = [\"tcp://b\", \"b\"]\n",
+                "FILE:3:21: runners[0].docker.hosts[1]: `b` is no engine: expected unix:///SOCKET, ",
+            ),
+            (
+                "[[runners]]\n[runners.docker]\njobs_per_host = 0\n",
+                "FILE:3:17: runners[0].docker.jobs_per_host: expected a number from 1: ",
+            ),
+            (
                 "[[runners]]\n[runners.cache]\nprotected = true\n",
                 "FILE:3:1: runners.cache.protected is not known, and looks as if it restricts something; correct it",
             ),

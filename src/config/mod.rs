@@ -8,6 +8,7 @@ mod check;
 mod docker;
 pub mod edit;
 mod file;
+mod hosts;
 mod keys;
 mod place;
 #[cfg(test)]

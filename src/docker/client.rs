@@ -30,7 +30,7 @@ pub struct Docker {
 }
 
 /// The end of a printed line whose output is read and not shown.
-const READ: &str = " >/dev/null";
+pub(super) const READ: &str = " >/dev/null";
 
 /// The process group of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,8 +160,13 @@ impl Docker {
 
     /// Prints what is about to be run, if that was asked for, with `end` behind it.
     pub(super) fn announce(&self, command: &DockerCommand, stdin: Option<&Word>, end: &str) {
+        self.announce_line(|| command.pasted_line(&self.engine.words(), stdin, end));
+    }
+
+    /// The same, of what is more than one command.
+    pub(super) fn announce_line(&self, line: impl FnOnce() -> String) {
         if self.print {
-            let line = command.pasted_line(&self.engine.words(), stdin, end);
+            let line = line();
             // One write, so that the lines of two threads do not mix. If stderr is gone, there is no reader to
             // tell.
             drop(

@@ -65,6 +65,17 @@ impl DockerCommand {
         self.with(["-"])
     }
 
+    /// `docker save` of an image, to standard output.
+    pub fn save(image: impl Into<Word>) -> Self {
+        Self::new(&["save", "--"]).with([image])
+    }
+
+    /// `docker load` of images from standard input.
+    #[must_use]
+    pub fn load() -> Self {
+        Self::new(&["load", "--quiet"])
+    }
+
     /// `docker commit` of a container to an image, with a change in the syntax of a Dockerfile.
     pub fn commit(
         container: impl Into<Word>,

@@ -95,6 +95,12 @@ impl DockerError {
         matches!(self.kind, Kind::NoEngine | Kind::Gone)
     }
 
+    /// Whether the connection was lost after it had been made.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        is_cut_off(&self.message)
+    }
+
     /// Whether the client says so itself of a command that made nothing, and how it would like to be used.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::spans::Spans;
 use super::stop::Stop;
 use crate::cancel::Cancel;
+use crate::docker::Docker;
 use crate::plan::Plan;
 use crate::plan::lines::Line;
 use crate::trace::Trace;
@@ -35,6 +36,8 @@ pub(super) struct Context<'a> {
     pub made: Made,
     /// Held while the helper image is built.
     pub build_lock: BuildLock<'a>,
+    /// Other engines, which may have the helper image.
+    pub others: &'a (dyn Fn() -> Vec<Docker> + Sync),
     /// The terminal of a person who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
     /// Held while something is [made again](super::repair).

@@ -56,6 +56,12 @@ impl<'a> Engine<'a> {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// Whether it never answered, so that all can happen on another one.
+    pub fn was_never_reached(&self, error: &DockerError) -> bool {
+        let tried = self.has_answered() || self.has_abandoned();
+        error.kind == Kind::NoEngine && !tried && self.cancel.reason().is_none()
+    }
+
     /// Whether a command was given up that it may still carry out.
     pub fn has_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::old_images::note_name;
 use super::orphans::IMAGE_CONTAINER;
 use crate::cancel::Cancel;
 use crate::docker::error::Kind;
@@ -18,6 +20,63 @@ const LAST_LINES: usize = 12;
 /// How many characters are shown of a long line's start and of its end.
 const BEGIN: usize = 80;
 const END: usize = 120;
+
+/// How long an engine may take to say whether it has the image.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Makes the image where it is missing: brings it from the first of `others` that has it, else builds it. `say` hears
+/// which, and the last lines of a step that failed.
+///
+/// # Errors
+/// As [`build`].
+pub fn provide(
+    docker: &Docker,
+    image: &HelperImage,
+    others: &[Docker],
+    cancel: &Cancel,
+    say: &dyn Fn(&str),
+) -> Result<(), DockerError> {
+    // One that hangs is no help.
+    let has_it = |other: &&Docker| {
+        let limit = cancel.child(Some(ANSWER));
+        other.capture_with(&id(image), None, &limit).is_ok()
+    };
+    if let Some(other) = others.iter().find(has_it) {
+        let (name, from) = (&image.name, other.engine().id());
+        say(&format!("Bringing helper image {name} from {from} ..."));
+        match bring(other, docker, image, cancel) {
+            Err(error) if cancel.reason().is_none() => {
+                say(&format!("It cannot be brought: {}", error.reason()));
+            }
+            result => return result,
+        }
+    }
+    say(&lines::building_helper_image(image).text.plain());
+    build(docker, image, cancel, say)
+}
+
+/// Brings the image from an engine that has it to another one.
+///
+/// # Errors
+/// As [`Docker::send_image`], and if the other engine is of another architecture.
+pub fn bring(
+    from: &Docker,
+    to: &Docker,
+    image: &HelperImage,
+    cancel: &Cancel,
+) -> Result<(), DockerError> {
+    check_platform(to, cancel)?;
+    from.send_image(&image.name, to, cancel)?;
+    // Stores of images may give it an id of their own.
+    let id = id_of(&to.capture_with(&id(image), None, cancel)?);
+    note(to, image, id);
+    Ok(())
+}
+
+/// Asks for the image's id.
+fn id(image: &HelperImage) -> DockerCommand {
+    DockerCommand::image_inspect([&image.name], "{{.Id}}")
+}
 
 /// Builds the helper image. What stays on the engine is that image and the image of tools that it is made of, which
 /// later builds use again. The container between the two is removed, also if a step fails.
@@ -43,8 +102,14 @@ pub fn build(
         log::warn!("cannot remove {container}: {error}");
     }
     let id = made?;
+    note(docker, image, id);
+    Ok(())
+}
+
+/// Notes an image by its id, so that `prune` knows it for one that runners of this state directory made.
+fn note(docker: &Docker, image: &HelperImage, id: Option<String>) {
     if !image.noted_in.as_os_str().is_empty()
-        && let Err(error) = note(&image.noted_in, id)
+        && let Err(error) = write_note(docker, &image.noted_in, id)
     {
         log::warn!(
             "`prune` will not know {}: {}: {error}",
@@ -52,7 +117,6 @@ pub fn build(
             image.noted_in.display()
         );
     }
-    Ok(())
 }
 
 /// Checks that the engine can run this executable, which becomes a part of the image.
@@ -111,10 +175,11 @@ fn step_failed(image: &HelperImage, error: DockerError, say: &dyn Fn(&str)) -> D
     }
 }
 
-/// Makes an empty file with the id of an image as its name: `prune` removes the images that are noted so.
-fn note(directory: &Path, id: Option<String>) -> io::Result<()> {
+/// Makes an empty file whose name begins with the id of an image: `prune` removes the images that are noted so.
+fn write_note(docker: &Docker, directory: &Path, id: Option<String>) -> io::Result<()> {
     let id = id.ok_or_else(|| io::Error::other("docker did not say its id"))?;
-    fs::write(directory.join(id), "")
+    let name = note_name(&id, &docker.engine().key());
+    fs::write(directory.join(name), "")
 }
 
 /// The id of an image, without `sha256:`, if that is all that docker printed.

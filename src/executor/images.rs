@@ -155,10 +155,10 @@ pub(super) fn resolve(context: &Context, image: &Image) -> Result<Inspected, Sto
                 if let Ok(inspected) = inspect(context, &image.name) {
                     return Ok(inspected);
                 }
-                context.say(&lines::building_helper_image(helper))?;
                 // Where the log cannot be written, the job's next line fails.
                 let say = |line: &str| drop(context.trace.line(line));
-                helper_image::build(context.engine.docker, helper, context.engine.cancel, &say)?;
+                let (engine, others) = (&context.engine, (context.others)());
+                helper_image::provide(engine.docker, helper, &others, engine.cancel, &say)?;
                 Ok(inspect(context, &image.name)?)
             }
             result => Ok(result?),

@@ -33,6 +33,7 @@ pub mod orphans;
 mod phase;
 mod prepare;
 mod repair;
+mod report;
 mod resources;
 mod restart;
 mod script;
@@ -50,7 +51,7 @@ use std::thread::{self, Scope};
 
 use crate::cancel::{Cancel, Reason};
 use crate::docker::error::Kind;
-use crate::docker::{Docker, Slot};
+use crate::docker::{Docker, DockerError, Slot};
 use crate::outcome::Outcome;
 use crate::plan::{Failure, JOB_STATUS, Plan, StageKind, lines};
 use crate::trace::Trace;
@@ -60,11 +61,12 @@ pub use context::{BuildLock, Terminal};
 use engine::Engine;
 use fetch::Ready;
 use phase::Phase;
+pub use report::Report;
 use spans::Spans;
 pub use spans::{Activity, Span};
 use stop::{Stop, cannot_write, outcome_of};
 
-pub use helper_image::build as build_helper_image;
+pub use helper_image::{bring as bring_helper_image, build as build_helper_image};
 
 /// A plan, and all that is needed to run it.
 pub struct Executor<'a> {
@@ -78,7 +80,13 @@ pub struct Executor<'a> {
     pub cancel: &'a Cancel,
     /// Held while the helper image is built.
     pub build_lock: BuildLock<'a>,
-    /// Whether the log is still empty: a job that starts again under other names goes on with the same log.
+    /// Other engines, which may have the helper image.
+    pub others: &'a (dyn Fn() -> Vec<Docker> + Sync),
+    /// Asked where the engine cannot be reached and nothing was made on it: whether another one takes the job, which
+    /// is not ended then.
+    pub elsewhere: &'a (dyn Fn(&Trace, &DockerError) -> bool + Sync),
+    /// Whether the log is still empty: a job that starts again under other names or on another engine goes on with the
+    /// same log.
     pub first: bool,
     /// Called with the outcome when the log is complete, before containers and volumes are removed.
     pub ended: &'a (dyn Fn(&Outcome) + Sync),
@@ -86,20 +94,6 @@ pub struct Executor<'a> {
     pub began: &'a (dyn Fn(Activity) + Sync),
     /// The terminal of a person who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
-}
-
-/// How a job ended.
-pub struct Report {
-    /// Its outcome.
-    pub outcome: Outcome,
-    /// Whether everything that was made for it was removed, except caches. If not, the runner's own log names the rest.
-    pub clean: bool,
-    /// Whether the job did not start because another host's runner has its names on this engine.
-    pub taken: bool,
-    /// The activities that its time was spent on, in the order of their ends.
-    pub spans: Vec<Span>,
-    /// See [`Trace::last_lines`].
-    pub last_lines: Vec<String>,
 }
 
 impl Executor<'_> {
@@ -114,6 +108,7 @@ impl Executor<'_> {
             spans: Spans::new(self.began),
             made: Made::default(),
             build_lock: self.build_lock,
+            others: self.others,
             terminal: self.terminal,
             repairing: Mutex::default(),
             over: Cancel::new(),
@@ -129,16 +124,28 @@ impl Executor<'_> {
         let result = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(Stop::Outcome(Outcome::of_panic(&*panic))));
         if matches!(&result, Err(Stop::Docker(error)) if error.kind == Kind::Conflict) {
-            let outcome = Outcome::SystemFailure("the names of the job are taken".to_owned());
             return Report {
-                outcome,
-                clean: give_way(self.plan, &context.engine),
                 taken: true,
-                spans: Vec::new(),
-                last_lines: Vec::new(),
+                ..Report::not_begun(
+                    "the names of the job are taken",
+                    give_way(self.plan, &context.engine),
+                )
             };
         }
+        if let Err(Stop::Docker(error)) = &result
+            && context.engine.was_never_reached(error)
+            && (self.elsewhere)(self.trace, error)
+        {
+            // A connection may have been lost after the engine had read what to make.
+            return Report::not_begun("the docker engine cannot be reached", !error.is_cut_off());
+        }
         let mut outcome = result.unwrap_or_else(|stop| stop.outcome(limited.reason()));
+        if let (Outcome::SystemFailure(reason), Some(engine), None) =
+            (&mut outcome, &self.plan.engine, self.cancel.reason())
+        {
+            reason.push_str("; engine: ");
+            reason.push_str(engine);
+        }
         let sgr = if outcome.is_success() { "32;1" } else { "31;1" };
         let last = self.trace.coloured(sgr, &outcome.to_string());
         if let Err(error) = self.trace.end(&last) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -44,10 +45,11 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     let (tools, helpers): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|image| image.name.starts_with("alloy-runner-helper-tools:"));
-    let noted = match &keep.made_in {
+    let files = match &keep.made_in {
         Some(directory) => files_in(directory)?,
         None => Vec::new(),
     };
+    let engine = docker.engine().key();
     let by_hand = list(&format!("{BY_HAND}={}", keep.version))?;
     let mut of_tools = Vec::new();
     for image in &tools {
@@ -56,8 +58,8 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
     let in_use = (keep.in_use)()?;
     let mut removed: Vec<Listed> = Vec::new();
     for image in helpers {
-        let note = noted.iter().find(|file| is_of(file, &image));
-        if keep.made_in.is_some() && note.is_none() {
+        let notes: Vec<&PathBuf> = files.iter().filter(|file| is_of(file, &image)).collect();
+        if keep.made_in.is_some() && notes.is_empty() {
             continue;
         }
         let kept = image.name == keep.current.name
@@ -66,10 +68,8 @@ pub fn remove(docker: &Docker, keep: &Keep) -> Result<Vec<String>> {
         if !kept && remove_image(docker, &image)? {
             // If a job has used the image, there is also a volume with its executable.
             remove_hold(docker, &hold_volume(&image.id))?;
-            if let Some(note) = note {
-                fs::remove_file(note)
-                    .with_context(|| format!("cannot remove {}", note.display()))?;
-            }
+            let here = notes.iter().filter(|note| is_for(note, &engine));
+            here.copied().try_for_each(remove_note)?;
             removed.push(image);
         }
     }
@@ -121,10 +121,36 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("cannot read {}", directory.display()))
 }
 
+/// The name of the file that notes an image on an engine with this [key](crate::docker::Engine::key): other engines may
+/// have it too, and lose it at another time.
+pub(super) fn note_name(id: &str, engine: &str) -> String {
+    format!("{id}-{engine}")
+}
+
 /// Whether a file notes the id of an image, of which docker lists the begin.
-fn is_of(file: &Path, image: &Listed) -> bool {
-    let name = file.file_name().and_then(OsStr::to_str);
-    name.is_some_and(|id| id.starts_with(&image.id))
+fn is_of(note: &Path, image: &Listed) -> bool {
+    name_of(note).starts_with(&image.id)
+}
+
+/// Whether a file notes an image on this engine. Earlier versions did not say on which.
+fn is_for(note: &Path, engine: &str) -> bool {
+    let noted = name_of(note).split_once('-');
+    noted.is_none_or(|(_, noted)| noted == engine)
+}
+
+fn name_of(note: &Path) -> &str {
+    let name = note.file_name().and_then(OsStr::to_str);
+    name.unwrap_or_default()
+}
+
+/// Removes a note, which another process may have removed.
+fn remove_note(note: &PathBuf) -> Result<()> {
+    match fs::remove_file(note) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", note.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An image in the output of `docker image ls`.
@@ -189,7 +215,28 @@ fn remove_unless_in_use(
 
 #[cfg(test)]
 mod tests {
-    use super::Listed;
+    use super::{Listed, is_for, is_of, note_name};
+    use std::path::Path;
+
+    #[test]
+    fn an_image_is_noted_for_each_engine() {
+        let id = "0123456789ab".repeat(5);
+        let image = |id: &str| Listed {
+            name: "alloy-runner-helper:1".to_owned(),
+            id: id.to_owned(),
+        };
+        let here = note_name(&id, "key");
+        for (note, this, for_it, for_another) in [
+            (here.as_str(), true, true, false),
+            (&id, true, true, true),
+            ("ab", false, true, true),
+        ] {
+            let note = Path::new("images").join(note);
+            assert_eq!(is_of(&note, &image("0123456789ab")), this, "{note:?}");
+            assert_eq!(is_for(&note, "key"), for_it, "{note:?}");
+            assert_eq!(is_for(&note, "other"), for_another, "{note:?}");
+        }
+    }
 
     #[test]
     fn images_that_were_made_of_ours_are_not_ours() {

@@ -29,9 +29,9 @@ use crate::plan::names::Names;
 use crate::plan::{Host, Plan};
 use crate::printer;
 use crate::state::{self, State};
-use crate::worker::Worker;
 use crate::worker::host;
-use crate::worker::recovery::{Recovered, Report};
+use crate::worker::pool::Pool;
+use crate::worker::recovery::{Recovery, Report};
 use crate::worker::signals::stop_on_signals;
 pub use environment::{read_env, read_env_file};
 pub use found::{Found, Local};
@@ -63,7 +63,8 @@ impl Local {
     /// # Errors
     /// [`InputError`] if it is not one job, or the job or the settings say something that cannot be meant.
     pub fn script(&self, found: &Found) -> Result<String> {
-        self.script_for(found, &host::describe(&found.config, false)?)
+        let engine = found.config.docker.first_engine()?;
+        self.script_for(found, &host::describe(&found.config, &engine, false)?)
     }
 
     /// The same for this host.
@@ -77,11 +78,11 @@ impl Local {
             return Err(InputError::new(message).into());
         };
         let job = self.job(found, selected);
+        let engine = found.config.docker.first_engine()?;
         let plan = Plan::new(&job, &found.config, &Names::of_script(SHORT_TOKEN), host)
             .map_err(|error| found.document.placed(error))?;
         let prefix = format!("runner-{SHORT_TOKEN}-project-{}-script", job.project.id);
-        let engine = found.config.docker.engine().words();
-        Ok(printer::script(&plan, &engine, &job.name, &prefix))
+        Ok(printer::script(&plan, &engine.words(), &job.name, &prefix))
     }
 
     /// Runs the jobs, their logs to stdout; where there are several, with a table at the end. Before them come the
@@ -102,9 +103,15 @@ impl Local {
         let screen = Screen::new(stdout, wants_colour(), cancel.clone())
             .on_terminal(std::io::stdout().is_terminal());
         let screen = Arc::new(screen);
-        let state = State::open(state::directory()?)?;
-        let recovered = Recovered::new(state, &found.config.docker, self.print_commands, report);
-        let worker = Worker::open(&found.config, recovered, SHORT_TOKEN, screen.colour)?;
+        let recovery = Recovery {
+            state: State::open(state::directory()?)?,
+            print_commands: self.print_commands,
+            report,
+        };
+        let (config, colour) = (&found.config, screen.colour);
+        let pool = Pool::new(config, recovery, SHORT_TOKEN, colour, Box::new(|_, _| {}))?;
+        pool.open()?;
+        let worker = pool.any_worker()?;
         // The copy is there as long as this value is.
         let _changes: Option<Changes> = if self.dirty {
             found.checkout.take_changes(worker.files())?
@@ -125,7 +132,7 @@ impl Local {
         let runner = Runner {
             local: self,
             found,
-            worker: &worker,
+            pool: &pool,
             screen: &screen,
             cancel: &cancel,
             progress: Progress::of(of_themselves.count()),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -23,13 +23,14 @@ use crate::logging::Context;
 use crate::outcome::Outcome;
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
-use crate::worker::{Run, Worker};
+use crate::worker::Run;
+use crate::worker::pool::Pool;
 
 /// A run that is under way.
 pub(super) struct Runner<'a> {
     pub local: &'a Local,
     pub found: &'a Found,
-    pub worker: &'a Worker,
+    pub pool: &'a Arc<Pool>,
     pub screen: &'a Arc<Screen>,
     pub cancel: &'a Cancel,
     pub progress: Progress,
@@ -68,7 +69,8 @@ impl Runner<'_> {
 
     /// Runs jobs, as many at a time as `--concurrent` says. Once the run is stopped, no other job starts.
     fn side_by_side(&self, due: Vec<Place>) -> Vec<(usize, Row)> {
-        let at_once = self.local.concurrent.map_or_else(cores, NonZero::get);
+        let at_once = self.local.concurrent.map(NonZero::get);
+        let at_once = at_once.or(self.pool.slots()).unwrap_or_else(cores);
         let threads = at_once.min(due.len());
         let queue = Mutex::new(VecDeque::from(due));
         let next = || {
@@ -99,8 +101,12 @@ impl Runner<'_> {
     }
 
     fn job(&self, place: Place) -> Row {
-        let began = Instant::now();
         let selected = place.selected;
+        let engine = self.pool.wait(self.cancel, Duration::ZERO);
+        let Some(engine) = engine.transpose() else {
+            return row(selected, Fate::NotRun);
+        };
+        let began = Instant::now();
         let name = &selected.entry.name;
         let selection = &self.found.selection;
         let several = selection.only_one().is_none();
@@ -124,23 +130,21 @@ impl Runner<'_> {
             ..Context::default()
         }
         .enter();
-        let report = self.worker.run(
-            &job,
-            &Run {
-                secrets: &secrets,
-                log: &|| Box::new(log.clone()),
-                in_background: &|trace: &Trace| {
-                    if first && !self.local.dirty {
-                        warn_if_dirty(self.found, trace);
-                    }
-                },
-                output_limit: None,
-                ended: &|_| {},
-                began: &|activity| self.progress.doing(place.index, name, activity),
-                cancel: self.cancel,
-                terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
+        let run = Run {
+            secrets: &secrets,
+            log: &|| Box::new(log.clone()),
+            in_background: &|trace: &Trace| {
+                if first && !self.local.dirty {
+                    warn_if_dirty(self.found, trace);
+                }
             },
-        );
+            output_limit: None,
+            ended: &|_| {},
+            began: &|activity| self.progress.doing(place.index, name, activity),
+            cancel: self.cancel,
+            terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
+        };
+        let report = engine.and_then(|mut engine| engine.run(&job, &run));
         self.progress.ended(place.index);
         let (outcome, spans, last_lines) = match report {
             Ok(Report {
@@ -272,7 +276,7 @@ fn row(selected: &Selected, fate: Fate) -> Row {
     }
 }
 
-/// How many jobs run at a time by default.
+/// How many jobs run at a time by default, where there is no pool.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

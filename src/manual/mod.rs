@@ -95,6 +95,12 @@ pub const TOPICS: &[Topic] = &[
         ],
     },
     Topic {
+        name: "pools",
+        summary: "several docker engines that share a runner's jobs",
+        text: include_str!("pools.md"),
+        commands: &["exec", "run", "run-single", "register", "prune"],
+    },
+    Topic {
         name: "security",
         summary: "what each party can reach, and what protects the rest",
         text: include_str!("security.md"),

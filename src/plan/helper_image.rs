@@ -39,7 +39,7 @@ pub struct HelperImage {
     pub seal: Seal,
     /// `helper-image build` asked for it, and no job.
     pub by_hand: bool,
-    /// The directory where its id is noted once it is made, as the name of a file: what is made of it has its labels, and
+    /// The directory where its id is noted once it is made, in the name of a file: what is made of it has its labels, and
     /// another id. Empty: nowhere.
     pub noted_in: PathBuf,
 }

@@ -13,6 +13,8 @@ pub struct Host {
     pub revision: String,
     /// The host's name.
     pub hostname: String,
+    /// The engine, as the configuration writes it, where there are several.
+    pub engine: Option<String>,
     /// [`crate::state::Process::label`]; empty where no process holds such a lock.
     pub process: String,
     /// What labels are sealed with.

@@ -71,11 +71,13 @@ pub fn service_not_started(service: &Service, why: Option<&str>) -> Line {
     warning(format!("service {} did not start{why}", service.title))
 }
 
-/// Where the job runs: the name that everything of it has, and the host.
+/// Where the job runs: the name that everything of it has, the host, and the engine where there are several.
 #[must_use]
 pub fn running_on(plan: &Plan) -> Line {
     let text = Word::from("Running on ").then(&plan.prefix);
-    remark(text.then(format!(" via {}...", plan.hostname)))
+    let engine = plan.engine.as_ref();
+    let engine = engine.map_or_else(String::new, |engine| format!(" on {engine}"));
+    remark(text.then(format!(" via {}{engine}...", plan.hostname)))
 }
 
 /// Services are asked until they answer.

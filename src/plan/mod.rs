@@ -117,6 +117,8 @@ pub struct Plan {
     pub seal: Seal,
     /// The host that it runs on.
     pub hostname: String,
+    /// [`Host::engine`].
+    pub engine: Option<String>,
     /// The helper container's name.
     pub helper: Word,
     /// How to start the helper with the sources in sight; the next one is for where the one before does not see them.
@@ -245,6 +247,7 @@ impl Builder<'_> {
             process: host.process.clone(),
             seal: host.seal.clone(),
             hostname: host.hostname.clone(),
+            engine: host.engine.clone(),
             helper: names.container("helper"),
             helper_starts,
             build,

@@ -14,6 +14,8 @@ pub(super) enum Event {
     Answered(u64, Answer),
     /// A job has ended, and its slots are free.
     Ended,
+    /// An engine can take jobs that could not before.
+    EngineAnswers,
     Signal(Signal),
 }
 

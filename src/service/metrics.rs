@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::executor::{Activity, Span};
 use crate::outcome::Outcome;
 use crate::worker::host::{REVISION, VERSION};
+use crate::worker::pool::Event;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -34,6 +35,8 @@ pub struct Metrics {
     ended: Family<Labels, Counter>,
     failed: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
+    engine_jobs: Family<Labels, Gauge>,
+    resting_engines: Family<Labels, Gauge>,
     job_seconds: Family<Labels, Histogram>,
     stage_seconds: Family<Labels, Histogram>,
 }
@@ -50,6 +53,8 @@ impl Default for Metrics {
             ended: Family::default(),
             failed: Family::default(),
             requests: Family::default(),
+            engine_jobs: Family::default(),
+            resting_engines: Family::default(),
             job_seconds: seconds(),
             stage_seconds: seconds(),
         };
@@ -58,6 +63,8 @@ impl Default for Metrics {
             ended,
             failed,
             requests,
+            engine_jobs,
+            resting_engines,
             job_seconds,
             stage_seconds,
             ..
@@ -67,6 +74,10 @@ impl Default for Metrics {
         registry.register("failed_jobs", "Jobs that failed, by reason", failed.clone());
         let help = "Requests to the coordinator, by endpoint and status";
         registry.register("api_requests", help, requests.clone());
+        let help = "Jobs that run, by engine";
+        registry.register("engine_jobs", help, engine_jobs.clone());
+        let help = "1: the engine does not answer and gets no jobs";
+        registry.register("engine_resting", help, resting_engines.clone());
         let help = "How long jobs took";
         registry.register("job_duration_seconds", help, job_seconds.clone());
         let help = "How long the stages of jobs took";
@@ -87,6 +98,19 @@ impl Metrics {
             ("status", status.to_owned()),
         ];
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts what becomes of an engine of a runner's pool.
+    pub fn engine(&self, runner: &str, engine: &str, event: Event) {
+        let labels = vec![("runner", runner.to_owned()), ("engine", engine.to_owned())];
+        let jobs = self.engine_jobs.get_or_create_owned(&labels);
+        let resting = self.resting_engines.get_or_create_owned(&labels);
+        match event {
+            Event::JobBegan => drop(jobs.inc()),
+            Event::JobEnded => drop(jobs.dec()),
+            Event::Rests => drop(resting.set(1)),
+            Event::Answers | Event::Retired => drop(resting.set(0)),
+        }
     }
 
     /// A job that begins.

@@ -81,7 +81,7 @@ impl Pace {
         }
     }
 
-    /// A slot for a job is free again.
+    /// A slot for a job is free again, or an engine.
     pub fn slot_is_free(&mut self, now: Instant) {
         if self.is_well() {
             self.due = self.due.min(now);

@@ -210,6 +210,7 @@ mod tests {
     use crate::executor::Activity;
     use crate::outcome::Outcome;
     use crate::plan::StageKind;
+    use crate::worker::pool::Event;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::Arc;
@@ -229,6 +230,14 @@ mod tests {
             metrics.text()
         );
         job.ended(&Outcome::SystemFailure(String::new()), &[]);
+        for event in [
+            Event::JobBegan,
+            Event::JobBegan,
+            Event::JobEnded,
+            Event::Rests,
+        ] {
+            metrics.engine("a", "context:big", event);
+        }
         drop(job);
         let page = Page::serve("127.0.0.1:0", metrics).expect("a port");
         let get = |path: &str| {
@@ -243,6 +252,8 @@ mod tests {
             &format!("{running}0"),
             r#"alloy_runner_failed_jobs_total{runner="a",reason="runner_system_failure"} 1"#,
             r#"alloy_runner_api_requests_total{runner="a",endpoint="jobs/request",status="204"} 1"#,
+            r#"alloy_runner_engine_jobs{runner="a",engine="context:big"} 1"#,
+            r#"alloy_runner_engine_resting{runner="a",engine="context:big"} 1"#,
             r#"alloy_runner_job_duration_seconds_count{runner="a"} 1"#,
             "alloy_runner_version_info{version=\"",
         ] {

@@ -13,10 +13,12 @@ use super::config_file::{ConfigFile, Contents, Settings};
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::page::Page;
-use super::serving::Serving;
+use super::record;
+use super::serving::{Serving, Wake};
 use crate::config::RunnerConfig;
 use crate::outcome::{InputError, on_one_line};
 use crate::state::{Slot, State};
+use crate::worker::recovery::Recovery;
 
 /// Slots by this name are for the jobs of all runners.
 const ALL: &str = "all";
@@ -50,6 +52,7 @@ pub(super) struct Roster {
     /// Shows the metrics.
     page: Option<Page>,
     given: GlobalOptions,
+    wake: Wake,
     /// Coordinators that were warned of.
     warned: HashSet<String>,
 }
@@ -64,8 +67,8 @@ pub struct GlobalOptions {
 }
 
 impl Roster {
-    /// A roster without runners.
-    pub fn new(settings: Settings, state: State, given: GlobalOptions) -> Self {
+    /// A roster without runners. `wake` is called when an engine can take jobs.
+    pub fn new(settings: Settings, state: State, given: GlobalOptions, wake: Wake) -> Self {
         Self {
             settings,
             runners: Vec::new(),
@@ -75,6 +78,7 @@ impl Roster {
             metrics: Arc::default(),
             page: None,
             given,
+            wake,
             warned: HashSet::new(),
         }
     }
@@ -90,7 +94,13 @@ impl Roster {
     /// # Errors
     /// As [`Serving::new`].
     pub fn add(&mut self, config: RunnerConfig, due: Instant) -> Result<(), InputError> {
-        let serving = Serving::new(config, self.metrics.clone(), self.given.print_commands)?;
+        let recovery = Recovery {
+            state: self.state.clone(),
+            print_commands: self.given.print_commands,
+            report: record::report,
+        };
+        let (metrics, wake) = (self.metrics.clone(), self.wake.clone());
+        let serving = Serving::new(config, metrics, recovery, wake)?;
         let url = &serving.config.url;
         if let Some(warning) = warning_of_plain_http(url)
             && self.warned.insert(url.clone())
@@ -144,6 +154,7 @@ impl Roster {
                     self.runners.push(runner);
                     continue;
                 }
+                runner.serving.pool.retire();
                 let added = self.add(config, now);
                 match (added, self.runners.last_mut()) {
                     (Ok(()), Some(new)) => {
@@ -161,6 +172,9 @@ impl Roster {
             if let Err(error) = self.add(config, due) {
                 log::error!("{error}");
             }
+        }
+        for gone in before {
+            gone.serving.pool.retire();
         }
         self.tell();
     }
@@ -217,6 +231,12 @@ impl Roster {
         Ok(Ok(slots))
     }
 
+    /// Whether it is not known yet if a runner's engine can take a job.
+    pub fn is_looking(&self) -> bool {
+        let mut runners = self.runners.iter();
+        runners.any(|runner| runner.serving.pool.is_looking())
+    }
+
     /// As [`Roster::clean_up`], where anything is left: otherwise no engine is needed before there is a job.
     pub fn clean_up_if_need_be(&self) -> Result<()> {
         if !self.state.dead_processes()?.is_empty() {
@@ -229,7 +249,7 @@ impl Roster {
     pub fn clean_up(&self) {
         for runner in &self.runners {
             let _entered = runner.serving.context().enter();
-            if let Err(error) = runner.serving.worker() {
+            if let Err(error) = runner.serving.pool.open() {
                 log::error!("cannot run jobs yet: {error:#}");
             }
         }

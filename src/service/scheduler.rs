@@ -3,18 +3,19 @@
 //! One thread decides; it sleeps until something is due or an event comes. Each job request is made by a thread of its
 //! own. If the answer is a job, that thread runs it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::config_file::{ConfigFile, Settings};
-use super::event::{Answer, Event, request};
+use super::event::{Answer, Event};
+use super::request::{Request, Taken};
 pub use super::roster::GlobalOptions;
 use super::roster::{Roster, Runner};
+use super::serving::Serving;
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
 use crate::coordinator::ApiError;
@@ -83,8 +84,8 @@ struct Scheduler {
 /// [`crate::outcome::InputError`] for a configuration that cannot be read.
 pub fn serve_all(file: PathBuf, state: State, given: GlobalOptions) -> Result<u8> {
     let (file, contents) = ConfigFile::open(file)?;
-    let roster = Roster::new(Settings::without_file(), state, given);
-    let mut scheduler = Scheduler::new(roster, Until::default())?;
+    let settings = Settings::without_file();
+    let mut scheduler = Scheduler::new(settings, state, given, Until::default())?;
     log::info!("alloy-runner {VERSION} ({REVISION}) started");
     scheduler.roster.follow(file, contents);
     scheduler.roster.clean_up();
@@ -104,8 +105,7 @@ pub fn serve_one(
     state: State,
     given: GlobalOptions,
 ) -> Result<u8> {
-    let roster = Roster::new(settings, state, given);
-    let mut scheduler = Scheduler::new(roster, until)?;
+    let mut scheduler = Scheduler::new(settings, state, given, until)?;
     scheduler.roster.add(config, Instant::now())?;
     if let Some(status) = scheduler.take_slots()? {
         return Ok(status);
@@ -115,9 +115,13 @@ pub fn serve_one(
 }
 
 impl Scheduler {
-    fn new(roster: Roster, until: Until) -> Result<Self> {
+    fn new(settings: Settings, state: State, given: GlobalOptions, until: Until) -> Result<Self> {
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
+        let engines = sender.clone();
+        // It fails only if the deciding thread has ended, and then there is nothing left to decide.
+        let wake = Arc::new(move || drop(engines.send(Event::EngineAnswers)));
+        let roster = Roster::new(settings, state, given, wake);
         tell_of_signals(move |signal| signals.send(Event::Signal(signal)).is_ok())
             .context("cannot watch for signals")?;
         Ok(Self {
@@ -196,13 +200,21 @@ impl Scheduler {
         if let Some(aborted) = self.aborted {
             return self.end_of_aborted(aborted, idle).map(Ok);
         }
+        let looking = idle && self.roster.is_looking();
         let waited = |wait| self.idle_since + wait <= Instant::now();
-        self.draining |= idle && self.until.wait.is_some_and(waited);
+        self.draining |= idle && !looking && self.until.wait.is_some_and(waited);
         if !(self.draining && idle) {
             return None;
         }
-        let failed = self.last_error.take().filter(|_| self.builds == 0);
-        Some(failed.map_or(Ok(0), |error| Err(error.into())))
+        if self.builds > 0 {
+            return Some(Ok(0));
+        }
+        if let Some(error) = self.last_error.take() {
+            return Some(Err(error.into()));
+        }
+        let single = self.single.as_ref().and(self.roster.runners.first());
+        let out_of_order = single.and_then(|runner| runner.serving.pool.out_of_order());
+        Some(out_of_order.map_or(Ok(0), |why| Err(anyhow!(why))))
     }
 
     /// The exit status of an aborted process, if it is time to end: without jobs, or at the end of `shutdown_timeout`.
@@ -262,50 +274,44 @@ impl Scheduler {
                 .filter(|(_, runner)| due(runner))
                 .min_by_key(|(_, runner)| (runner.pace.asked, runner.pace.due));
             let Some((index, runner)) = next else { return };
-            let slots = match self.single {
-                Some(_) => Ok(Ok(Vec::new())),
-                None => self.roster.slots(&runner.serving),
-            };
+            let taken = self.take(&runner.serving);
             let interval = self.roster.settings.check_interval;
             self.roster.runners[index].pace.due = now + interval;
-            match slots {
-                Ok(Ok(slots)) => self.ask(index, slots),
-                // At a limit. What ends in this process makes it due at once; others are noticed at the next try.
-                Ok(Err(_)) => self.roster.runners[index].pace.needs_slot = true,
+            match taken {
+                Ok(Some(taken)) => self.ask(index, taken),
+                // At a limit, or no engine is free. What ends in this process makes it due at once, and so does an engine
+                // that answers; others are noticed at the next try.
+                Ok(None) => self.roster.runners[index].pace.needs_slot = true,
                 Err(error) => log::error!("{error:#}"),
             }
         }
     }
 
-    /// Requests a job in a new thread, which runs it if there is one. Its `slots` are taken before it is accepted.
-    fn ask(&mut self, index: usize, slots: Vec<Slot>) {
-        let runner = &mut self.roster.runners[index];
-        let (number, serving) = (runner.number, runner.serving.clone());
-        let last_update = runner.pace.last_update.clone();
-        let (sender, stop, hurry) = (self.sender.clone(), self.stop.clone(), self.hurry.clone());
-        let work = move || {
-            // As soon as the deciding thread is told of the end of the last job, it may end the process. So this thread
-            // drops its `serving` before: the last one to go takes the process out of the state directory.
-            let _entered = serving.context().enter();
-            // It fails only if the deciding thread has ended, and then there is nothing left to decide.
-            let tell = |event| drop(sender.send(event));
-            let (answer, job) = request(&serving, last_update.as_deref());
-            // Without a job, what it held is given back before that is told, too.
-            let job = job.map(|payload| (slots, serving, payload));
-            tell(Event::Answered(number, answer));
-            if let Some((slots, serving, payload)) = job {
-                let ran = || serving.run(*payload, &stop, &hurry);
-                if catch_unwind(AssertUnwindSafe(ran)).is_err() {
-                    log::error!(
-                        "the runner has a bug, please report it: the job's thread panicked"
-                    );
-                }
-                drop((slots, serving));
-                tell(Event::Ended);
-            }
+    /// What a job of this runner needs, if it is free.
+    fn take(&self, serving: &Serving) -> Result<Option<Taken>> {
+        let slots = match self.single {
+            Some(_) => Some(Vec::new()),
+            None => self.roster.slots(serving)?.ok(),
         };
-        match thread::Builder::new().name("job".to_owned()).spawn(work) {
-            Ok(_) => {
+        let Some(slots) = slots else { return Ok(None) };
+        let engine = serving.pool.take()?;
+        Ok(engine.map(|engine| Taken { slots, engine }))
+    }
+
+    /// Requests a job in a new thread, which runs it if there is one. What it needs is taken before it is accepted.
+    fn ask(&mut self, index: usize, taken: Taken) {
+        let runner = &mut self.roster.runners[index];
+        let request = Request {
+            number: runner.number,
+            serving: runner.serving.clone(),
+            last_update: runner.pace.last_update.clone(),
+            taken,
+            stop: self.stop.clone(),
+            hurry: self.hurry.clone(),
+            sender: self.sender.clone(),
+        };
+        match request.begin() {
+            Ok(()) => {
                 runner.pace.asked = Some(Instant::now());
                 runner.pace.needs_slot = false;
                 runner.pace.asking += 1;
@@ -321,10 +327,9 @@ impl Scheduler {
             Event::Ended => {
                 self.running -= 1;
                 self.idle_since = Instant::now();
-                for runner in &mut self.roster.runners {
-                    runner.pace.slot_is_free(self.idle_since);
-                }
+                self.slot_is_free();
             }
+            Event::EngineAnswers => self.slot_is_free(),
             Event::Signal(Signal::Reload) => self.roster.reload(true),
             Event::Signal(Signal::Drain) => {
                 log::info!(
@@ -341,6 +346,14 @@ impl Scheduler {
                 });
                 self.stop.trigger(Reason::Stopped);
             }
+        }
+    }
+
+    /// Lets those ask who could not for want of a slot or an engine.
+    fn slot_is_free(&mut self) {
+        let now = Instant::now();
+        for runner in &mut self.roster.runners {
+            runner.pace.slot_is_free(now);
         }
     }
 

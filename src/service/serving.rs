@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::client::client;
 use super::job_log::{JobLog, Writer};
 use super::metrics::{JobMeter, Metrics};
-use super::record::{self, Record};
+use super::record::Record;
 use super::upload::{Delivered, Upload};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
@@ -25,16 +25,19 @@ use crate::logging::{Context, carried};
 use crate::outcome::{InputError, Outcome, on_one_line};
 use crate::plan::header;
 use crate::secret::Secret;
-use crate::state::{self, State};
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
 use crate::worker::duration::time;
 use crate::worker::host::{REVISION, VERSION};
-use crate::worker::recovery::Recovered;
+use crate::worker::pool::{Event, Lease, Pool};
+use crate::worker::recovery::Recovery;
 use crate::worker::{Run, Worker};
 
 /// How much of a log is kept unless the configuration says so, in kilobytes.
 const OUTPUT_LIMIT: u64 = 4096;
+
+/// Lets those who decide look again.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A runner of a coordinator.
 pub struct Serving {
@@ -42,10 +45,9 @@ pub struct Serving {
     pub config: RunnerConfig,
     token: Secret,
     client: Client,
-    /// Made for the first job.
-    worker: Mutex<Option<Arc<Worker>>>,
+    /// The engines for its jobs.
+    pub pool: Arc<Pool>,
     metrics: Arc<Metrics>,
-    print_commands: bool,
     /// Git servers that were warned of.
     warned: Mutex<HashSet<String>>,
 }
@@ -60,14 +62,15 @@ fn title(job: &Job) -> String {
 }
 
 impl Serving {
-    /// A runner with these settings.
+    /// A runner with these settings. `wake` is called when an engine can take jobs that could not before.
     ///
     /// # Errors
     /// [`InputError`] for what is missing or wrong in them.
     pub fn new(
         config: RunnerConfig,
         metrics: Arc<Metrics>,
-        print_commands: bool,
+        recovery: Recovery,
+        wake: Wake,
     ) -> Result<Self, InputError> {
         config.check_executor()?;
         let missing = |key: &str, what: &str| {
@@ -88,13 +91,20 @@ impl Serving {
         let (counted, name) = (metrics.clone(), config.name.clone());
         let observer: Observer =
             Arc::new(move |endpoint, status| counted.request(&name, endpoint, status));
+        let (counted, name) = (metrics.clone(), config.name.clone());
+        let observe = move |engine: &str, event| {
+            counted.engine(&name, engine, event);
+            if event == Event::Answers {
+                wake();
+            }
+        };
+        let short_token = config.short_token();
         Ok(Self {
             client: client(&config, observer)?,
             token: Secret::new(config.token.trim()),
+            pool: Pool::new(&config, recovery, &short_token, true, Box::new(observe))?,
             config,
-            worker: Mutex::default(),
             metrics,
-            print_commands,
             warned: Mutex::default(),
         })
     }
@@ -107,23 +117,6 @@ impl Serving {
         self.client.request_job(&self.token, last_update)
     }
 
-    /// What runs its jobs, made on first use.
-    ///
-    /// # Errors
-    /// As [`Worker::open`].
-    pub fn worker(&self) -> Result<Arc<Worker>> {
-        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(worker) = &*worker {
-            return Ok(worker.clone());
-        }
-        let short_token = self.config.short_token();
-        let state = State::open(state::directory()?)?;
-        let docker = &self.config.docker;
-        let recovered = Recovered::new(state, docker, self.print_commands, record::report);
-        let opened = Worker::open(&self.config, recovered, &short_token, true)?;
-        Ok(worker.insert(Arc::new(opened)).clone())
-    }
-
     /// What its lines in the runner's log begin with.
     #[must_use]
     pub fn context(&self) -> Context {
@@ -133,9 +126,9 @@ impl Serving {
         }
     }
 
-    /// Runs a job that was handed out. However it ends, the coordinator hears of it. `stop` stops it; `hurry`
-    /// is triggered when this process ends and cannot wait for a coordinator in trouble.
-    pub fn run(&self, out: JobPayload, stop: &Cancel, hurry: &Cancel) {
+    /// Runs a job that was handed out, on the engine that was taken for it. However it ends, the coordinator hears of
+    /// it. `stop` stops it; `hurry` is triggered when this process ends and cannot wait for a coordinator in trouble.
+    pub fn run(&self, out: JobPayload, engine: &mut Lease, stop: &Cancel, hurry: &Cancel) {
         let JobPayload { id, token, job } = out;
         let mut secrets = job
             .as_ref()
@@ -157,9 +150,9 @@ impl Serving {
         let meter = self.metrics.job(&self.config.name);
         let log = Arc::new(JobLog::default());
         let cancel = stop.child(None);
-        let record = self.begin_record(id, &token, &log);
+        let record = self.begin_record(id, &token, &log, engine);
         let end = |outcome: &Outcome| {
-            if let Some(record) = &record {
+            if let Some((record, _)) = &record {
                 record.end(outcome);
             }
             log.close(outcome);
@@ -175,7 +168,7 @@ impl Serving {
         let (outcome, spans, delivered) = thread::scope(|scope| {
             let uploading = scope.spawn(carried(|| upload.run()));
             let (outcome, spans) = match job {
-                Ok(job) => self.run_job(*job, &log, &cancel, &meter, &secrets, &end),
+                Ok(job) => self.run_job(*job, (engine, &cancel), &log, &meter, &secrets, &end),
                 Err(error) => {
                     let outcome = Outcome::SystemFailure(error.to_string());
                     (self.give_up(outcome, &log, &secrets), Vec::new())
@@ -199,7 +192,7 @@ impl Serving {
             Delivered::No(error) => {
                 log::error!("{ended}, and the coordinator could not be told: {outcome}; {error}");
                 // The next start tries again.
-                if let (Some(record), Ok(worker)) = (record, self.worker()) {
+                if let Some((record, worker)) = record {
                     record.keep();
                     worker.leave_to_others();
                 }
@@ -207,15 +200,22 @@ impl Serving {
         }
     }
 
-    /// Writes down what recovery needs should this runner be killed. A job does not fail for want of that.
-    fn begin_record(&self, id: u64, token: &Secret, log: &JobLog) -> Option<Record> {
+    /// Writes down what recovery needs should this runner be killed. A job does not fail for want of that. It is among
+    /// the files of a worker, which leaves it to the next process where that is needed.
+    fn begin_record(
+        &self,
+        id: u64,
+        token: &Secret,
+        log: &JobLog,
+        engine: &Lease,
+    ) -> Option<(Record, Arc<Worker>)> {
         // Where there is no worker, there will be no job, and the attempt to run it says why.
-        let worker = catch_unwind(AssertUnwindSafe(|| self.worker()));
+        let worker = catch_unwind(AssertUnwindSafe(|| engine.worker()));
         let worker = worker.ok()?.ok()?;
         match Record::begin(&worker.records(), &self.config, id, token) {
             Ok((record, file)) => {
                 log.copy_to(file);
-                Some(record)
+                Some((record, worker))
             }
             Err(error) => {
                 log::warn!(
@@ -229,13 +229,13 @@ impl Serving {
     fn run_job(
         &self,
         mut job: Job,
+        (engine, cancel): (&mut Lease, &Cancel),
         log: &Arc<JobLog>,
-        cancel: &Cancel,
         meter: &JobMeter,
         secrets: &JobSecrets,
         end: &(dyn Fn(&Outcome) + Sync),
     ) -> (Outcome, Vec<Span>) {
-        let run = || {
+        let mut run = || {
             if let (Some(base), Origin::Remote { remote, .. }) =
                 (&self.config.clone_url, &mut job.sources.origin)
             {
@@ -244,7 +244,7 @@ impl Serving {
             if let Origin::Remote { remote, .. } = &job.sources.origin {
                 self.warn_of_plain_clone(remote);
             }
-            self.worker()?.run(
+            engine.run(
                 &job,
                 &Run {
                     secrets,
@@ -266,7 +266,7 @@ impl Serving {
                 },
             )
         };
-        match catch_unwind(AssertUnwindSafe(run)) {
+        match catch_unwind(AssertUnwindSafe(&mut run)) {
             Ok(Ok(report)) => (report.outcome, report.spans),
             Err(panic) => {
                 let outcome = Outcome::of_panic(&*panic);

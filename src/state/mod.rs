@@ -54,6 +54,7 @@ pub fn is_root() -> bool {
 }
 
 /// The state directory, opened.
+#[derive(Clone)]
 pub struct State {
     directory: PathBuf,
     /// Machine id and state directory's id: processes with the same can see each other's locks.
@@ -148,7 +149,7 @@ impl State {
         Ok(None)
     }
 
-    /// The directory with a file for each image that was made from here: its name is the image's id.
+    /// The directory with a file for each image that was made from here: its name begins with the image's id.
     #[must_use]
     pub fn images_made(&self) -> PathBuf {
         self.directory.join("images")

@@ -226,8 +226,8 @@ pub(super) fn remove_all(directory: &Path) -> Result<()> {
 
 impl Process {
     /// Lets it end without unregistering, where something of it is left on the engine: the next process removes that.
-    pub fn leave_to_others(&self, left: bool) {
-        self.left.store(left, Ordering::Relaxed);
+    pub fn leave_to_others(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
         let dies = state.register("engine", "image:1").expect("registers");
         let (label, files) = (dies.label.clone(), dies.files.clone());
         fs::write(files.join("secret"), "word").expect("written");
-        dies.leave_to_others(true);
+        dies.leave_to_others();
         drop(dies);
         let dead = state.dead_processes().expect("reads");
         let found: Vec<_> = dead

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::config::RunnerConfig;
+use crate::docker::Engine;
 use crate::outcome::InputError;
 use crate::plan::helper_image::{DEFAULT_BASE, HelperImage};
 use crate::plan::{Host, ScriptMarkers};
@@ -23,19 +24,20 @@ pub const REVISION: &str = env!("ALLOY_RUNNER_REVISION");
 ///
 /// # Errors
 /// If the executable cannot be read, or the certificates of the configuration.
-pub fn describe(config: &RunnerConfig, colour: bool) -> Result<Host> {
+pub fn describe(config: &RunnerConfig, engine: &Engine, colour: bool) -> Result<Host> {
     let certificates = certificates(config.tls_ca_file.as_deref())?;
     let proxies = proxies();
     Ok(Host {
         version: VERSION.to_owned(),
         revision: REVISION.to_owned(),
         hostname: hostname(),
+        engine: None,
         process: String::new(),
         seal: Seal::default(),
         helper_image: helper_image(DEFAULT_BASE, &proxies, &certificates)?,
         proxies,
         certificates,
-        shares_files: config.docker.engine().may_share_files(),
+        shares_files: engine.may_share_files(),
         colour,
         markers: ScriptMarkers::None,
         now: now(),

@@ -3,22 +3,22 @@
 pub mod duration;
 pub mod helper_image;
 pub mod host;
+mod orphaned;
+pub mod pool;
 pub mod prune;
 pub mod recovery;
 pub mod signals;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Result;
 
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::docker::Docker;
+use crate::docker::{Docker, DockerError};
 use crate::executor::orphans::{self, Selection};
 use crate::executor::{Activity, Executor, Report, Terminal};
 use crate::job::Job;
@@ -28,6 +28,7 @@ use crate::plan::{Host, Plan, ScriptMarkers};
 use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
+use orphaned::Orphaned;
 use recovery::{RECORDS, Recovered};
 
 /// Where the search for names that are free on a shared engine ends.
@@ -43,8 +44,18 @@ pub struct Worker {
     state: State,
     /// The lock that says that this process lives, so that no other removes what it has made.
     process: Process,
-    /// The prefixes of names of jobs whose removal failed.
-    orphaned: Mutex<BTreeSet<String>>,
+    /// The names of jobs whose removal failed.
+    orphaned: Orphaned,
+}
+
+/// The other engines of a pool, as a job on one of them has to do with them.
+pub(crate) struct Neighbours<'a> {
+    /// As [`Executor::others`].
+    pub others: &'a (dyn Fn() -> Vec<Docker> + Sync),
+    /// As [`Executor::elsewhere`].
+    pub elsewhere: &'a (dyn Fn(&Trace, &DockerError) -> bool + Sync),
+    /// Whether the log has nothing of the job yet.
+    pub first: bool,
 }
 
 /// How a job is to be run.
@@ -68,7 +79,8 @@ pub struct Run<'a> {
 }
 
 impl Worker {
-    /// Looks at the host and registers this process, on the engine of `config` after its recovery.
+    /// Looks at the host and registers this process, on an engine after its recovery. `engine` names it where there are
+    /// several.
     ///
     /// # Errors
     /// If the state directory cannot be written, or a file that the settings name cannot be read.
@@ -77,8 +89,10 @@ impl Worker {
         recovered: Recovered,
         short_token: &str,
         colour: bool,
+        engine: Option<&str>,
     ) -> Result<Self> {
-        let mut host = host::describe(config, colour)?;
+        let mut host = host::describe(config, recovered.docker().engine(), colour)?;
+        host.engine = engine.map(ToOwned::to_owned);
         let (process, docker, state) = recovered.register(&host.helper_image.name)?;
         host.process.clone_from(&process.label);
         host.helper_image.process.clone_from(&process.label);
@@ -92,7 +106,7 @@ impl Worker {
             host,
             state,
             process,
-            orphaned: Mutex::default(),
+            orphaned: Orphaned::default(),
         })
     }
 
@@ -110,7 +124,7 @@ impl Worker {
 
     /// Something in [`Worker::records`] is for the next process.
     pub fn leave_to_others(&self) {
-        self.process.leave_to_others(true);
+        self.process.leave_to_others();
     }
 
     /// Checks that a job can be planned.
@@ -128,16 +142,16 @@ impl Worker {
     /// # Errors
     /// [`InputError`] where the job or the settings say something that cannot be meant, or
     /// whatever keeps the job from being started. Nothing is in the log then.
-    pub fn run(&self, job: &Job, run: &Run) -> Result<Report> {
+    pub(crate) fn run(&self, job: &Job, run: &Run, neighbours: &Neighbours) -> Result<Report> {
         let build_lock = |cancel: &Cancel| -> Result<Option<File>> {
-            self.state.exclusive("helper-image", cancel)
+            self.state.exclusive(helper_image::LOCK, cancel)
         };
         let take = |from| {
             self.state
                 .concurrent_id(&self.short_token, job.project.id, from)
         };
         let mut id = take(0)?;
-        let mut first = true;
+        let mut first = neighbours.first;
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
@@ -163,20 +177,24 @@ impl Worker {
                 trace: &trace,
                 cancel: run.cancel,
                 build_lock: &build_lock,
+                others: neighbours.others,
+                elsewhere: neighbours.elsewhere,
                 first,
                 ended: run.ended,
                 began: run.began,
                 terminal: run.terminal,
             };
-            self.remove_orphans(&names);
+            let prefix = names.prefix.plain();
+            // Where that does not work, the job meets the same.
+            let removed = !self.orphaned.take(&prefix) || self.remove_orphans_of(&prefix);
             let report = thread::scope(|scope| {
                 if first {
                     scope.spawn(|| (run.in_background)(&trace));
                 }
                 executor.run()
             });
-            if !report.clean {
-                self.remember_orphans(&names);
+            if !(removed && report.clean) {
+                self.orphaned.remember(prefix);
             }
             if !report.taken || id.number >= MAX_CONCURRENT_ID {
                 return Ok(report);
@@ -189,34 +207,32 @@ impl Worker {
 }
 
 impl Worker {
-    /// Remembers that the next job of these names, here or in another process, has something to remove first.
-    fn remember_orphans(&self, names: &Names) {
-        let mut orphaned = self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
-        orphaned.insert(names.prefix.plain());
-        self.process.leave_to_others(true);
+    /// Removes what jobs could not that have ended.
+    fn remove_orphans(&self) {
+        self.orphaned
+            .remove_all(|prefix| self.remove_orphans_of(prefix));
     }
 
-    /// Removes what an earlier job of these names could not remove because the engine did not answer.
-    fn remove_orphans(&self, names: &Names) {
-        let orphaned = || self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
-        let prefix = names.prefix.plain();
-        if !orphaned().contains(&prefix) {
-            return;
-        }
+    /// Removes what is left on the engine by names with this prefix. Returns whether that worked.
+    fn remove_orphans_of(&self, prefix: &str) -> bool {
         let selection = Selection {
             processes: vec![self.process.label.clone()],
             seal: self.state.seal.clone(),
-            prefix: prefix.clone(),
+            prefix: prefix.to_owned(),
             ..Selection::default()
         };
-        match orphans::remove(&self.docker, &selection) {
-            Ok(_) => {
-                let mut orphaned = orphaned();
-                orphaned.remove(&prefix);
-                self.process.leave_to_others(!orphaned.is_empty());
-            }
-            // The job itself meets the same error and reports it.
-            Err(error) => log::warn!("cannot remove what an earlier job left: {error}"),
+        let removed = orphans::remove(&self.docker, &selection);
+        if let Err(error) = &removed {
+            log::warn!("cannot remove what an earlier job left: {error}");
+        }
+        removed.is_ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.orphaned.is_empty() {
+            self.process.leave_to_others();
         }
     }
 }

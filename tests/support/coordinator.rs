@@ -284,6 +284,11 @@ impl Coordinator {
 
     /// Writes a configuration: what stands at its top, and a runner for each list of keys.
     pub fn configure(&self, global: &str, runners: &[&str]) {
+        self.configure_docker(global, runners, "");
+    }
+
+    /// The same with keys below each runner's `[runners.docker]`.
+    pub fn configure_docker(&self, global: &str, runners: &[&str], docker: &str) {
         let mut text = format!("check_interval = 1\n{global}\n");
         for (number, keys) in runners.iter().enumerate() {
             let token = if keys.contains("token =") {
@@ -294,7 +299,7 @@ impl Coordinator {
             let _ = write!(
                 text,
                 "[[runners]]\nname = \"docker-{number}\"\nurl = \"{}\"\n{token}{keys}\n\
-                 [runners.docker]\npull_policy = \"never\"\n",
+                 [runners.docker]\npull_policy = \"never\"\n{docker}",
                 self.url()
             );
         }

@@ -8,10 +8,12 @@ pub mod deaf;
 pub mod git_server;
 pub mod golden;
 pub mod http;
+pub mod pool;
 mod ran;
 pub mod running;
 pub mod second_engine;
 pub mod soak;
+pub mod ssh;
 pub mod tmux;
 pub mod user;
 

@@ -28,6 +28,17 @@ impl SecondEngine {
 
     /// As [`SecondEngine::start`], with variables for the script: `ENGINE_DISK`, `ENGINE_OPTIONS`.
     pub fn start_with(variables: &[(&str, &str)], hidden: &[&Path], images: &[&str]) -> Self {
+        Self::begin(variables, hidden, images).ready()
+    }
+
+    /// Starts several side by side.
+    pub fn start_several<const N: usize>(images: &[&str]) -> [Self; N] {
+        let begun = [(); N].map(|()| Self::begin(&[], &[], images));
+        begun.map(Self::ready)
+    }
+
+    /// Begins to start one.
+    fn begin(variables: &[(&str, &str)], hidden: &[&Path], images: &[&str]) -> Self {
         let directory = TempDir::with_prefix("alloy-engine-")
             .expect("a directory")
             .keep();
@@ -38,23 +49,29 @@ impl SecondEngine {
         command.args(["--pdeathsig", "TERM"]).arg(script);
         command.envs(variables.iter().copied());
         command.arg(&directory).args(hidden).arg("--");
-        let mut script = command
+        let script = command
             .args(images)
             .arg(helper.trim())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");
-        let mut said = String::new();
-        let mut stdout = BufReader::new(script.stdout.take().expect("piped"));
-        stdout.read_line(&mut said).expect("readable");
-        let engine = Self {
-            port: said.trim().trim_start_matches("ready ").to_owned(),
+        Self {
+            port: String::new(),
             directory,
             script,
-        };
-        assert!(said.starts_with("ready "), "no second engine: {said}");
-        engine
+        }
+    }
+
+    /// Waits until it answers.
+    fn ready(mut self) -> Self {
+        let mut said = String::new();
+        let mut stdout = BufReader::new(self.script.stdout.take().expect("piped"));
+        stdout.read_line(&mut said).expect("readable");
+        let port = said.trim().strip_prefix("ready ");
+        port.unwrap_or_else(|| panic!("no second engine: {said}"))
+            .clone_into(&mut self.port);
+        self
     }
 
     /// Its socket, for `--docker-host`.
