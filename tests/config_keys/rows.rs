@@ -409,4 +409,7 @@ pub const ELSEWHERE: &[&str] = &[
     "host",
     "tls_cert_path",
     "tls_verify",
+    // tests/pool.rs
+    "hosts",
+    "jobs_per_host",
 ];
