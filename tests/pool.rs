@@ -95,6 +95,7 @@ fn an_engine_that_goes_away_fails_its_jobs_by_name_and_gets_jobs_again_when_it_i
     metric("resting", 0);
 
     let more = [(); 3].map(|()| queue(&["true"]));
+    // Its socket refuses connections then. The port of the one with TLS is held by another process: they would hang.
     engines.context.go_away("KILL");
     let end = format!("; engine: {lost}\u{1b}[0;m\n");
     coordinator.wait_for_end(&on_each[2..])[0]
