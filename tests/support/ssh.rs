@@ -82,7 +82,10 @@ impl Ssh {
 
 impl Drop for Ssh {
     fn drop(&mut self) {
-        // There may have been no session.
-        run(Command::new(self.file("bin/ssh")).args(["-O", "exit", "root@engine"]));
+        // There may have been no session; and no host, where something was missing.
+        let ssh = self.file("bin/ssh");
+        if ssh.exists() {
+            run(Command::new(ssh).args(["-O", "exit", "root@engine"]));
+        }
     }
 }
