@@ -119,13 +119,42 @@ pub struct Dependency {
     pub token: Secret,
 }
 
-/// Where artifacts go to and come from.
+/// Where a job comes from: artifacts go there and come from there.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
+    /// Whose habits it has.
+    pub kind: Kind,
+    /// What it says that it can do.
+    pub features: Features,
     /// The address of its API, `https://alloy-ci.example.org/api/v4`, without a slash at its end.
     pub api: String,
     /// What it knows the job by.
     pub token: Secret,
+}
+
+/// The two coordinators speak one API, each with habits of its own. A job's payload shows which of them sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// `AlloyCI`.
+    #[default]
+    AlloyCi,
+    /// GitLab: `GITLAB_CI` is among the variables of its jobs.
+    GitLab,
+}
+
+/// What a coordinator says with a job that it can do (`features` of the payload). `AlloyCI` says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// Its page of a log folds the parts between the marks `section_start` and `section_end`.
+    #[serde(deserialize_with = "flag")]
+    pub trace_sections: bool,
+    /// What follows one of these words in a log is a token, and to be masked.
+    #[serde(deserialize_with = "texts")]
+    pub token_mask_prefixes: Vec<String>,
+    /// The reasons of failures that it knows, in the API's words.
+    #[serde(deserialize_with = "texts")]
+    pub failure_reasons: Vec<String>,
 }
 
 /// A list of texts. A coordinator sends `null` for what is not set.

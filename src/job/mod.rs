@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
-use files::{Artifacts, Cache, Coordinator, Dependency};
+use files::{Artifacts, Cache, Coordinator, Dependency, Kind};
 use forms::ImageForm;
 pub use forms::OneOrMany;
 use kept::Kept;
@@ -82,6 +82,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whose habits its coordinator has. A job of a job file is handled as one of `AlloyCI`.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let of = |coordinator: &Coordinator| coordinator.kind;
+        self.coordinator.as_ref().map(of).unwrap_or_default()
+    }
+
     /// What must not be shown though no variable says so: its tokens, and the password of its sources' address.
     #[must_use]
     pub fn own_secrets(&self) -> Vec<Secret> {

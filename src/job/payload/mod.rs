@@ -12,7 +12,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::checkout::project_path;
-use super::files::{Artifacts, Cache, Coordinator, Dependency};
+use super::files::{Artifacts, Cache, Coordinator, Dependency, Features, Kind};
 use super::remote::Remote;
 use super::variables::Variable;
 use super::{Credential, Job, Project};
@@ -126,6 +126,7 @@ struct Payload {
     dependencies: Option<Vec<PayloadDependency>>,
     #[serde(default, deserialize_with = "value::list")]
     credentials: Option<Vec<PayloadCredential>>,
+    features: Option<Features>,
 }
 
 #[derive(Default, Deserialize)]
@@ -251,6 +252,7 @@ impl Payload {
         }
         let sent = self.variables.unwrap_or_default();
         let protected = is_protected(self.git_info.protected, &sent);
+        let kind = kind(&sent);
         Ok(Job {
             id: self.id,
             name: self.job_info.name.unwrap_or_else(|| self.id.to_string()),
@@ -263,7 +265,7 @@ impl Payload {
             sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
             services: services(self.services.unwrap_or_default())?,
-            variables: variables(sent)?,
+            variables: variables(sent, kind)?,
             script,
             after_script,
             script_timeout,
@@ -283,6 +285,8 @@ impl Payload {
                 .collect(),
             kept: None,
             coordinator: Some(Coordinator {
+                kind,
+                features: self.features.unwrap_or_default(),
                 api: api.to_owned(),
                 token: Secret::new(self.token),
             }),
@@ -311,9 +315,17 @@ fn is_protected(said: Option<bool>, sent: &[PayloadVariable]) -> bool {
     !fork && said.unwrap_or_else(|| first("CI_COMMIT_REF_PROTECTED") == Some("true"))
 }
 
-fn variables(sent: Vec<PayloadVariable>) -> Result<Vec<Variable>, InputError> {
-    let of_gitlab = sent.iter().any(|variable| variable.key == "GITLAB_CI");
-    let mut predefined = (!of_gitlab).then_some(GIT_SSL_NO_VERIFY);
+/// Which coordinator sends such variables.
+fn kind(sent: &[PayloadVariable]) -> Kind {
+    if sent.iter().any(|variable| variable.key == "GITLAB_CI") {
+        Kind::GitLab
+    } else {
+        Kind::AlloyCi
+    }
+}
+
+fn variables(sent: Vec<PayloadVariable>, kind: Kind) -> Result<Vec<Variable>, InputError> {
+    let mut predefined = (kind == Kind::AlloyCi).then_some(GIT_SSL_NO_VERIFY);
     let mut variables = Vec::new();
     for variable in sent {
         let public = variable.public.unwrap_or_default() && !variable.masked.unwrap_or_default();
