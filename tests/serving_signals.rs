@@ -392,6 +392,7 @@ fn passwords_and_metrics_in_the_clear_are_warned_of_once() {
 #[test]
 fn a_coordinator_without_tls_is_warned_of_once() {
     let coordinator = Coordinator::new(Kind::GitLab);
+    coordinator.know_runner("token-of-here");
     // The first is this host's own, and nobody sits between.
     let elsewhere = |url: &str, name: &str| {
         format!("[[runners]]\nname = \"{name}\"\nurl = \"{url}\"\ntoken = \"token-of-{name}\"\n")
