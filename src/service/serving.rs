@@ -18,6 +18,7 @@ use crate::config::RunnerConfig;
 use crate::coordinator::{ApiError, Client, JobResponse, Observer};
 use crate::executor::{Activity, Span};
 use crate::http::is_in_the_clear;
+use crate::job::files::Kind;
 use crate::job::payload::JobPayload;
 use crate::job::remote::Remote;
 use crate::job::{Job, Origin, Project};
@@ -27,6 +28,7 @@ use crate::plan::header;
 use crate::secret::Secret;
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
+use crate::trace::tokens::Tokens;
 use crate::worker::duration::time;
 use crate::worker::host::{REVISION, VERSION};
 use crate::worker::pool::{Event, Lease, Pool};
@@ -134,7 +136,7 @@ impl Serving {
             .as_ref()
             .map_or_else(|_| Vec::new(), |job| job.every_secret());
         secrets.extend([self.token.clone(), token.clone()]);
-        let secrets = JobSecrets::new(secrets);
+        let secrets = JobSecrets::new(secrets, tokens(job.as_deref().ok()));
         let masked = secrets.clone();
         let context = Context {
             job: Some(id),
@@ -311,6 +313,15 @@ impl Serving {
         }
         outcome
     }
+}
+
+/// The tokens that the page of a job's coordinator masks.
+fn tokens(job: Option<&Job>) -> Tokens {
+    let coordinator = job.and_then(|job| job.coordinator.as_ref());
+    let of_gitlab = coordinator.filter(|coordinator| coordinator.kind == Kind::GitLab);
+    of_gitlab.map_or_else(Tokens::default, |coordinator| {
+        Tokens::of_gitlab(&coordinator.features.token_mask_prefixes)
+    })
 }
 
 /// In a debug build, for tests: a bug in the job that the variable names, `JOB:STAGE`, when that stage begins.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::forms::{forms, plain};
 use super::needles::Needles;
 use super::sequences::visible;
+use super::tokens::Tokens;
 use crate::secret::{MASK, Secret};
 
 /// How much memory the encoded forms of secrets may take, in bytes. The shortest secrets come first: passwords and keys
@@ -24,6 +25,8 @@ pub struct Masker {
     pending: Vec<u8>,
     /// If a mask was written last: how many bytes of `pending` it covers too.
     covered: Option<usize>,
+    /// Leaves out what is in no list.
+    tokens: Tokens,
 }
 
 impl Masker {
@@ -57,7 +60,15 @@ impl Masker {
             needles: Arc::new(Needles::new(&texts)),
             pending: Vec::new(),
             covered: None,
+            tokens: Tokens::default(),
         }
+    }
+
+    /// Masks these tokens too.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: &Tokens) -> Self {
+        self.tokens = tokens.for_another();
+        self
     }
 
     /// A masker of the same secrets, for another stream.
@@ -67,17 +78,20 @@ impl Masker {
             needles: self.needles.clone(),
             pending: Vec::new(),
             covered: None,
+            tokens: self.tokens.for_another(),
         }
     }
 
     /// Masks a complete text.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
-        let mut masked = Vec::with_capacity(text.len());
+        let mut shown = Vec::with_capacity(text.len());
+        let mut masker = self.for_another();
         // Writing to memory cannot fail.
-        let written = replace(&self.needles, text.as_bytes(), true, None, &mut masked);
+        let pushed = masker.push(text.as_bytes(), &mut shown);
+        let written = pushed.and_then(|()| masker.finish(&mut shown));
         debug_assert!(written.is_ok());
-        String::from_utf8_lossy(&masked).into_owned()
+        String::from_utf8_lossy(&shown).into_owned()
     }
 
     /// Takes the next bytes, and writes all that cannot be part of a secret that goes on in the next ones.
@@ -85,20 +99,18 @@ impl Masker {
     /// # Errors
     /// Those of `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        let mut out = self.tokens.before(out);
         if self.needles.is_empty() {
             return out.write_all(bytes);
         }
-        let replaced = |bytes: &[u8], out| replace(&self.needles, bytes, false, self.covered, out);
-        if self.pending.is_empty() {
-            let (done, covered) = replaced(bytes, out)?;
-            self.pending.extend_from_slice(&bytes[done..]);
-            self.covered = covered;
-        } else {
-            self.pending.extend_from_slice(bytes);
-            let (done, covered) = replaced(&self.pending, out)?;
-            self.pending.drain(..done);
-            self.covered = covered;
-        }
+        let held = std::mem::take(&mut self.pending);
+        let text: Cow<[u8]> = match &held[..] {
+            [] => bytes.into(),
+            held => [held, bytes].concat().into(),
+        };
+        let (done, covered) = replace(&self.needles, &text, false, self.covered, &mut out)?;
+        self.pending.extend_from_slice(&text[done..]);
+        self.covered = covered;
         Ok(())
     }
 
@@ -108,7 +120,10 @@ impl Masker {
     /// Those of `out`.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        replace(&self.needles, &pending, true, self.covered.take(), out).map(drop)
+        let (covered, mut rest) = (self.covered.take(), self.tokens.before(out));
+        replace(&self.needles, &pending, true, covered, &mut rest)?;
+        drop(rest);
+        self.tokens.finish(out)
     }
 }
 

@@ -7,8 +7,10 @@ pub mod mask;
 mod needles;
 pub mod secrets;
 mod sequences;
+pub mod stamps;
 mod tail;
 pub mod terminal;
+pub mod tokens;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -82,6 +84,17 @@ impl Trace {
         let begin = if inner.last == b'\n' { "" } else { "\n" };
         let text = remark(text);
         inner.write(format!("{begin}{text}\n").as_bytes())?;
+        inner.out.flush()
+    }
+
+    /// Writes a mark that GitLab's page reads and does not show, and a title behind it, on a line of their own.
+    ///
+    /// # Errors
+    /// Those of the writer behind it.
+    pub fn mark(&self, mark: &str, title: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        let begin = if inner.last == b'\n' { "" } else { "\n" };
+        inner.write(format!("{begin}{mark}\r\x1b[0K{title}\n").as_bytes())?;
         inner.out.flush()
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mask::Masker;
+use super::tokens::Tokens;
 use crate::secret::Secret;
 
 /// What must not be shown of a job. It is known bit by bit: the tokens and the values of variables when the job comes, what
@@ -12,25 +13,29 @@ pub struct JobSecrets(Arc<Mutex<Known>>);
 
 struct Known {
     list: Vec<Secret>,
+    tokens: Tokens,
     masker: Masker,
 }
 
 impl JobSecrets {
-    /// These secrets, to begin with.
+    /// These secrets, to begin with, and all tokens that can be known as such.
     #[must_use]
-    pub fn new(list: Vec<Secret>) -> Self {
-        let masker = Masker::new(&list);
-        Self(Arc::new(Mutex::new(Known { list, masker })))
+    pub fn new(list: Vec<Secret>, tokens: Tokens) -> Self {
+        let masker = Masker::new(&list).with_tokens(&tokens);
+        let known = Known {
+            list,
+            tokens,
+            masker,
+        };
+        Self(Arc::new(Mutex::new(known)))
     }
 
     /// Adds secrets. Maskers that were made before do not know them.
     pub fn add(&self, more: &[Secret]) {
         let mut known = self.lock();
         let list: Vec<Secret> = known.list.iter().chain(more).cloned().collect();
-        *known = Known {
-            masker: Masker::new(&list),
-            list,
-        };
+        known.masker = Masker::new(&list).with_tokens(&known.tokens);
+        known.list = list;
     }
 
     /// A masker of what is known now, for a log.
@@ -52,18 +57,18 @@ impl JobSecrets {
 
 impl Default for JobSecrets {
     fn default() -> Self {
-        Self::new(Vec::new())
+        Self::new(Vec::new(), Tokens::default())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::JobSecrets;
+    use super::{JobSecrets, Tokens};
     use crate::secret::Secret;
 
     #[test]
     fn what_the_plan_adds_is_masked_in_both_logs() {
-        let secrets = JobSecrets::new(vec![Secret::new("token-1")]);
+        let secrets = JobSecrets::new(vec![Secret::new("token-1")], Tokens::default());
         let of_the_runner = secrets.clone();
         secrets.add(&[Secret::new("signature")]);
         let text = "token-1 signature other";
