@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::context::Context;
+use super::sections::Section;
 use super::send::{Sent, send};
 use super::stop::Stop;
 use super::{enter, hints, verdict};
@@ -39,6 +40,7 @@ pub(super) fn run_stage(
     session: Session,
     container: Container,
 ) -> Result<Outcome, Stop> {
+    context.sections.enter(Section::Stage(stage.kind, true))?;
     let limited = context.engine.cancel.child(stage.timeout);
     // Triggered, it ends the client; finished, it says that the client has ended.
     let client = Cancel::new();

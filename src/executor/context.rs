@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cleanup::Made;
 use super::engine::Engine;
+use super::sections::Sections;
 use super::spans::Spans;
 use super::stop::Stop;
 use crate::cancel::Cancel;
@@ -30,6 +31,8 @@ pub(super) struct Context<'a> {
     pub engine: Engine<'a>,
     /// Where the log goes.
     pub trace: &'a Trace,
+    /// Which part of the log is written.
+    pub sections: Sections<'a>,
     /// What the job's time went into.
     pub spans: Spans<'a>,
     /// What is to be removed.

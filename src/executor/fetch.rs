@@ -11,13 +11,14 @@ use super::images::Resolved;
 use super::phase::Phase;
 use super::prepare::clear_nested;
 use super::repair::restoring;
+use super::sections::Section;
 use super::spans::Activity;
 use super::stop::{Stop, system_failure};
 use super::{build, helper, services};
 use crate::docker::error::Kind;
 use crate::docker::session::Session;
 use crate::logging::carried;
-use crate::plan::{HelperStart, lines};
+use crate::plan::{HelperStart, StageKind, lines};
 use crate::script::NO_REPOSITORY;
 
 /// What is there for the script.
@@ -134,6 +135,9 @@ fn fetch_by(
     let plan = context.plan;
     if let (Some(only), true) = (&start.once, build_waits) {
         pause()?;
+        context
+            .sections
+            .enter(Section::Stage(StageKind::GetSources, true))?;
         let run = || helper::run_alone(context, only, phase);
         let status = restoring(context, &plan.helper, run)?;
         return Ok((status != NO_REPOSITORY).then_some(Fetched {
@@ -161,6 +165,7 @@ fn fetch_by(
     let check = check.transpose()?;
     pause()?;
     for stage in &plan.fetch {
+        context.sections.enter(Section::Stage(stage.kind, true))?;
         if helper::run(context, stage, phase, context.engine.cancel)? == NO_REPOSITORY {
             return Ok(None);
         }

@@ -37,6 +37,7 @@ mod report;
 mod resources;
 mod restart;
 mod script;
+mod sections;
 mod send;
 mod services;
 pub mod shown;
@@ -62,6 +63,7 @@ use engine::Engine;
 use fetch::Ready;
 use phase::Phase;
 pub use report::Report;
+use sections::{Section, Sections};
 use spans::Spans;
 pub use spans::{Activity, Span};
 use stop::{Stop, cannot_write, outcome_of};
@@ -105,6 +107,7 @@ impl Executor<'_> {
             plan: self.plan,
             engine: Engine::new(self.docker, self.trace, self.cancel, &limited),
             trace: self.trace,
+            sections: Sections::new(self.plan.log_form.sections.then_some(self.trace)),
             spans: Spans::new(self.began),
             made: Made::default(),
             build_lock: self.build_lock,
@@ -123,6 +126,7 @@ impl Executor<'_> {
         // What was made is written down, so that it can be removed whatever went wrong.
         let result = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(Stop::Outcome(Outcome::of_panic(&*panic))));
+        let sections_ended = context.sections.end();
         if matches!(&result, Err(Stop::Docker(error)) if error.kind == Kind::Conflict) {
             return Report {
                 taken: true,
@@ -148,7 +152,7 @@ impl Executor<'_> {
         }
         let sgr = if outcome.is_success() { "32;1" } else { "31;1" };
         let last = self.trace.coloured(sgr, &outcome.to_string());
-        if let Err(error) = self.trace.end(&last) {
+        if let Err(error) = sections_ended.and_then(|()| self.trace.end(&last)) {
             outcome = cannot_write(&error);
         }
         (self.ended)(&outcome);
@@ -246,6 +250,8 @@ fn finish(context: &Context, outcome: Outcome, build_ended: bool) -> Result<Outc
         if !is_wanted || context.engine.canceled.reason().is_some() {
             continue;
         }
+        let section = Section::Stage(stage.kind, outcome.is_success());
+        context.sections.enter(section)?;
         let ended = if context.engine.is_worth_trying_after(&outcome) {
             // Once, before the first stage: the helper is to have the job's volumes for itself.
             let quiet = if is_quiet {

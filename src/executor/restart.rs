@@ -6,6 +6,7 @@ use super::context::Context;
 use super::fetch::{Ready, fetch};
 use super::phase::Phase;
 use super::prepare::prepare;
+use super::sections::Section;
 use super::spans::Activity;
 use super::stop::Stop;
 
@@ -19,6 +20,7 @@ pub(super) fn ready<'scope>(
     followers: &'scope Scope<'scope, '_>,
 ) -> Result<Ready, Stop> {
     let get_ready = || {
+        context.sections.enter(Section::Prepare)?;
         let images = context
             .spans
             .timed(Activity::Prepare, "", || prepare(context))?;

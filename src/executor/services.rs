@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context::{Context, joined};
 use super::helper;
 use super::repair::restoring;
+use super::sections::Section;
 use super::spans::Activity;
 use super::stop::{Stop, system_failure};
 use crate::docker::error::Kind;
@@ -226,6 +227,7 @@ fn wait(context: &Context, started: &[bool], asking: Option<Session>) -> Result<
     let Some(check) = &context.plan.health_check else {
         return Ok(());
     };
+    context.sections.enter(Section::WaitForServices)?;
     context.say(&lines::waiting_for_services())?;
     if started.iter().all(|started| !started) {
         return Ok(());

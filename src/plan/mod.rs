@@ -32,6 +32,7 @@ mod images;
 mod labels;
 mod limits;
 pub mod lines;
+mod log_form;
 mod named;
 pub mod names;
 mod nested;
@@ -70,6 +71,7 @@ pub use hold::{HOLD_SEAL, HOLD_VOLUME, hold_seal, is_hold_seal};
 pub use host::Host;
 use images::Images;
 pub use images::{Image, ImageSource};
+pub use log_form::LogForm;
 use named::NamedBy;
 use names::Names;
 use network::Network;
@@ -87,6 +89,8 @@ const WAIT_FOR_SERVICES: u64 = 30;
 /// A job, ready to be run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the log has beside its lines.
+    pub log_form: LogForm,
     /// The log's first lines.
     pub header: Vec<String>,
     /// Things that look wrong but stop nothing.
@@ -222,6 +226,7 @@ impl Builder<'_> {
         limits::containers(job, &build, &helper_starts, &services)?;
         let of_variables = variables.iter().filter(|variable| !variable.public);
         Ok(Plan {
+            log_form: LogForm::of(job, self.settings),
             header: vec![
                 header::running_with(&host.version, &host.revision),
                 header::of_runner(&config.name, &names.short_token),

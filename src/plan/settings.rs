@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::RunnerConfig;
 use crate::helper::archive::limit::LIMIT_VARIABLE;
 use crate::job::Job;
+use crate::job::files::Kind;
 use crate::job::variables::{Variables, switch};
 
 /// How long an `after_script` may take unless a variable says so.
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     /// How much an archive may unpack to, in megabytes.
     pub unpack_limit: Option<u64>,
     pub after_script_timeout: Duration,
+    /// Each line of the log has its time.
+    pub stamps: bool,
     /// The shell traces what it does.
     pub trace: bool,
     /// What was not meant.
@@ -60,6 +63,7 @@ impl Settings {
                 "RUNNER_AFTER_SCRIPT_TIMEOUT",
                 sent.min(AFTER_SCRIPT_TIMEOUT),
             ),
+            stamps: read.flag("FF_TIMESTAMPS", job.kind() == Kind::GitLab),
             trace: read.flag("CI_DEBUG_TRACE", false),
             warnings: Vec::new(),
         };

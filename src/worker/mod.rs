@@ -28,6 +28,7 @@ use crate::plan::{Host, Plan, ScriptMarkers};
 use crate::state::{Process, State};
 use crate::trace::Trace;
 use crate::trace::secrets::JobSecrets;
+use crate::trace::stamps::Stamps;
 use orphaned::Orphaned;
 use recovery::{RECORDS, Recovered};
 
@@ -166,7 +167,13 @@ impl Worker {
             };
             let plan = Plan::new(job, &self.config, &names, &host)?;
             run.secrets.add(&plan.secrets);
-            let trace = Trace::new((run.log)(), run.secrets.masker(), self.host.colour);
+            let log = (run.log)();
+            let log = if plan.log_form.stamps {
+                Box::new(Stamps::new(log))
+            } else {
+                log
+            };
+            let trace = Trace::new(log, run.secrets.masker(), self.host.colour);
             let trace = match run.output_limit {
                 Some(kilobytes) => trace.limited(kilobytes),
                 None => trace,

@@ -6,6 +6,7 @@ pub mod configured;
 pub mod coordinator;
 pub mod deaf;
 pub mod git_server;
+pub mod gitlab_log;
 pub mod golden;
 pub mod http;
 pub mod pool;
