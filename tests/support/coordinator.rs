@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use super::api::{Fault, Heard, Kind};
-use super::api::{Shared, State};
+use super::api::{Shared, State, is_gitlabs};
 use super::http::{Request, Server};
 use super::{Ran, Words, assert_nothing_left, docker, git, leftovers, run, runner_command};
 
@@ -139,9 +139,59 @@ impl Coordinator {
         })
     }
 
-    /// Has a job ready for whoever asks next, and returns its number.
-    pub fn queue(&self, job: Value) -> u64 {
+    /// A job as GitLab sends it, to be changed at will.
+    pub fn gitlab_job(&self, image: &str, script: &[&str]) -> Value {
+        let mut job = self.job(image, script);
+        job["job_info"]["project_full_path"] = json!("acme/site");
+        job["git_info"]["ref"] = json!("master");
+        job["git_info"]["refspecs"] = json!([
+            "+refs/pipelines/31:refs/pipelines/31",
+            "+refs/heads/master:refs/remotes/origin/master"
+        ]);
+        job["git_info"]["depth"] = json!(20);
+        job["git_info"]["repo_object_format"] = json!("sha1");
+        job["variables"] = json!([
+            {"key": "CI", "value": "true", "public": true, "masked": false},
+            {"key": "GITLAB_CI", "value": "true", "public": true, "masked": false},
+            {"key": "CI_SERVER_NAME", "value": "GitLab", "public": true, "masked": false},
+            {"key": "CI_COMMIT_BRANCH", "value": "master", "public": true, "masked": false},
+            {"key": "ENV", "value": "staging", "public": false, "masked": false}
+        ]);
+        job["artifacts"] = Value::Null;
+        job["cache"] = json!([]);
+        job["credentials"] = json!([]);
+        job["dependencies"] = json!([{"id": 1, "name": "before", "token": "a-token-0-0815"}]);
+        job["features"] = json!({
+            "trace_sections": true,
+            "token_mask_prefixes": ["glpat-"],
+            "failure_reasons": [
+                "script_failure", "runner_system_failure", "job_execution_timeout", "image_pull_failure",
+                "runner_configuration_error", "runner_external_dependency_failure", "runner_interrupted",
+                "unknown_failure"
+            ]
+        });
+        job
+    }
+
+    /// Has a job ready that needs features of its runner, and returns its number.
+    pub fn queue_needing(&self, job: Value, features: &[&str]) -> u64 {
         let id = job["id"].as_u64().expect("an id");
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
+        self.lock().needs.insert(id, features);
+        self.queue(job)
+    }
+
+    /// Has a job ready for whoever asks next, and returns its number. That it is GitLab's, its payload says.
+    pub fn queue(&self, mut job: Value) -> u64 {
+        let id = job["id"].as_u64().expect("an id");
+        if self.shared.kind == Kind::GitLab && !is_gitlabs(&job) {
+            let own = json!({"key": "GITLAB_CI", "value": "true", "public": true});
+            match &mut job["variables"] {
+                Value::Array(variables) => variables.push(own),
+                none @ Value::Null => *none = json!([own]),
+                _ => {}
+            }
+        }
         let mut state = self.lock();
         if let Some(token) = job["token"].as_str() {
             state.tokens.insert(id, token.to_owned());
@@ -162,6 +212,37 @@ impl Coordinator {
             Kind::GitLab => "canceled",
         };
         self.lock().job_status.insert(id, word.to_owned());
+    }
+
+    /// The job's script is to end, and its `after_script` to run.
+    pub fn cancel_gracefully(&self, id: u64) {
+        let mut state = self.lock();
+        state.job_status.insert(id, "canceling".to_owned());
+    }
+
+    /// A runner is to wait so many seconds between two patches.
+    pub fn set_interval(&self, seconds: u64) {
+        self.lock().interval = Some(seconds);
+    }
+
+    /// When tokens expire that are given or verified from now on.
+    pub fn set_expiry(&self, time: &str) {
+        self.lock().expires = Some(time.to_owned());
+    }
+
+    /// From now on no registration token is good.
+    pub fn register_nobody(&self) {
+        self.lock().registers_nobody = true;
+    }
+
+    /// The `info` of the last job request.
+    pub fn info(&self) -> Value {
+        self.lock().info.clone()
+    }
+
+    /// What the hosts of runners said that they are.
+    pub fn systems(&self) -> Vec<String> {
+        self.lock().system_ids.iter().cloned().collect()
     }
 
     /// Nobody knows the job any more.
