@@ -15,7 +15,7 @@ use super::archive::{unzip, zipped};
 use super::multipart::{form, pipe};
 use super::progress::contents;
 use super::task::{Download, Receiver, Source, Upload};
-use super::transfer::{Client, Refused, attempts};
+use super::transfer::{Address, Client, REDIRECTS, Refused, attempts, too_far};
 
 /// How often an upload is tried.
 const UPLOADS: u32 = 4;
@@ -40,7 +40,15 @@ pub fn upload(task: &Upload) -> Result<()> {
         Some(receiver) => {
             let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(UPLOADS, || {
-                send(task, &project, &selected, receiver, &client)
+                // Each time from the beginning: what a coordinator sends on to is not good for long.
+                let mut address = Address::new(&receiver.address(), Some(&receiver.token))?;
+                for _ in 0..=REDIRECTS {
+                    match send(task, &project, &selected, &address, &client)? {
+                        Some(next) => address = next,
+                        None => return Ok(()),
+                    }
+                }
+                Err(too_far())
             })?;
         }
     }
@@ -56,14 +64,14 @@ fn write(project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()
     out.flush().context("cannot write the archive")
 }
 
-/// Makes the archive and sends it at the same time.
-fn send(
+/// Makes the archive and sends it at the same time. `Some`: it is to be sent there.
+fn send<'t>(
     task: &Upload,
     project: &Tree,
     selected: &Selected,
-    receiver: &Receiver,
+    address: &Address<'t>,
     client: &Client,
-) -> Result<()> {
+) -> Result<Option<Address<'t>>> {
     let (mut writer, reader) = pipe();
     let form = form(&task.name, reader);
     thread::scope(|scope| {
@@ -73,17 +81,12 @@ fn send(
                 .finish()
                 .context("the reader of the archive has gone")
         });
-        let sent = client.post(
-            &receiver.address(),
-            &receiver.token,
-            &form.content_type,
-            form.body,
-        );
+        let sent = client.post(address, &form.content_type, form.body);
         let archived = archive
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (sent, archived) {
-            (Ok(()), _) => Ok(()),
+            (Ok(next), _) => Ok(next),
             // A server that refuses closes the connection, which makes the archive fail too: the refusal is the cause.
             (Err(sent), Err(archived)) if !sent.is::<Refused>() && !is_unheard(&archived) => {
                 Err(archived)
@@ -140,7 +143,7 @@ pub fn download(task: &Download) -> Result<()> {
 
 fn fetch(source: &Source, client: &Client) -> Result<File> {
     let mut download = client
-        .get(&source.url, Some(&source.token))?
+        .get(Address::new(&source.url, Some(&source.token))?)?
         .ok_or_else(|| {
             anyhow!(Refused(
                 "the server has none: they have expired, or the job left none".to_owned()

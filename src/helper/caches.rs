@@ -19,7 +19,7 @@ use super::archive::unpack::Target;
 use super::archive::{frames, unframe};
 use super::progress::contents;
 use super::task::{Cache, Caches, Place, Within};
-use super::transfer::{Client, attempts};
+use super::transfer::{Address, Client, attempts};
 
 /// The beginning of the name of an incomplete file.
 const PARTIAL: &str = ".partial-";
@@ -187,11 +187,13 @@ fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
         }
         Place::Url(url) => {
             let client = Client::new(&task.certificates, &task.proxies)?;
-            attempts(task.attempts, || match client.get(url, None)? {
-                Some(download) => {
-                    unpack(task, download.body, download.length.unwrap_or_default()).map(Some)
+            attempts(task.attempts, || {
+                match client.get(Address::new(url, None)?)? {
+                    Some(download) => {
+                        unpack(task, download.body, download.length.unwrap_or_default()).map(Some)
+                    }
+                    None => Ok(None),
                 }
-                None => Ok(None),
             })
         }
     }

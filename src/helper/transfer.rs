@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
+use uuid::Uuid;
 
 use super::progress::Progress;
 use crate::helper::task::Proxies;
@@ -26,7 +27,7 @@ const PAUSES: [Duration; 3] = [
     Duration::from_secs(12),
 ];
 /// How many redirects are followed.
-const REDIRECTS: u32 = 5;
+pub const REDIRECTS: u32 = 5;
 
 /// The server refuses the request; another attempt would not help.
 #[derive(Debug)]
@@ -73,55 +74,96 @@ impl Client {
         judge("the upload", answer).map(drop)
     }
 
-    /// Sends a form to a coordinator, which can refuse it before the body is sent (`Expect: 100-continue`).
+    /// Sends a form to a coordinator, which can refuse it before the body is sent (`Expect: 100-continue`). `Some`: the
+    /// form is to be sent there.
     ///
     /// # Errors
     /// As [`Client::put`].
-    pub fn post(&self, url: &str, token: &str, content_type: &str, body: impl Read) -> Result<()> {
+    pub fn post<'t>(
+        &self,
+        address: &Address<'t>,
+        content_type: &str,
+        body: impl Read,
+    ) -> Result<Option<Address<'t>>> {
         let mut body = Progress::new(body, "uploaded", None);
-        let answer = patient(self.0.post(url))
-            .header("Job-Token", token)
+        let answer = address
+            .authorized(patient(self.0.post(address.url.clone())))
             .header("Content-Type", content_type)
             .header("Expect", "100-continue")
             .send(SendBody::from_reader(&mut body))
             .map_err(unreachable)?;
-        judge("the artifacts", answer).map(drop)
+        if answer.status().is_redirection() {
+            return address.next(&answer).map(Some);
+        }
+        judge("the artifacts", answer).map(|_| None)
     }
 
-    /// Downloads something. Redirects are followed, and the token is not sent to other servers. `None` if there is
-    /// nothing.
+    /// Downloads something. Redirects are followed. `None` if there is nothing.
     ///
     /// # Errors
     /// As [`Client::put`].
-    pub fn get(&self, url: &str, token: Option<&str>) -> Result<Option<Download>> {
-        let mut url: Uri = url.parse().context("an address cannot be read")?;
-        let mut token = token;
+    pub fn get(&self, address: Address) -> Result<Option<Download>> {
+        let mut address = address;
         for _ in 0..=REDIRECTS {
-            let request = patient(self.0.get(url.clone()));
-            let request = match token {
-                Some(token) => request.header("Job-Token", token),
-                None => request,
-            };
+            let request = address.authorized(patient(self.0.get(address.url.clone())));
             let answer = request.call().map_err(unreachable)?;
-            if !answer.status().is_redirection() {
-                return match judge("the download", answer) {
-                    Ok(answer) => Ok(Some(download(answer))),
-                    Err(error) if error.is::<Missing>() => Ok(None),
-                    Err(error) => Err(error),
-                };
+            if answer.status().is_redirection() {
+                address = address.next(&answer)?;
+                continue;
             }
-            let next = answer
-                .headers()
-                .get("location")
-                .and_then(|to| to.to_str().ok());
-            let next = next.context("the server sends us on, but not where")?;
-            let (next, same) = resolved(&url, next)?;
-            url = next;
-            token = token.filter(|_| same);
+            return match judge("the download", answer) {
+                Ok(answer) => Ok(Some(download(answer))),
+                Err(error) if error.is::<Missing>() => Ok(None),
+                Err(error) => Err(error),
+            };
         }
-        Err(anyhow!(
-            "the server sends us on more than {REDIRECTS} times"
-        ))
+        Err(too_far())
+    }
+}
+
+/// The error about a server that sends on without end.
+#[must_use]
+pub fn too_far() -> anyhow::Error {
+    anyhow!("the server sends us on more than {REDIRECTS} times")
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Address<'t> {
+    url: Uri,
+    /// The job's token, as long as the request goes to the coordinator itself.
+    token: Option<&'t str>,
+}
+
+impl<'t> Address<'t> {
+    /// A coordinator's address, or one that needs no token.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn new(url: &str, token: Option<&'t str>) -> Result<Self> {
+        let url = url.parse().context("an address cannot be read")?;
+        Ok(Self { url, token })
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match self.token {
+            Some(token) => request
+                .header("Job-Token", token)
+                .header("X-Request-Id", Uuid::new_v4().to_string()),
+            None => request,
+        }
+    }
+
+    /// Where an answer sends on to. Another server does not get the token.
+    fn next(&self, answer: &Response<Body>) -> Result<Self> {
+        let to = answer.headers().get("location");
+        let to = to.and_then(|to| to.to_str().ok());
+        let to = to.context("the server sends us on, but not where")?;
+        let (url, same) = resolved(&self.url, to)?;
+        Ok(Self {
+            url,
+            token: self.token.filter(|_| same),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::containers::Builder;
 use super::stage::{Exchange, Failure, HelperStage, StageKind, When};
 use crate::helper::task;
-use crate::job::files::{Artifacts, When as Kept};
+use crate::job::files::{Artifacts, Kind, When as Kept};
 use crate::job::kept::file_name;
 use crate::outcome::InputError;
 
@@ -19,7 +19,16 @@ impl Builder<'_> {
         let from = self.job.coordinator.iter().flat_map(|coordinator| {
             self.job.dependencies.iter().map(|dependency| task::Source {
                 job: format!("{} ({})", dependency.name, dependency.id),
-                url: format!("{}/jobs/{}/artifacts", coordinator.api, dependency.id),
+                url: format!(
+                    "{}/jobs/{}/artifacts{}",
+                    coordinator.api,
+                    dependency.id,
+                    match coordinator.kind {
+                        Kind::AlloyCi => "",
+                        // It may send on to where they are stored.
+                        Kind::GitLab => "?direct_download=true",
+                    }
+                ),
                 token: dependency.token.expose().to_owned(),
             })
         });
