@@ -1,11 +1,14 @@
 //! How a job ended, in the words of its log and of the coordinator's API; the error for wrong input; and how text of
 //! others is made safe to show.
 
+mod fault;
+
 use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
 use crate::keypath::KeyPath;
+pub use fault::{Cause, Fault};
 
 /// How a job ended. `Display` is the last line of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +23,9 @@ pub enum Outcome {
         out_of_memory: bool,
     },
     /// The job asks for something that it cannot have, such as an image that does not exist: the reason.
-    BuildError(String),
+    BuildError(Fault),
     /// The runner, the engine or the network failed, not the job: the reason.
-    SystemFailure(String),
+    SystemFailure(Fault),
     /// The coordinator stopped the job, or the user did with a signal. When a signal ends a runner that serves a
     /// coordinator, its jobs end as [`Outcome::SystemFailure`].
     Canceled,
@@ -36,10 +39,11 @@ impl Outcome {
     pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::SystemFailure(format!(
+        let text = format!(
             "the runner has a bug, please report it: {}",
             text.unwrap_or("a thread panicked")
-        ))
+        );
+        Self::SystemFailure(Fault::new(Cause::Bug, text))
     }
 
     /// Whether the job did what it was to do.
@@ -137,7 +141,7 @@ impl Outcome {
                 format!("{EXIT_CODE}{exit_code}{memory}")
             }
             Self::BuildError(reason) => format!("{BUILD_ERROR}{reason}"),
-            Self::SystemFailure(reason) => reason.clone(),
+            Self::SystemFailure(reason) => reason.text.clone(),
             Self::Canceled => "canceled".to_owned(),
             Self::TimedOut(limit) => {
                 let [before, after] = TOOK_LONGER;

@@ -83,6 +83,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
                 ended: &|_| {},
                 began: &|activity| assert_ne!(activity.key(), moment, "a bug"),
                 cancel: &Cancel::new(),
+                canceling: &Cancel::new(),
                 terminal: None,
             },
         );
@@ -91,7 +92,7 @@ fn a_panic_at_any_moment_is_a_system_failure_and_leaves_nothing() {
             panic!("{moment}: {}", report.outcome)
         };
         assert!(
-            reason.contains("the runner has a bug"),
+            reason.text.contains("the runner has a bug"),
             "{moment}: {reason}"
         );
         assert!(report.clean);

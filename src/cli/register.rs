@@ -16,7 +16,7 @@ use crate::config::{RunnerConfig, load};
 use crate::coordinator::Registration;
 use crate::docker::Word;
 use crate::outcome::InputError;
-use crate::service::registration::{reach, register};
+use crate::service::registration::{is_made_there, reach, register};
 use crate::worker::host::hostname;
 
 /// Register a runner with a coordinator, and append it to the configuration
@@ -63,7 +63,7 @@ impl Register {
             terminal: !self.non_interactive && io::stdin().is_terminal(),
         };
         // A runner that has a token is registered already, and is only added to the configuration.
-        let known = self.flags.token()?.is_some();
+        let mut known = self.flags.token()?.is_some();
         let given = match &self.registration_token_file {
             Some(file) => Some(read_token(file)?),
             None => self.registration_token,
@@ -83,6 +83,11 @@ impl Register {
         ask.url(&mut config)?;
         if !known {
             registration.token = ask.token(given)?;
+            // People take one token for the other.
+            known = is_made_there(&registration.token);
+            if known {
+                config.token = std::mem::take(&mut registration.token);
+            }
         }
         config.name = ask.name(name, &file, &taken)?;
         if !known {

@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::RunnerConfig;
 use crate::outcome::InputError;
 use crate::partial;
+use crate::secret::Secret;
 
 /// The first lines of a new configuration.
 const BEGIN: &str = "concurrent = 1\n";
@@ -122,19 +123,43 @@ pub fn remove(document: &mut DocumentMut, identity: &str) -> Result<()> {
     else {
         return Ok(());
     };
-    let text = |table: &Table, key| {
+    runners.retain(|table| self::identity(table) != identity);
+    Ok(())
+}
+
+/// The table of the runner with this identity.
+pub fn find<'d>(document: &'d mut DocumentMut, identity: &str) -> Option<&'d mut Table> {
+    let runners = document.get_mut("runners")?.as_array_of_tables_mut()?;
+    let mut runners = runners.iter_mut();
+    runners.find(|table| self::identity(table) == identity)
+}
+
+/// Gives the runner of a table another token.
+pub fn set_token(table: &mut Table, token: &Secret) {
+    set(table, "token", token.expose().into());
+}
+
+/// Puts a value in the place of one that is there, whose comment stays.
+pub(super) fn set(table: &mut Table, key: &str, value: Value) {
+    let mut value = value;
+    if let Some(before) = table.get(key).and_then(Item::as_value) {
+        *value.decor_mut() = before.decor().clone();
+    }
+    table.insert(key, Item::Value(value));
+}
+
+/// The identity of the runner of a table, see [`RunnerConfig::identity`].
+pub(super) fn identity(table: &Table) -> String {
+    let text = |key| {
         let text = table.get(key).and_then(Item::as_str).unwrap_or_default();
         text.to_owned()
     };
-    runners.retain(|table| {
-        let config = RunnerConfig {
-            url: text(table, "url"),
-            token: text(table, "token"),
-            ..RunnerConfig::default()
-        };
-        config.identity() != identity
-    });
-    Ok(())
+    let config = RunnerConfig {
+        url: text("url"),
+        token: text("token"),
+        ..RunnerConfig::default()
+    };
+    config.identity()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod edit;
 mod file;
 mod hosts;
 mod keys;
+mod lifetime;
 mod place;
 #[cfg(test)]
 mod sample;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
 pub use file::{Loaded, load};
 pub use keys::UnknownKey;
+pub use lifetime::{Lifetime, lifetimes};
 pub use place::Origin;
 pub use volume::{Source, Volume, absolute, normal};
 
@@ -147,11 +149,14 @@ impl RunnerConfig {
     /// The first 8 characters of the token, which may be shown: in the log, and in the names of containers and volumes.
     /// So what such a name cannot have is `_`.
     ///
-    /// They follow GitLab's prefixes, `glrt-` and a type such as `t1_`, which many tokens have in common.
+    /// They follow GitLab's prefixes, `glrt-` or `glrtr-` and a type such as `t1_`, which many tokens have in common.
     #[must_use]
     pub fn short_token(&self) -> String {
         let token = self.token.as_str();
-        let token = token.strip_prefix("glrt-").unwrap_or(token);
+        let plain = ["glrt-", "glrtr-"]
+            .iter()
+            .find_map(|prefix| token.strip_prefix(prefix));
+        let token = plain.unwrap_or(token);
         let token = match token.split_once('_') {
             Some((kind, rest)) if kind.len() == 2 && kind.starts_with('t') => rest,
             _ => token,
@@ -236,6 +241,7 @@ mod tests {
         for (token, short) in [
             ("0123456789abcdef", "01234567"),
             ("glrt-abcdefghijk", "abcdefgh"),
+            ("glrtr-abcdefghijk", "abcdefgh"),
             ("glrt-t1_abcdefghijk", "abcdefgh"),
             ("t3_abcdefghijk", "abcdefgh"),
             ("local", "local"),

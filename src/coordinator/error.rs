@@ -10,6 +10,8 @@ pub struct ApiError {
     pub tried: String,
     /// What came back.
     pub answer: Answer,
+    /// What the request was known by (`X-Request-Id`), for the coordinator's own log; empty where none was sent.
+    pub request: String,
 }
 
 /// What came back.
@@ -29,6 +31,10 @@ pub enum Answer {
     TooLarge,
     /// 416: so many bytes of the log are there.
     Rewind(usize),
+    /// 202 to a job's end: it is not taken yet, and to be told again after this pause.
+    NotYet(Option<Duration>),
+    /// 412 to a job's end: what is there of the log is another one.
+    OtherLog,
     /// Another status.
     Status(u16, Option<String>),
 }
@@ -38,7 +44,7 @@ impl ApiError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self.answer {
-            Answer::None(_) | Answer::Busy(..) => true,
+            Answer::None(_) | Answer::Busy(..) | Answer::NotYet(_) => true,
             Answer::Status(status, _) => status >= 500 || status == 408,
             _ => false,
         }
@@ -48,7 +54,7 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.answer {
-            Answer::Busy(_, pause) => pause,
+            Answer::Busy(_, pause) | Answer::NotYet(pause) => pause,
             _ => None,
         }
     }
@@ -73,11 +79,17 @@ impl fmt::Display for ApiError {
             Answer::Gone => f.write_str("status 404, there is nothing of this kind"),
             Answer::TooLarge => f.write_str("status 413, too large"),
             Answer::Rewind(bytes) => write!(f, "status 416, {bytes} bytes are there"),
+            Answer::NotYet(_) => f.write_str("status 202, the log is still being stored there"),
+            Answer::OtherLog => f.write_str("status 412, another log is there"),
             Answer::Status(status, Some(place)) => {
                 write!(f, "status {status}: it is at {place}; correct the url")
             }
             Answer::Status(status, None) => write!(f, "status {status}"),
+        }?;
+        if self.request.is_empty() {
+            return Ok(());
         }
+        write!(f, " (request {})", self.request)
     }
 }
 

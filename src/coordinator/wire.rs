@@ -1,10 +1,15 @@
 //! What is said to a coordinator, and what its answers mean.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use crate::job::payload::JobPayload;
-use crate::outcome::FailureReason;
+use super::features::Features;
+use crate::job::files::Kind;
+use crate::job::payload::{JobKey, JobPayload};
+use crate::outcome::{FailureReason, Outcome};
+use crate::secret::Secret;
 
 /// What a runner says about itself.
 #[derive(Clone, Debug, Serialize)]
@@ -21,39 +26,19 @@ pub struct Info {
     pub architecture: &'static str,
     /// `docker`.
     pub executor: &'static str,
+    /// `bash`.
+    pub shell: String,
     /// What it can do.
     pub features: Features,
+    /// What its configuration says of the machine.
+    pub config: InfoConfig,
 }
 
-/// What a runner can do.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[allow(clippy::struct_excessive_bools, reason = "the API's")]
-pub struct Features {
-    /// Variables.
-    pub variables: bool,
-    /// Images.
-    pub image: bool,
-    /// Services.
-    pub services: bool,
-    /// Artifacts.
-    pub artifacts: bool,
-    /// Caches.
-    pub cache: bool,
-    /// Serving projects that do not know of each other.
-    pub shared: bool,
-}
-
-impl Default for Features {
-    fn default() -> Self {
-        Self {
-            variables: true,
-            image: true,
-            services: true,
-            artifacts: true,
-            cache: true,
-            shared: true,
-        }
-    }
+/// What a runner says of its configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct InfoConfig {
+    /// The GPUs that jobs can use, `all` for example; empty for none.
+    pub gpus: String,
 }
 
 /// The answer to a job request.
@@ -70,17 +55,63 @@ pub enum JobResponse {
 /// The answer to a patch that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patched {
-    /// The job is to be stopped: the coordinator's word for why.
-    pub stop: Option<String>,
+    /// What the coordinator wants of the job.
+    pub wish: Wish,
+    /// How long to wait until the next patch.
+    pub interval: Option<Duration>,
 }
 
-/// The last thing that a coordinator is told of a job: how it ended.
-#[derive(Clone, Copy, Debug)]
-pub struct FinalUpdate<'a> {
+/// What a coordinator wants of a job that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// It goes on.
+    #[default]
+    GoOn,
+    /// Its script ends, and its `after_script` runs.
+    EndScript,
+    /// It stops: the coordinator's word for why.
+    Stop(String),
+}
+
+impl Wish {
+    /// What a job's status at the coordinator asks for.
+    pub(super) fn of(status: Option<String>) -> Self {
+        match status {
+            Some(word) if word == "canceling" => Self::EndScript,
+            Some(word) if ["cancelled", "canceled", "failed"].contains(&word.as_str()) => {
+                Self::Stop(word)
+            }
+            _ => Self::GoOn,
+        }
+    }
+}
+
+/// How a job ended, in the words of the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct End {
     /// Why it failed; `None`: it succeeded.
-    pub failure: Option<FailureReason>,
-    /// Its whole log.
-    pub log: &'a str,
+    pub failure: Option<String>,
+    /// The status of the script that failed, where the coordinator wants to know it.
+    pub exit_code: Option<i32>,
+}
+
+impl End {
+    /// The words for a job's coordinator.
+    #[must_use]
+    pub fn of(outcome: &Outcome, job: &JobKey) -> Self {
+        let word = match job.kind {
+            Kind::AlloyCi => outcome.failure_reason().map(FailureReason::word),
+            Kind::GitLab => outcome.reason_for_gitlab(&job.features.failure_reasons),
+        };
+        let exit_code = match (job.kind, outcome) {
+            (Kind::GitLab, Outcome::ScriptFailure { exit_code, .. }) => Some(*exit_code),
+            _ => None,
+        };
+        Self {
+            failure: word.map(ToOwned::to_owned),
+            exit_code,
+        }
+    }
 }
 
 /// A runner that is to be known.
@@ -96,4 +127,13 @@ pub struct Registration {
     pub run_untagged: bool,
     /// Stay with the project.
     pub locked: bool,
+}
+
+/// A runner's token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The token itself.
+    pub secret: Secret,
+    /// When it expires, as GitLab writes times; `None`: never, or the coordinator does not say.
+    pub expires_at: Option<String>,
 }

@@ -13,7 +13,7 @@ use crate::docker::DockerCommand;
 use crate::docker::session::Session;
 use crate::logging::carried;
 use crate::outcome::Outcome;
-use crate::plan::{BuildStage, GRACE};
+use crate::plan::{BuildStage, GRACE, StageKind};
 
 /// How long docker may take to hear of an end.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -42,6 +42,13 @@ pub(super) fn run_stage(
 ) -> Result<Outcome, Stop> {
     context.sections.enter(Section::Stage(stage.kind, true))?;
     let limited = context.engine.cancel.child(stage.timeout);
+    // The `after_script` runs all the same.
+    let script_ends = limited.clone();
+    let _ends = (stage.kind == StageKind::Script).then(|| {
+        context
+            .canceling
+            .on_trigger(move || script_ends.trigger(Reason::Canceled))
+    });
     // Triggered, it ends the client; finished, it says that the client has ended.
     let client = Cancel::new();
     let sent = thread::scope(|scope| {

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::sections::Sections;
 use super::spans::Spans;
 use super::stop::Stop;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, HookGuard, Reason};
 use crate::docker::Docker;
 use crate::plan::Plan;
 use crate::plan::lines::Line;
@@ -33,6 +33,8 @@ pub(super) struct Context<'a> {
     pub trace: &'a Trace,
     /// Which part of the log is written.
     pub sections: Sections<'a>,
+    /// As [`Executor::canceling`](super::Executor::canceling).
+    pub canceling: &'a Cancel,
     /// What the job's time went into.
     pub spans: Spans<'a>,
     /// What is to be removed.
@@ -58,6 +60,19 @@ impl Context<'_> {
         } else {
             self.trace.line(&text)
         }
+    }
+
+    /// From now on, until what is returned is dropped, the job stops where it is being canceled.
+    pub fn stop_when_canceling(&self) -> HookGuard {
+        let cancel = self.engine.cancel.clone();
+        self.canceling
+            .on_trigger(move || cancel.trigger(Reason::Canceled))
+    }
+
+    /// Why the job is stopped from outside, if it is.
+    pub fn canceled(&self) -> Option<Reason> {
+        let stopped = self.engine.canceled.reason();
+        stopped.or_else(|| self.canceling.reason())
     }
 
     /// Says why something is tried again after a pause, and waits for that.

@@ -17,7 +17,7 @@ use crate::cancel::{Cancel, Reason};
 use crate::docker::error::Kind;
 use crate::docker::session::Status;
 use crate::docker::{DockerCommand, DockerError};
-use crate::outcome::Outcome;
+use crate::outcome::{Cause, Fault, Outcome};
 use crate::plan::{Exchange, Failure, HelperStage, Kept, REFUSED, StageKind, lines};
 use crate::script::NO_REPOSITORY;
 
@@ -92,9 +92,9 @@ fn run_in(
         (_, Ok(End { status: 0, .. })) => Ok(0),
         (_, Err(stop)) if phase.begins_again_after(&stop, &context.engine) => Err(stop),
         (Failure::System, Ok(end)) if end.status == NO_REPOSITORY => Ok(NO_REPOSITORY),
-        (Failure::Refusable, Ok(end)) if end.status == i32::from(REFUSED) => {
-            Err(Stop::Outcome(Outcome::BuildError(lines::refused(kind))))
-        }
+        (Failure::Refusable, Ok(end)) if end.status == i32::from(REFUSED) => Err(Stop::Outcome(
+            Outcome::BuildError(lines::refused(kind).into()),
+        )),
         (Failure::Warning, Ok(End { status, cause })) => {
             context.say(&lines::failed_with_warning(
                 kind,
@@ -109,7 +109,7 @@ fn run_in(
         }
         (_, Ok(End { status, cause })) => {
             let reason = lines::failed(kind, format!("{status}{cause}"));
-            Err(system_failure(reason.plain()))
+            Err(system_failure(Fault::new(cause_of(kind), reason.plain())))
         }
         (_, Err(stop)) => Err(stop),
     }
@@ -234,6 +234,16 @@ fn take_out(
         context.trace.line(&line)?;
     }
     Ok(End::of(0))
+}
+
+/// What kind the failure of a stage is of: these stages ask other servers.
+fn cause_of(kind: StageKind) -> Cause {
+    match kind {
+        StageKind::GetSources | StageKind::DownloadArtifacts | StageKind::UploadArtifacts => {
+            Cause::ExternalDependency
+        }
+        _ => Cause::Other,
+    }
 }
 
 fn alive(kind: StageKind, status: Status) -> Result<i32, Stop> {

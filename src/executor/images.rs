@@ -16,7 +16,7 @@ use crate::docker::error::Kind;
 use crate::docker::login::Login;
 use crate::docker::{DockerCommand, DockerError, Slot};
 use crate::logging::carried;
-use crate::outcome::Outcome;
+use crate::outcome::{Cause, Fault, Outcome};
 use crate::plan::names::hold_volume;
 use crate::plan::{HELPER, HOLD_SEAL, HOLD_VOLUME, Image, ImageSource, hold_seal, lines};
 use crate::retry::retry;
@@ -202,10 +202,12 @@ fn pull(
     Err(match telling.or(failures.last()) {
         Some(error) => match error.kind {
             Kind::NotFound => build_error(lines::image_not_found(name)),
-            Kind::NoRegistry => system_failure(format!(
-                "cannot pull image {name}: no registry answers at {registry} ({})",
-                error.reason()
-            )),
+            Kind::NoRegistry => {
+                let why = error.reason();
+                let missing =
+                    format!("cannot pull image {name}: no registry answers at {registry} ({why})");
+                system_failure(Fault::new(Cause::Image, missing))
+            }
             Kind::Denied => build_error(format!("cannot pull image {name}: {}", error.reason())),
             _ => error.clone().into(),
         },
@@ -286,5 +288,5 @@ fn is_torn(error: &DockerError) -> bool {
 }
 
 fn build_error(reason: String) -> Stop {
-    Stop::Outcome(Outcome::BuildError(reason))
+    Stop::Outcome(Outcome::BuildError(Fault::new(Cause::Image, reason)))
 }

@@ -80,6 +80,8 @@ pub struct Executor<'a> {
     pub trace: &'a Trace,
     /// Stops it when it is triggered.
     pub cancel: &'a Cancel,
+    /// The same where no script runs; of a script that runs, only the `after_script` follows.
+    pub canceling: &'a Cancel,
     /// Held while the helper image is built.
     pub build_lock: BuildLock<'a>,
     /// Other engines, which may have the helper image.
@@ -108,6 +110,7 @@ impl Executor<'_> {
             engine: Engine::new(self.docker, self.trace, self.cancel, &limited),
             trace: self.trace,
             sections: Sections::new(self.plan.log_form.sections.then_some(self.trace)),
+            canceling: self.canceling,
             spans: Spans::new(self.began),
             made: Made::default(),
             build_lock: self.build_lock,
@@ -147,8 +150,8 @@ impl Executor<'_> {
         if let (Outcome::SystemFailure(reason), Some(engine), None) =
             (&mut outcome, &self.plan.engine, self.cancel.reason())
         {
-            reason.push_str("; engine: ");
-            reason.push_str(engine);
+            reason.text.push_str("; engine: ");
+            reason.text.push_str(engine);
         }
         let sgr = if outcome.is_success() { "32;1" } else { "31;1" };
         let last = self.trace.coloured(sgr, &outcome.to_string());
@@ -193,11 +196,18 @@ fn job<'scope>(
             context.say(&line)?;
         }
     }
-    let ready = restart::ready(context, Phase::Preparing, followers)?;
+    let ready = {
+        let _stops = context.stop_when_canceling();
+        restart::ready(context, Phase::Preparing, followers)?
+    };
+    if let Some(reason) = context.canceling.reason() {
+        return Err(reason.into());
+    }
     let outcome = run_script(context, ready, followers)?;
     let build_ended = run_after_script(context, &outcome)?;
+    let _stops = context.stop_when_canceling();
     let outcome = finish(context, outcome, build_ended)?;
-    Ok(context.engine.canceled.reason().map_or(outcome, outcome_of))
+    Ok(context.canceled().map_or(outcome, outcome_of))
 }
 
 /// The job's `script`.
@@ -247,7 +257,7 @@ fn finish(context: &Context, outcome: Outcome, build_ended: bool) -> Result<Outc
     let mut is_quiet = false;
     for stage in &context.plan.finish {
         let is_wanted = stage.when.holds(outcome.is_success());
-        if !is_wanted || context.engine.canceled.reason().is_some() {
+        if !is_wanted || context.canceled().is_some() {
             continue;
         }
         let section = Section::Stage(stage.kind, outcome.is_success());

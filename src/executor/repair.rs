@@ -8,7 +8,7 @@ use super::resources::make_network;
 use super::stop::{Stop, system_failure};
 use crate::docker::error::Kind;
 use crate::docker::{DockerError, Word};
-use crate::outcome::Outcome;
+use crate::outcome::{Fault, Outcome};
 
 /// Does something, and where it fails since what it needs was removed, makes that again and does it again. `container`
 /// is what it starts.
@@ -79,10 +79,13 @@ fn restore_images(context: &Context, reason: &str) -> Result<(), Stop> {
             continue;
         }
         let inspected = images::resolve(context, image).map_err(|stop| match stop {
-            Stop::Outcome(Outcome::BuildError(error)) => system_failure(format!(
-                "somebody removed the image {} from the engine while the job ran, and it cannot be had again: {error}",
-                image.name
-            )),
+            Stop::Outcome(Outcome::BuildError(error)) => {
+                let what = format!(
+                    "somebody removed the image {} from the engine while the job ran, and it cannot be had again: {error}",
+                    image.name
+                );
+                system_failure(Fault::new(error.cause, what))
+            }
             stop => stop,
         })?;
         images::bind(context, image, &inspected.id);

@@ -21,7 +21,7 @@ impl Report {
     /// Of a job that is to start once more, with other names or on another engine.
     pub(super) fn not_begun(reason: &str, clean: bool) -> Self {
         Self {
-            outcome: Outcome::SystemFailure(reason.to_owned()),
+            outcome: Outcome::SystemFailure(reason.into()),
             clean,
             taken: false,
             spans: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::cancel::Reason;
 use crate::docker::DockerError;
-use crate::outcome::{Outcome, on_one_line};
+use crate::outcome::{Cause, Fault, Outcome, on_one_line};
 use crate::plan::key_hint;
 
 /// What ends a job before its last stage.
@@ -42,31 +42,33 @@ impl Stop {
                 let hint = key_hint(&error);
                 if error.is_refusal() && !hint.is_empty() {
                     let said = on_one_line(error.reason());
-                    return Outcome::SystemFailure(format!(
-                        "docker refuses an option: {said}{hint}"
-                    ));
+                    let refused = format!("docker refuses an option: {said}{hint}");
+                    return Outcome::SystemFailure(refused.into());
                 }
-                Outcome::SystemFailure(error.to_string())
+                Outcome::SystemFailure(error.to_string().into())
             }
         }
     }
 }
 
-pub(super) fn system_failure(reason: impl Into<String>) -> Stop {
+pub(super) fn system_failure(reason: impl Into<Fault>) -> Stop {
     Stop::Outcome(Outcome::SystemFailure(reason.into()))
 }
 
 /// The end of a job whose log takes no more.
 pub(super) fn cannot_write(error: &std::io::Error) -> Outcome {
-    Outcome::SystemFailure(format!("cannot write the log: {error}"))
+    Outcome::SystemFailure(format!("cannot write the log: {error}").into())
 }
 
 /// The end of a job that is stopped.
 pub(super) fn outcome_of(reason: Reason) -> Outcome {
     match reason {
         Reason::Canceled => Outcome::Canceled,
-        Reason::Stopped => Outcome::SystemFailure("the runner was stopped".to_owned()),
-        Reason::NoEngine => Outcome::SystemFailure("the docker engine does not answer".to_owned()),
+        Reason::Stopped => {
+            let stopped = Fault::new(Cause::Interrupted, "the runner was stopped");
+            Outcome::SystemFailure(stopped)
+        }
+        Reason::NoEngine => Outcome::SystemFailure("the docker engine does not answer".into()),
         Reason::TimedOut(limit) => Outcome::TimedOut(limit),
     }
 }

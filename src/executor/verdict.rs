@@ -8,7 +8,7 @@ use super::send::Sent;
 use super::stop::{Stop, system_failure};
 use crate::docker::error::{Kind, start_problem};
 use crate::docker::{DockerCommand, DockerError};
-use crate::outcome::{Outcome, on_one_line};
+use crate::outcome::{Fault, Outcome, on_one_line};
 use crate::plan::key_hint;
 use crate::plan::names::LABEL;
 
@@ -163,7 +163,7 @@ impl Client<'_> {
     }
 }
 
-fn failed(reason: impl Into<String>) -> Verdict {
+fn failed(reason: impl Into<Fault>) -> Verdict {
     Verdict::Outcome(Outcome::SystemFailure(reason.into()))
 }
 

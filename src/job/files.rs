@@ -1,7 +1,7 @@
 //! Files that outlive a job: caches for its next run, artifacts for other jobs and for people.
 
 use serde::de::IntoDeserializer;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::forms::OneOrMany;
 use crate::secret::Secret;
@@ -133,7 +133,7 @@ pub struct Coordinator {
 }
 
 /// The two coordinators speak one API, each with habits of its own. A job's payload shows which of them sent it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Kind {
     /// `AlloyCI`.
     #[default]
@@ -143,7 +143,7 @@ pub enum Kind {
 }
 
 /// What a coordinator says with a job that it can do (`features` of the payload). `AlloyCI` says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Features {
     /// Its page of a log folds the parts between the marks `section_start` and `section_end`.

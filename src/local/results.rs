@@ -90,7 +90,7 @@ impl Row {
             Fate::Ended(outcome @ (Outcome::ScriptFailure { .. } | Outcome::TimedOut(_))) => {
                 format!(": {}", outcome.reason())
             }
-            Fate::Ended(Outcome::BuildError(reason)) => format!(": {}", first_line(reason)),
+            Fate::Ended(Outcome::BuildError(reason)) => format!(": {}", first_line(&reason.text)),
             Fate::Ended(Outcome::SystemFailure(_)) => ": system failure".to_owned(),
             _ => String::new(),
         };

@@ -142,6 +142,7 @@ impl Runner<'_> {
             ended: &|_| {},
             began: &|activity| self.progress.doing(place.index, name, activity),
             cancel: self.cancel,
+            canceling: &Cancel::new(),
             terminal: self.local.shell_on_failure.then_some(&terminal as Terminal),
         };
         let report = engine.and_then(|mut engine| engine.run(&job, &run));
@@ -155,7 +156,7 @@ impl Runner<'_> {
             }) => (outcome, spans, last_lines),
             Err(error) => {
                 // Nothing is in its log yet. Where that cannot be written, the table still tells.
-                let outcome = Outcome::SystemFailure(format!("{error:#}"));
+                let outcome = Outcome::SystemFailure(format!("{error:#}").into());
                 drop(writeln!(log.clone(), "{outcome}"));
                 (outcome, Vec::new(), Vec::new())
             }
@@ -173,7 +174,7 @@ impl Runner<'_> {
         };
         let outcome = match shown {
             Err(error) if outcome.is_success() => {
-                Outcome::SystemFailure(format!("cannot write the log: {error}"))
+                Outcome::SystemFailure(format!("cannot write the log: {error}").into())
             }
             _ => outcome,
         };

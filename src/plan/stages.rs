@@ -8,7 +8,7 @@ use crate::docker::{DockerCommand, Slot};
 use crate::outcome::InputError;
 use crate::script::{BuildScript, GetSources, ScriptMarkers};
 
-/// The word that stands for the job's status, `success` or `failed`, once it is known.
+/// The word that stands for the job's status, `success`, `failed` or `canceled`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
 
 /// What [`Plan`](super::Plan) says of its stages.

@@ -239,11 +239,11 @@ fn last_lines_are_those_of_the_outcome() {
         ),
         (
             lines::job_failed(lines::build_error(image())),
-            Outcome::BuildError(image()),
+            Outcome::BuildError(image().into()),
         ),
         (
             lines::system_failed("x"),
-            Outcome::SystemFailure("x".to_owned()),
+            Outcome::SystemFailure("x".into()),
         ),
     ] {
         assert_eq!(line.text.plain(), outcome.to_string());

@@ -1,10 +1,11 @@
 //! The client of a runner's coordinator, made from the runner's settings.
 
 use crate::config::RunnerConfig;
-use crate::coordinator::{Client, Features, Info, Observer};
+use crate::coordinator::{Client, Features, Info, InfoConfig, Observer};
 use crate::http::{Tls, is_in_the_clear};
 use crate::outcome::{InputError, on_one_line};
 use crate::plan::helper_image::architecture;
+use crate::state::system_id;
 use crate::worker::host::{REVISION, VERSION};
 
 /// A client of a runner's coordinator, which tells `observer` of its requests.
@@ -24,9 +25,13 @@ pub fn client(config: &RunnerConfig, observer: Observer) -> Result<Client, Input
         platform: std::env::consts::OS,
         architecture: architecture(),
         executor: "docker",
-        features: Features::default(),
+        shell: config.shell.clone().unwrap_or_else(|| "bash".to_owned()),
+        features: Features,
+        config: InfoConfig {
+            gpus: config.docker.gpus.clone().unwrap_or_default(),
+        },
     };
-    Client::new(&config.url, &tls, info, observer)
+    Client::new(&config.url, &tls, (info, system_id()), observer)
 }
 
 /// What an operator hears of a coordinator that is talked to without TLS.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Config, Loaded, RunnerConfig, UnknownKey, load};
+use crate::config::{Config, Lifetime, Loaded, RunnerConfig, UnknownKey, lifetimes, load};
 use crate::outcome::InputError;
 
 /// How long jobs have to end in unless the configuration says so.
@@ -67,6 +67,8 @@ pub struct Contents {
     pub settings: Settings,
     /// The runners.
     pub runners: Vec<RunnerConfig>,
+    /// Those of them whose tokens expire, by their identities.
+    pub lifetimes: Vec<(String, Lifetime)>,
 }
 
 /// A configuration file.
@@ -122,6 +124,7 @@ impl ConfigFile {
         Ok(Contents {
             settings: Settings::from(&config),
             runners: config.runners,
+            lifetimes: lifetimes(&self.path),
         })
     }
 

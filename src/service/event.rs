@@ -38,6 +38,7 @@ pub(super) fn request(
         Err(ApiError {
             tried: "a job request".to_owned(),
             answer: NoAnswer::None("the runner has a bug, please report it".to_owned()),
+            request: String::new(),
         })
     });
     match asked {

@@ -9,6 +9,7 @@ mod pace;
 pub mod page;
 pub mod record;
 pub mod registration;
+mod renewal;
 mod request;
 mod roster;
 pub mod scheduler;

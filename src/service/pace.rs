@@ -114,6 +114,7 @@ mod tests {
         ApiError {
             tried: String::new(),
             answer,
+            request: String::new(),
         }
     }
 

@@ -229,7 +229,7 @@ mod tests {
             "{}",
             metrics.text()
         );
-        job.ended(&Outcome::SystemFailure(String::new()), &[]);
+        job.ended(&Outcome::SystemFailure("".into()), &[]);
         for event in [
             Event::JobBegan,
             Event::JobBegan,

@@ -19,7 +19,10 @@ use super::job_log::JobLog;
 use super::upload::{Delivered, Upload};
 use crate::cancel::{Cancel, Reason};
 use crate::config::RunnerConfig;
-use crate::outcome::{FailureReason, Outcome};
+use crate::coordinator::End;
+use crate::job::files::{Features, Kind};
+use crate::job::payload::JobKey;
+use crate::outcome::{Cause, Fault, Outcome};
 use crate::partial;
 use crate::secret::Secret;
 
@@ -40,21 +43,34 @@ struct Entry {
     tls_key_file: Option<PathBuf>,
     id: u64,
     token: String,
+    #[serde(default)]
+    kind: Kind,
+    #[serde(default)]
+    features: Features,
+    /// As [`Upload::debug`].
+    #[serde(default)]
+    debug: bool,
     /// How it ended, if it has.
     end: Option<End>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum End {
-    Success,
-    Failure,
-    SystemFailure,
+impl Entry {
+    /// What the job is reported by.
+    fn key(&self) -> JobKey {
+        JobKey {
+            id: self.id,
+            token: Secret::new(&self.token),
+            kind: self.kind,
+            features: self.features.clone(),
+        }
+    }
 }
 
 /// The record of a job that runs. It is removed when this is dropped.
 pub(super) struct Record {
     path: PathBuf,
     entry: Mutex<Entry>,
+    job: JobKey,
     kept: bool,
 }
 
@@ -63,17 +79,20 @@ impl Record {
     pub fn begin(
         directory: &Path,
         config: &RunnerConfig,
-        id: u64,
-        token: &Secret,
+        job: &JobKey,
+        debug: bool,
     ) -> Result<(Self, File)> {
-        let path = directory.join(id.to_string());
+        let path = directory.join(job.id.to_string());
         let entry = Entry {
             url: config.url.clone(),
             tls_ca_file: config.tls_ca_file.clone(),
             tls_cert_file: config.tls_cert_file.clone(),
             tls_key_file: config.tls_key_file.clone(),
-            id,
-            token: token.expose().to_owned(),
+            id: job.id,
+            token: job.token.expose().to_owned(),
+            kind: job.kind,
+            features: job.features.clone(),
+            debug,
             end: None,
         };
         let log = || -> io::Result<File> {
@@ -88,6 +107,7 @@ impl Record {
         let record = Self {
             path,
             entry: Mutex::new(entry),
+            job: job.clone(),
             kept: false,
         };
         Ok((record, log))
@@ -99,11 +119,7 @@ impl Record {
         if entry.end.is_some() {
             return;
         }
-        entry.end = Some(match outcome.failure_reason() {
-            None => End::Success,
-            Some(FailureReason::SystemFailure) => End::SystemFailure,
-            Some(FailureReason::ScriptFailure) => End::Failure,
-        });
+        entry.end = Some(End::of(outcome, &self.job));
         if let Err(error) = write(&self.path, &entry) {
             log::warn!("cannot write {}: {error}", self.path.display());
         }
@@ -175,7 +191,13 @@ fn tell(path: &Path) -> Result<bool> {
     let text = fs::read_to_string(path).with_context(failed)?;
     let entry: Entry = serde_json::from_str(&text).with_context(failed)?;
     let mut log = fs::read(path.with_extension(LOG)).with_context(failed)?;
-    let outcome = ended_as(entry.end, &mut log);
+    let job = entry.key();
+    let killed = Fault::new(Cause::Interrupted, "the runner was killed");
+    let killed = Outcome::SystemFailure(killed);
+    let end = entry.end.unwrap_or_else(|| {
+        say_last(&mut log, &killed);
+        End::of(&killed, &job)
+    });
     let config = RunnerConfig {
         url: entry.url,
         tls_ca_file: entry.tls_ca_file,
@@ -189,16 +211,18 @@ fn tell(path: &Path) -> Result<bool> {
     let log = JobLog::of(&log);
     let upload = Upload {
         client: &client,
-        id: entry.id,
-        token: &Secret::new(entry.token),
+        job: &job,
         log: &log,
+        debug: entry.debug,
+        canceling: &Cancel::new(),
         cancel: &Cancel::new(),
         hurry: &hurry,
     };
-    let id = entry.id;
-    match upload.at_once(&outcome) {
+    let id = job.id;
+    match upload.at_once(&end) {
         Delivered::Yes => {
-            log::warn!("job {id} was reported, whose runner was killed: {outcome}");
+            let how = end.failure.as_deref().unwrap_or("success");
+            log::warn!("job {id} was reported, whose runner was killed: {how}");
             Ok(true)
         }
         Delivered::Gone => Ok(true),
@@ -218,28 +242,20 @@ fn tell(path: &Path) -> Result<bool> {
     }
 }
 
-/// What became of the job. Where its log does not say it yet, it does then.
-fn ended_as(end: Option<End>, log: &mut Vec<u8>) -> Outcome {
-    let killed = Outcome::SystemFailure("the runner was killed".to_owned());
-    match end {
-        Some(End::Success) => Outcome::Success,
-        // The log says which failure it was; for the coordinator they are all one.
-        Some(End::Failure) => Outcome::Canceled,
-        Some(End::SystemFailure) => killed,
-        None => {
-            if log.last().is_some_and(|byte| *byte != b'\n') {
-                log.push(b'\n');
-            }
-            log.extend_from_slice(format!("\x1b[31;1m{killed}\x1b[0m\n").as_bytes());
-            killed
-        }
+/// Writes to a job's log how it ended.
+fn say_last(log: &mut Vec<u8>, outcome: &Outcome) {
+    if log.last().is_some_and(|byte| *byte != b'\n') {
+        log.push(b'\n');
     }
+    log.extend_from_slice(format!("\x1b[31;1m{outcome}\x1b[0m\n").as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Record, report};
     use crate::config::RunnerConfig;
+    use crate::job::files::{Features, Kind};
+    use crate::job::payload::JobKey;
     use crate::outcome::Outcome;
     use crate::secret::Secret;
     use std::fs;
@@ -253,8 +269,13 @@ mod tests {
             url: "http://127.0.0.1:9".to_owned(),
             ..RunnerConfig::default()
         };
-        let begin = |id| Record::begin(files.path(), &config, id, &Secret::new("word"));
-        let (record, _log) = begin(7).expect("begins");
+        let job = JobKey {
+            id: 7,
+            token: Secret::new("word"),
+            kind: Kind::GitLab,
+            features: Features::default(),
+        };
+        let (record, _log) = Record::begin(files.path(), &config, &job, false).expect("begins");
         record.end(&Outcome::Success);
         let names = || fs::read_dir(files.path()).expect("there");
         for entry in names() {

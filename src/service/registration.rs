@@ -4,12 +4,24 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use toml_edit::DocumentMut;
 
 use super::client::{client, warning_of_plain_http};
-use crate::config::{RunnerConfig, edit};
+use crate::config::{Lifetime, RunnerConfig, edit, lifetimes};
 use crate::coordinator::{Answer, ApiError, Registration};
 use crate::secret::Secret;
+
+/// What tokens begin with of runners that were made on GitLab's pages.
+const MADE_THERE: [&str; 2] = ["glrt-", "glrtr-"];
+
+/// Whether a token is of a runner that was made on GitLab's pages: it need not be registered, and several hosts may serve
+/// by it.
+#[must_use]
+pub fn is_made_there(token: &str) -> bool {
+    let token = token.trim();
+    MADE_THERE.iter().any(|prefix| token.starts_with(prefix))
+}
 
 /// Whether a coordinator knows a runner.
 #[derive(Debug)]
@@ -72,18 +84,48 @@ pub fn register(
     let mut config = config;
     edit::check(file)?;
     let Some(registration) = registration else {
-        client.verify(&Secret::new(&config.token))?;
-        return edit::change(file, |document| edit::append(document, &config));
+        let expires_at = client.verify(&Secret::new(&config.token))?;
+        return append(file, &config, expires_at.as_deref());
     };
-    let token = client.register(&registration)?;
-    token.expose().clone_into(&mut config.token);
-    let written = edit::change(file, |document| edit::append(document, &config));
+    let token = client.register(&registration).map_err(explained)?;
+    token.secret.expose().clone_into(&mut config.token);
+    let written = append(file, &config, token.expires_at.as_deref());
     if written.is_err()
-        && let Err(error) = client.unregister(&token)
+        && let Err(error) = client.unregister(&token.secret)
     {
         log::error!("the coordinator knows a runner now that is written down nowhere: {error}");
     }
     written
+}
+
+/// What to do where a coordinator registers none.
+fn explained(error: ApiError) -> anyhow::Error {
+    match error.answer {
+        Answer::Status(410, _) => anyhow!(
+            "{error}: registration tokens are switched off there; create the runner on the coordinator's pages (of an \
+             administrator, a group or a project: CI/CD, Runners) and give its glrt- token in CI_SERVER_TOKEN or with \
+             --token-file"
+        ),
+        _ => error.into(),
+    }
+}
+
+/// Appends a runner to a configuration, with the time when its token expires.
+fn append(file: &Path, config: &RunnerConfig, expires_at: Option<&str>) -> Result<()> {
+    edit::change(file, |document| {
+        edit::append(document, config)?;
+        write_expiry(document, config, expires_at);
+        Ok(())
+    })
+}
+
+/// Writes down when the token of a runner expires.
+fn write_expiry(document: &mut DocumentMut, config: &RunnerConfig, expires_at: Option<&str>) {
+    let lifetime = expires_at.and_then(Lifetime::until);
+    let table = edit::find(document, &config.identity());
+    if let (Some(lifetime), Some(table)) = (lifetime, table) {
+        lifetime.write(table);
+    }
 }
 
 /// Makes a runner unknown, and takes it out of the configuration if it is there.
@@ -91,7 +133,14 @@ pub fn register(
 /// # Errors
 /// [`ApiError`] where the coordinator does not answer, or if the configuration cannot be written.
 pub fn unregister(file: &Path, config: &RunnerConfig) -> Result<()> {
-    match client(config, Arc::new(|_, _| {}))?.unregister(&Secret::new(&config.token)) {
+    let client = client(config, Arc::new(|_, _| {}))?;
+    let token = Secret::new(&config.token);
+    let unregistered = if is_made_there(&config.token) {
+        client.unregister_host(&token)
+    } else {
+        client.unregister(&token)
+    };
+    match unregistered {
         Err(error) if error.is_refused() => {
             log::warn!("{}: the coordinator did not know it: {error}", config.name);
         }
@@ -107,7 +156,10 @@ pub fn unregister(file: &Path, config: &RunnerConfig) -> Result<()> {
 pub fn verify(file: &Path, config: &RunnerConfig, delete: bool) -> Result<Health> {
     let token = Secret::new(&config.token);
     match client(config, Arc::new(|_, _| {}))?.verify(&token) {
-        Ok(()) => Ok(Health::Alive),
+        Ok(expires_at) => {
+            keep_expiry(file, config, expires_at.as_deref())?;
+            Ok(Health::Alive)
+        }
         Err(error) if error.is_refused() && delete => {
             remove(file, config)?;
             Ok(Health::Deleted)
@@ -115,6 +167,22 @@ pub fn verify(file: &Path, config: &RunnerConfig, delete: bool) -> Result<Health
         Err(error) if error.is_refused() => Ok(Health::Removed),
         Err(error) => Ok(Health::Unknown(error)),
     }
+}
+
+/// Writes down when a runner's token expires, unless the configuration says it already.
+fn keep_expiry(file: &Path, config: &RunnerConfig, expires_at: Option<&str>) -> Result<()> {
+    let Some(lifetime) = expires_at.and_then(Lifetime::until) else {
+        return Ok(());
+    };
+    let identity = config.identity();
+    let known = lifetimes(file).into_iter().find(|(of, _)| *of == identity);
+    if known.is_some_and(|(_, known)| known.ends_with(&lifetime)) {
+        return Ok(());
+    }
+    edit::change(file, |document| {
+        write_expiry(document, config, expires_at);
+        Ok(())
+    })
 }
 
 fn remove(file: &Path, config: &RunnerConfig) -> Result<()> {

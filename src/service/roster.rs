@@ -14,6 +14,7 @@ use super::metrics::Metrics;
 use super::pace::Pace;
 use super::page::Page;
 use super::record;
+use super::renewal::Renewal;
 use super::serving::{Serving, Wake};
 use crate::config::RunnerConfig;
 use crate::outcome::{InputError, on_one_line};
@@ -39,6 +40,7 @@ pub(super) struct Runner {
     pub number: u64,
     pub serving: Arc<Serving>,
     pub pace: Pace,
+    pub renewal: Renewal,
 }
 
 /// The runners there are.
@@ -112,12 +114,19 @@ impl Roster {
             number: self.last_number,
             serving: Arc::new(serving),
             pace: Pace::new(due),
+            renewal: Renewal::default(),
         });
         Ok(())
     }
 
-    /// Reads the configuration again if it has changed, or if a signal asks for it.
+    /// Reads the configuration again if it has changed, or if a signal asks for it. It changes where a token is renewed.
     pub fn reload(&mut self, asked: bool) {
+        if let Some(file) = &self.file {
+            for runner in &mut self.runners {
+                let _entered = runner.serving.context().enter();
+                runner.renewal.go_on(file.path(), &runner.serving.config);
+            }
+        }
         let Some(file) = &mut self.file else { return };
         if !(file.has_changed() || asked) {
             return;
@@ -133,7 +142,11 @@ impl Roster {
 
     /// Runners that stay keep their pace; jobs that run go on with the settings they have.
     fn take_over(&mut self, contents: Contents) {
-        let Contents { settings, runners } = contents;
+        let Contents {
+            settings,
+            runners,
+            lifetimes,
+        } = contents;
         let now = Instant::now();
         if self.page.is_none() || settings.metrics_server != self.settings.metrics_server {
             self.show_metrics(settings.metrics_server.as_deref());
@@ -175,6 +188,13 @@ impl Roster {
         }
         for gone in before {
             gone.serving.pool.retire();
+        }
+        for runner in &mut self.runners {
+            let identity = runner.serving.config.identity();
+            let mut lifetimes = lifetimes.iter().filter(|(of, _)| *of == identity);
+            runner
+                .renewal
+                .follow(lifetimes.next().map(|(_, lifetime)| *lifetime));
         }
         self.tell();
     }

@@ -260,7 +260,7 @@ impl Scheduler {
     fn may_ask(&self, runner: &Runner) -> bool {
         let at_once = runner.serving.config.request_concurrency.unwrap_or(1);
         let busy = self.single.is_some() && self.running + self.asking > 0;
-        runner.pace.asking < at_once.max(1) && !busy
+        runner.pace.asking < at_once.max(1) && !busy && !runner.renewal.is_under_way()
     }
 
     /// Requests jobs for the runners that are due, the last to ask last: a coordinator may hold its request open, and its

@@ -15,15 +15,16 @@ use super::record::Record;
 use super::upload::{Delivered, Upload};
 use crate::cancel::Cancel;
 use crate::config::RunnerConfig;
-use crate::coordinator::{ApiError, Client, JobResponse, Observer};
+use crate::coordinator::{ApiError, Client, End, JobResponse, Observer};
 use crate::executor::{Activity, Span};
 use crate::http::is_in_the_clear;
 use crate::job::files::Kind;
-use crate::job::payload::JobPayload;
+use crate::job::payload::{JobKey, JobPayload};
 use crate::job::remote::Remote;
+use crate::job::variables::switch;
 use crate::job::{Job, Origin, Project};
 use crate::logging::{Context, carried};
-use crate::outcome::{InputError, Outcome, on_one_line};
+use crate::outcome::{Cause, Fault, InputError, Outcome, on_one_line};
 use crate::plan::header;
 use crate::secret::Secret;
 use crate::trace::Trace;
@@ -37,6 +38,9 @@ use crate::worker::{Run, Worker};
 
 /// How much of a log is kept unless the configuration says so, in kilobytes.
 const OUTPUT_LIMIT: u64 = 4096;
+
+/// Variables that let a log show more than the job's author may mean to.
+const DEBUGGING: [&str; 2] = ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"];
 
 /// Lets those who decide look again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -131,15 +135,15 @@ impl Serving {
     /// Runs a job that was handed out, on the engine that was taken for it. However it ends, the coordinator hears of
     /// it. `stop` stops it; `hurry` is triggered when this process ends and cannot wait for a coordinator in trouble.
     pub fn run(&self, out: JobPayload, engine: &mut Lease, stop: &Cancel, hurry: &Cancel) {
-        let JobPayload { id, token, job } = out;
+        let JobPayload { key, mut job } = out;
         let mut secrets = job
             .as_ref()
             .map_or_else(|_| Vec::new(), |job| job.every_secret());
-        secrets.extend([self.token.clone(), token.clone()]);
-        let secrets = JobSecrets::new(secrets, tokens(job.as_deref().ok()));
+        secrets.extend([self.token.clone(), key.token.clone()]);
+        let secrets = JobSecrets::new(secrets, tokens(&key));
         let masked = secrets.clone();
         let context = Context {
-            job: Some(id),
+            job: Some(key.id),
             mask: Some(Arc::new(move |text| masked.masked(text))),
             ..self.context()
         };
@@ -148,11 +152,11 @@ impl Serving {
         let what = job
             .as_ref()
             .map_or_else(|_| String::new(), |job| title(job));
-        log::info!("job started{what}");
-        let meter = self.metrics.job(&self.config.name);
+        let debug = job.as_ref().is_ok_and(|job| self.may_debug(job));
         let log = Arc::new(JobLog::default());
         let cancel = stop.child(None);
-        let record = self.begin_record(id, &token, &log, engine);
+        let canceling = Cancel::new();
+        let record = self.begin_record(&key, debug, &log, engine);
         let end = |outcome: &Outcome| {
             if let Some((record, _)) = &record {
                 record.end(outcome);
@@ -161,18 +165,34 @@ impl Serving {
         };
         let upload = Upload {
             client: &self.client,
-            id,
-            token: &token,
+            job: &key,
             log: &log,
+            debug,
+            canceling: &canceling,
             cancel: &cancel,
             hurry,
         };
+        if let Err(error) = upload.begin() {
+            if !error.is_temporary() {
+                log::warn!(
+                    "the job is not run, as the coordinator does not want it{what}: {error}"
+                );
+                return;
+            }
+            let error = format!("the coordinator was not told that the job begins: {error}");
+            job = Err(InputError::new(error));
+        }
+        log::info!("job started{what}");
+        let meter = self.metrics.job(&self.config.name);
         let (outcome, spans, delivered) = thread::scope(|scope| {
             let uploading = scope.spawn(carried(|| upload.run()));
             let (outcome, spans) = match job {
-                Ok(job) => self.run_job(*job, (engine, &cancel), &log, &meter, &secrets, &end),
+                Ok(job) => {
+                    let stops: (&Cancel, &Cancel) = (&cancel, &canceling);
+                    self.run_job(*job, (engine, stops), &log, &meter, &secrets, &end)
+                }
                 Err(error) => {
-                    let outcome = Outcome::SystemFailure(error.to_string());
+                    let outcome = Outcome::SystemFailure(error.to_string().into());
                     (self.give_up(outcome, &log, &secrets), Vec::new())
                 }
             };
@@ -180,7 +200,7 @@ impl Serving {
             let delivered = uploading.join().unwrap_or_else(|panic| {
                 log::error!("{}", Outcome::of_panic(&*panic).reason());
                 // What it had sent before is not known.
-                upload.at_once(&outcome)
+                upload.at_once(&End::of(&outcome, &key))
             });
             (outcome, spans, delivered)
         });
@@ -206,15 +226,15 @@ impl Serving {
     /// the files of a worker, which leaves it to the next process where that is needed.
     fn begin_record(
         &self,
-        id: u64,
-        token: &Secret,
+        job: &JobKey,
+        debug: bool,
         log: &JobLog,
         engine: &Lease,
     ) -> Option<(Record, Arc<Worker>)> {
         // Where there is no worker, there will be no job, and the attempt to run it says why.
         let worker = catch_unwind(AssertUnwindSafe(|| engine.worker()));
         let worker = worker.ok()?.ok()?;
-        match Record::begin(&worker.records(), &self.config, id, token) {
+        match Record::begin(&worker.records(), &self.config, job, debug) {
             Ok((record, file)) => {
                 log.copy_to(file);
                 Some((record, worker))
@@ -231,7 +251,7 @@ impl Serving {
     fn run_job(
         &self,
         mut job: Job,
-        (engine, cancel): (&mut Lease, &Cancel),
+        (engine, (cancel, canceling)): (&mut Lease, (&Cancel, &Cancel)),
         log: &Arc<JobLog>,
         meter: &JobMeter,
         secrets: &JobSecrets,
@@ -265,6 +285,7 @@ impl Serving {
                     },
                     terminal: None,
                     cancel,
+                    canceling,
                 },
             )
         };
@@ -276,12 +297,25 @@ impl Serving {
             }
             Ok(Err(error)) => {
                 let outcome = match error.downcast_ref::<InputError>() {
-                    Some(error) => Outcome::BuildError(error.to_string()),
-                    None => Outcome::SystemFailure(format!("{error:#}")),
+                    Some(error) => {
+                        let wrong = Fault::new(Cause::Configuration, error.to_string());
+                        Outcome::BuildError(wrong)
+                    }
+                    None => Outcome::SystemFailure(format!("{error:#}").into()),
                 };
                 (self.give_up(outcome, log, secrets), Vec::new())
             }
         }
+    }
+
+    /// Whether the job's log may show what a debugging shell or a service does: GitLab shows it to fewer people then. The
+    /// values need not be those that count in the end, as it may be said too often.
+    fn may_debug(&self, job: &Job) -> bool {
+        let sent = job.variables.iter();
+        let sent = sent.map(|variable| (variable.name.as_str(), variable.value.expose()));
+        let own = self.config.environment.iter();
+        let mut all = sent.chain(own.filter_map(|entry| entry.split_once('=')));
+        all.any(|(name, value)| DEBUGGING.contains(&name) && switch(value) == Some(true))
     }
 
     /// Says, once for each git server, that passwords for it are sent without TLS.
@@ -316,12 +350,11 @@ impl Serving {
 }
 
 /// The tokens that the page of a job's coordinator masks.
-fn tokens(job: Option<&Job>) -> Tokens {
-    let coordinator = job.and_then(|job| job.coordinator.as_ref());
-    let of_gitlab = coordinator.filter(|coordinator| coordinator.kind == Kind::GitLab);
-    of_gitlab.map_or_else(Tokens::default, |coordinator| {
-        Tokens::of_gitlab(&coordinator.features.token_mask_prefixes)
-    })
+fn tokens(key: &JobKey) -> Tokens {
+    match key.kind {
+        Kind::AlloyCi => Tokens::default(),
+        Kind::GitLab => Tokens::of_gitlab(&key.features.token_mask_prefixes),
+    }
 }
 
 /// In a debug build, for tests: a bug in the job that the variable names, `JOB:STAGE`, when that stage begins.

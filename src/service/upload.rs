@@ -5,19 +5,24 @@ use std::time::{Duration, Instant};
 use super::job_log::JobLog;
 use crate::cancel::{Cancel, Reason};
 use crate::coordinator::error::Answer;
-use crate::coordinator::{ApiError, Client, FinalUpdate};
+use crate::coordinator::{ApiError, Client, End, Wish};
+use crate::job::files::Kind;
+use crate::job::payload::JobKey;
 use crate::outcome::Outcome;
 use crate::retry::{Backoff, Tries};
-use crate::secret::Secret;
 
-/// The longest pause between two patches.
+/// The longest pause between two patches, unless the coordinator asks for another one.
 const INTERVAL: Duration = Duration::from_secs(3);
+/// No longer pause is made, whatever it asks for: in the answer to a patch the runner hears that a job is canceled.
+const MAX_INTERVAL: Duration = Duration::from_secs(30);
 /// A line that stays unfinished for so long is sent in parts.
 const UNFINISHED: Duration = Duration::from_secs(9);
 /// The largest patch, in bytes.
 const MAX_PATCH: usize = 1024 * 1024;
 /// The longest pause after a failure: while the job runs, so that the view of it stays live.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How often GitLab is told that a job begins: it takes the job back after two minutes.
+const BEGIN_TRIES: u32 = 8;
 /// How often the end of a job is told to a coordinator that does not listen: for some ten minutes.
 const MAX_TRIES: u32 = 24;
 
@@ -25,12 +30,14 @@ const MAX_TRIES: u32 = 24;
 pub struct Upload<'a> {
     /// The coordinator.
     pub client: &'a Client,
-    /// Its number of the job.
-    pub id: u64,
     /// What it knows the job by.
-    pub token: &'a Secret,
+    pub job: &'a JobKey,
     /// The log.
     pub log: &'a JobLog,
+    /// The log may show what a debugging shell does.
+    pub debug: bool,
+    /// Triggered when the coordinator wants the script ended, and the `after_script` to run.
+    pub canceling: &'a Cancel,
     /// Triggered when the coordinator wants the job stopped, or does not know it any more.
     pub cancel: &'a Cancel,
     /// Triggered when this process ends and cannot wait for a coordinator in trouble.
@@ -50,13 +57,32 @@ pub enum Delivered {
 
 /// What a patch led to.
 enum Sent {
-    /// The next one begins here.
-    At(usize),
+    /// The next one begins here, after this pause if the coordinator asks for one.
+    At(usize, Option<Duration>),
     Failed(ApiError),
     Gone,
 }
 
 impl Upload<'_> {
+    /// Tells GitLab that the job begins: until then it may give it to another runner.
+    ///
+    /// # Errors
+    /// [`ApiError`]. The job must not run, and where it is not temporary, nothing is to be heard of it either.
+    pub fn begin(&self) -> Result<(), ApiError> {
+        if self.job.kind == Kind::AlloyCi {
+            return Ok(());
+        }
+        let mut tries = Tries::new(BEGIN_TRIES, MAX_PAUSE, self.hurry);
+        loop {
+            match self.client.begin(self.job) {
+                Err(error) if error.is_temporary() && tries.again(error.retry_after()) => {
+                    log::warn!("the job has to wait: {error}");
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Sends the log as it grows, and when it is closed the rest of it and the job's outcome.
     #[must_use]
     pub fn run(&self) -> Delivered {
@@ -66,18 +92,19 @@ impl Upload<'_> {
             return Delivered::Gone;
         };
         let outcome = self.log.outcome().unwrap_or(Outcome::Canceled);
-        self.at_the_end(sent, &outcome)
+        self.at_the_end(sent, &End::of(&outcome, self.job))
     }
 
-    /// Sends a log that is whole, and the job's outcome, where it is not known what was sent before.
+    /// Sends a log that is whole, and the job's end, where it is not known what was sent before.
     #[must_use]
-    pub fn at_once(&self, outcome: &Outcome) -> Delivered {
-        self.at_the_end(0, outcome)
+    pub fn at_once(&self, end: &End) -> Delivered {
+        self.at_the_end(0, end)
     }
 
     /// Returns how much is sent, or that the job is gone.
     fn while_it_grows(&self) -> Result<usize, ()> {
         let mut sent = 0;
+        let mut interval = INTERVAL;
         let mut backoff = Backoff::new(MAX_PAUSE);
         let mut next = Instant::now() + INTERVAL;
         let mut unfinished_since: Option<Instant> = None;
@@ -94,10 +121,11 @@ impl Upload<'_> {
                 (false, _) => None,
             };
             match self.patch(sent, &part.bytes) {
-                Sent::At(at) => {
+                Sent::At(at, asked) => {
                     sent = at;
                     backoff.reset();
-                    next = Instant::now() + INTERVAL;
+                    interval = asked.map_or(interval, bounded);
+                    next = Instant::now() + interval;
                 }
                 Sent::Gone => return Err(()),
                 Sent::Failed(error) => {
@@ -114,20 +142,19 @@ impl Upload<'_> {
     }
 
     fn patch(&self, from: usize, part: &[u8]) -> Sent {
-        let error = match self.client.patch(self.id, self.token, from, part) {
+        let error = match self.client.patch(self.job, from, part, self.debug) {
             Ok(patched) => {
-                if let Some(word) = patched.stop {
-                    if self.cancel.reason().is_none() {
-                        log::info!("the coordinator says that the job is {word}");
-                    }
-                    self.cancel.trigger(Reason::Canceled);
+                match patched.wish {
+                    Wish::GoOn => {}
+                    Wish::EndScript => stop(self.canceling, "canceling"),
+                    Wish::Stop(word) => stop(self.cancel, &word),
                 }
-                return Sent::At(from + part.len());
+                return Sent::At(from + part.len(), patched.interval);
             }
             Err(error) => error,
         };
         match error.answer {
-            Answer::Rewind(there) if there != from => Sent::At(there.min(self.log.size())),
+            Answer::Rewind(there) if there != from => Sent::At(there.min(self.log.size()), None),
             Answer::Refused(_) | Answer::Gone => {
                 log::warn!("the coordinator does not know the job any more: {error}");
                 self.cancel.trigger(Reason::Canceled);
@@ -137,22 +164,61 @@ impl Upload<'_> {
         }
     }
 
-    /// The rest of the log, which GitLab takes by patches only, and the job's end with all of it.
-    fn at_the_end(&self, sent: usize, outcome: &Outcome) -> Delivered {
-        let mut sent = sent;
+    /// The rest of the log, which GitLab takes by patches only, and the job's end: for `AlloyCI` with all of the log.
+    fn at_the_end(&self, sent: usize, end: &End) -> Delivered {
+        let (mut sent, mut unsent) = (sent, true);
+        let mut tries = Tries::new(MAX_TRIES, MAX_PAUSE, self.hurry);
+        loop {
+            if std::mem::take(&mut unsent) {
+                sent = match self.rest(sent) {
+                    Ok(sent) => sent,
+                    Err(()) => return Delivered::Gone,
+                };
+            }
+            let finished = self
+                .log
+                .with_text(|log| self.client.finish(self.job, end, log));
+            let Err(error) = finished else {
+                return Delivered::Yes;
+            };
+            match error.answer {
+                Answer::Refused(_) | Answer::Gone => {
+                    log::warn!("the coordinator does not know the job any more: {error}");
+                    return Delivered::Gone;
+                }
+                Answer::OtherLog if tries.again(None) => {
+                    log::warn!("the log is sent again: {error}");
+                    (sent, unsent) = (0, true);
+                }
+                // That is how GitLab stores a log: it asks for some patience.
+                Answer::NotYet(pause) if tries.again(pause) => {
+                    log::debug!("the job's end is not taken yet: {error}");
+                    unsent = true;
+                }
+                _ if error.is_temporary() && tries.again(error.retry_after()) => {
+                    log::warn!("the job's end is not told yet: {error}");
+                }
+                _ => return Delivered::No(error),
+            }
+        }
+    }
+
+    /// Sends what is behind byte `from` of a log that is whole. Returns how much is sent, or that the job is gone.
+    fn rest(&self, from: usize) -> Result<usize, ()> {
+        let mut sent = from;
         let mut tries = Tries::new(MAX_TRIES, MAX_PAUSE, self.hurry);
         while sent < self.log.size() {
             let part = self.log.part(sent, MAX_PATCH, true);
             match self.patch(sent, &part.bytes) {
                 // A coordinator that asks for the same part again and again has a problem too.
-                Sent::At(at) if at <= sent => {
+                Sent::At(at, _) if at <= sent => {
                     sent = at;
                     if !tries.again(None) {
                         break;
                     }
                 }
-                Sent::At(at) => sent = at,
-                Sent::Gone => return Delivered::Gone,
+                Sent::At(at, _) => sent = at,
+                Sent::Gone => return Err(()),
                 Sent::Failed(error) if error.is_temporary() => {
                     if !tries.again(error.retry_after()) {
                         break;
@@ -164,30 +230,19 @@ impl Upload<'_> {
                 }
             }
         }
-        let mut tries = Tries::new(MAX_TRIES, MAX_PAUSE, self.hurry);
-        loop {
-            let error = match self.log.with_text(|log| self.finish(outcome, log)) {
-                Ok(()) => return Delivered::Yes,
-                Err(error) => error,
-            };
-            match error.answer {
-                Answer::Refused(_) | Answer::Gone => {
-                    log::warn!("the coordinator does not know the job any more: {error}");
-                    return Delivered::Gone;
-                }
-                _ if error.is_temporary() && tries.again(error.retry_after()) => {
-                    log::warn!("the job's end is not told yet: {error}");
-                }
-                _ => return Delivered::No(error),
-            }
-        }
+        Ok(sent)
     }
+}
 
-    fn finish(&self, outcome: &Outcome, log: &str) -> Result<(), ApiError> {
-        let update = FinalUpdate {
-            failure: outcome.failure_reason(),
-            log,
-        };
-        self.client.finish(self.id, self.token, update)
+/// The coordinator says that the job is to stop, by this word.
+fn stop(what: &Cancel, word: &str) {
+    if what.reason().is_none() {
+        log::info!("the coordinator says that the job is {word}");
     }
+    what.trigger(Reason::Canceled);
+}
+
+/// A pause that a coordinator asks for, where it is one.
+fn bounded(asked: Duration) -> Duration {
+    asked.clamp(Duration::from_secs(1), MAX_INTERVAL)
 }

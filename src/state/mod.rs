@@ -6,6 +6,7 @@
 mod artifacts;
 mod identity;
 mod process;
+mod system;
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -20,6 +21,7 @@ use crate::seal::Seal;
 pub use artifacts::Store;
 use identity::Identity;
 pub use process::{DeadProcess, Process};
+pub use system::system_id;
 
 /// How long to wait until a lock that another process has is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);

@@ -75,6 +75,8 @@ pub struct Run<'a> {
     pub began: &'a (dyn Fn(Activity) + Sync),
     /// Triggered to stop it.
     pub cancel: &'a Cancel,
+    /// As [`Executor::canceling`].
+    pub canceling: &'a Cancel,
     /// The terminal of a user who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
 }
@@ -183,6 +185,7 @@ impl Worker {
                 docker: &self.docker,
                 trace: &trace,
                 cancel: run.cancel,
+                canceling: run.canceling,
                 build_lock: &build_lock,
                 others: neighbours.others,
                 elsewhere: neighbours.elsewhere,

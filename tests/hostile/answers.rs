@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_runner::coordinator::{Client, Features, FinalUpdate, Info, JobResponse};
+use alloy_runner::coordinator::{Client, End, Features, Info, InfoConfig, JobResponse};
 use alloy_runner::http::Tls;
+use alloy_runner::job::files::{self, Kind};
+use alloy_runner::job::payload::JobKey;
 use alloy_runner::secret::Secret;
 use proptest::prelude::*;
 
@@ -22,12 +24,16 @@ fn client(address: &str) -> Client {
         platform: "linux",
         architecture: "amd64",
         executor: "docker",
-        features: Features::default(),
+        shell: "bash".to_owned(),
+        features: Features,
+        config: InfoConfig {
+            gpus: String::new(),
+        },
     };
     Client::new(
         &format!("http://{address}"),
         &Tls::default(),
-        info,
+        (info, "s_0123456789ab".to_owned()),
         Arc::new(|_, _| {}),
     )
     .expect("a client")
@@ -165,15 +171,16 @@ fn damaged_answers_are_errors_or_answers() {
                 assert!(said.len() < 4000, "{said}");
                 assert!(!said.contains(['\n', '\r', '\u{1b}']), "{said:?}");
             }
-            drop(client.patch(1, &secret, usize::MAX - 10, b"part"));
-            drop(client.finish(
-                1,
-                &secret,
-                FinalUpdate {
-                    failure: None,
-                    log: "log",
-                },
-            ));
+            for kind in [Kind::AlloyCi, Kind::GitLab] {
+                let job = JobKey {
+                    id: 1,
+                    token: secret.clone(),
+                    kind,
+                    features: files::Features::default(),
+                };
+                drop(client.patch(&job, usize::MAX - 10, b"part", false));
+                drop(client.finish(&job, &End::default(), "log"));
+            }
         });
         prop_assert!(taken < 16 << 20, "{taken}");
         Ok(())

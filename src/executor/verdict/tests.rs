@@ -41,7 +41,7 @@ fn exited(exit_code: i32) -> Verdict {
 
 /// Whether it is a system failure whose reason begins so.
 fn is_failure(verdict: &Verdict, reason: &str) -> bool {
-    matches!(verdict, Verdict::Outcome(Outcome::SystemFailure(why)) if why.starts_with(reason))
+    matches!(verdict, Verdict::Outcome(Outcome::SystemFailure(why)) if why.text.starts_with(reason))
 }
 
 #[test]

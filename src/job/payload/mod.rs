@@ -1,24 +1,25 @@
 //! A job as a coordinator hands it out: AlloyCI, or GitLab, which sends more.
 
 mod image;
+mod key;
 mod sources;
 mod unsupported;
 mod value;
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::checkout::project_path;
-use super::files::{Artifacts, Cache, Coordinator, Dependency, Features, Kind};
+use super::files::{Artifacts, Cache, Coordinator, Dependency, Kind};
 use super::remote::Remote;
 use super::variables::Variable;
 use super::{Credential, Job, Project};
 use crate::outcome::InputError;
 use crate::secret::Secret;
 use image::{PayloadImage, services};
+use key::Found;
+pub use key::JobKey;
 
 /// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
 const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
@@ -30,10 +31,8 @@ const MOST_SECRETS: usize = 1 << 20;
 /// has to be reported all the same.
 #[derive(Debug)]
 pub struct JobPayload {
-    /// The coordinator's number of the job.
-    pub id: u64,
-    /// What the coordinator knows the job by.
-    pub token: Secret,
+    /// What it is reported by.
+    pub key: JobKey,
     /// The job, or why it cannot be read.
     pub job: Result<Box<Job>, InputError>,
 }
@@ -42,57 +41,29 @@ pub struct JobPayload {
 /// token came through. `api` is the address that it came from, without `/jobs/…`.
 #[must_use]
 pub fn read(body: &[u8], api: &str) -> Option<JobPayload> {
-    let mut key = Key::default();
-    let whole = key.read(body);
-    let (id, token) = (key.id?, Secret::new(key.token?));
+    let mut found = Found::default();
+    let whole = found.read(body);
+    let key = found.key()?;
     let job = match whole {
         Err(error) => Err(InputError::new(format!(
             "what the coordinator sent of the job cannot be read: {error}"
         ))),
         // The end of such a job can be told all the same: there the token stands in the body.
-        Ok(()) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+        Ok(())
+            if !key
+                .token
+                .expose()
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic()) =>
+        {
             Err(InputError::new(
                 "the job's token holds characters that no request can carry; only letters, digits and signs of ASCII can be \
                  in it",
             ))
         }
-        Ok(()) => parse(body, api).and_then(maskable).map(Box::new),
+        Ok(()) => parse(body, api, &key).and_then(maskable).map(Box::new),
     };
-    Some(JobPayload { id, token, job })
-}
-
-/// The two members that make a job reportable, taken from as much of the body as there is.
-#[derive(Default)]
-struct Key {
-    id: Option<u64>,
-    token: Option<String>,
-}
-
-impl Key {
-    fn read(&mut self, body: &[u8]) -> serde_json::Result<()> {
-        struct Members<'a>(&'a mut Key);
-        impl<'de> Visitor<'de> for Members<'_> {
-            type Value = ();
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object with `id` and `token`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-                while let Some(name) = map.next_key::<String>()? {
-                    match name.as_str() {
-                        "id" => self.0.id = Some(map.next_value()?),
-                        "token" => self.0.token = Some(map.next_value()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(())
-            }
-        }
-        let mut input = serde_json::Deserializer::from_slice(body);
-        input.deserialize_map(Members(self))?;
-        input.end()
-    }
+    Some(JobPayload { key, job })
 }
 
 #[derive(Deserialize)]
@@ -126,7 +97,6 @@ struct Payload {
     dependencies: Option<Vec<PayloadDependency>>,
     #[serde(default, deserialize_with = "value::list")]
     credentials: Option<Vec<PayloadCredential>>,
-    features: Option<Features>,
 }
 
 #[derive(Default, Deserialize)]
@@ -206,7 +176,7 @@ fn maskable(job: Job) -> Result<Job, InputError> {
     Ok(job)
 }
 
-fn parse(body: &[u8], api: &str) -> Result<Job, InputError> {
+fn parse(body: &[u8], api: &str, key: &JobKey) -> Result<Job, InputError> {
     let mut input = serde_json::Deserializer::from_slice(body);
     let payload: Payload = serde_path_to_error::deserialize(&mut input).map_err(|error| {
         // The message would quote the value, which may be a secret.
@@ -218,11 +188,11 @@ fn parse(body: &[u8], api: &str) -> Result<Job, InputError> {
             error.path()
         ))
     })?;
-    payload.into_job(api)
+    payload.into_job(api, key)
 }
 
 impl Payload {
-    fn into_job(self, api: &str) -> Result<Job, InputError> {
+    fn into_job(self, api: &str, key: &JobKey) -> Result<Job, InputError> {
         self.check_supported()?;
         let remote = Remote::parse(&self.git_info.repo_url)?;
         let mut secrets = vec![Secret::new(&self.token)];
@@ -252,7 +222,6 @@ impl Payload {
         }
         let sent = self.variables.unwrap_or_default();
         let protected = is_protected(self.git_info.protected, &sent);
-        let kind = kind(&sent);
         Ok(Job {
             id: self.id,
             name: self.job_info.name.unwrap_or_else(|| self.id.to_string()),
@@ -265,7 +234,7 @@ impl Payload {
             sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
             services: services(self.services.unwrap_or_default())?,
-            variables: variables(sent, kind)?,
+            variables: variables(sent, key.kind)?,
             script,
             after_script,
             script_timeout,
@@ -285,8 +254,8 @@ impl Payload {
                 .collect(),
             kept: None,
             coordinator: Some(Coordinator {
-                kind,
-                features: self.features.unwrap_or_default(),
+                kind: key.kind,
+                features: key.features.clone(),
                 api: api.to_owned(),
                 token: Secret::new(self.token),
             }),
@@ -313,15 +282,6 @@ fn is_protected(said: Option<bool>, sent: &[PayloadVariable]) -> bool {
     let target = first("CI_MERGE_REQUEST_PROJECT_ID");
     let fork = first("CI_MERGE_REQUEST_SOURCE_PROJECT_ID").is_some_and(|id| Some(id) != target);
     !fork && said.unwrap_or_else(|| first("CI_COMMIT_REF_PROTECTED") == Some("true"))
-}
-
-/// Which coordinator sends such variables.
-fn kind(sent: &[PayloadVariable]) -> Kind {
-    if sent.iter().any(|variable| variable.key == "GITLAB_CI") {
-        Kind::GitLab
-    } else {
-        Kind::AlloyCi
-    }
 }
 
 fn variables(sent: Vec<PayloadVariable>, kind: Kind) -> Result<Vec<Variable>, InputError> {

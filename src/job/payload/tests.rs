@@ -153,7 +153,7 @@ fn a_torn_payload_is_still_a_job_to_report() {
         if let Some(out) = out
             && cut < ALLOYCI.trim_end().len()
         {
-            assert_eq!((out.id, out.token.expose()), (17, "job-token"));
+            assert_eq!((out.key.id, out.key.token.expose()), (17, "job-token"));
             assert!(out.job.is_err(), "cut at {cut}");
         }
     }

@@ -56,7 +56,7 @@ fn what_jobs_say_cannot_lead_the_page() {
         name: evil.to_owned(),
         stage: evil.to_owned(),
         may_fail: false,
-        fate: Fate::Ended(Outcome::BuildError(evil.to_owned())),
+        fate: Fate::Ended(Outcome::BuildError(evil.into())),
         time: Some((began, Duration::from_secs(1))),
         spans: vec![Span {
             activity: Activity::Pull,
