@@ -93,6 +93,8 @@ plans! {
         files_of_variables_do_not_stay_where_the_sources_do
         files_of_variables_are_beside_sources_that_go
         artifacts_of_every_end
+        reports_in_formats_of_their_own
+        a_format_of_artifacts_that_is_none
         a_cache_with_a_policy_of_a_variable
         a_tag_and_all_of_its_history
         a_merge_request_of_a_fork_is_not_protected

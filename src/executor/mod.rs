@@ -253,14 +253,15 @@ fn run_after_script(context: &Context, outcome: &Outcome) -> Result<bool, Stop> 
 
 /// What follows in the helper. Returns the job's outcome: its first failure.
 fn finish(context: &Context, outcome: Outcome, build_ended: bool) -> Result<Outcome, Stop> {
+    // One of these stages that fails takes none of the others with it: each report counts by itself.
+    let success = outcome.is_success();
     let mut outcome = outcome;
     let mut is_quiet = false;
     for stage in &context.plan.finish {
-        let is_wanted = stage.when.holds(outcome.is_success());
-        if !is_wanted || context.canceled().is_some() {
+        if !stage.when.holds(success) || context.canceled().is_some() {
             continue;
         }
-        let section = Section::Stage(stage.kind, outcome.is_success());
+        let section = Section::Stage(stage.kind, success);
         context.sections.enter(section)?;
         let ended = if context.engine.is_worth_trying_after(&outcome) {
             // Once, before the first stage: the helper is to have the job's volumes for itself.

@@ -8,35 +8,47 @@ use anyhow::{Context, Result, anyhow};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::archive::limit::Limit;
-use super::archive::select::{Selected, select};
+use super::archive::select::Selected;
 use super::archive::tree::Tree;
 use super::archive::unpack::Target;
-use super::archive::{unzip, zipped};
+use super::archive::{gzipped, unzip, zipped};
 use super::multipart::{form, pipe};
 use super::progress::contents;
-use super::task::{Download, Receiver, Source, Upload};
+use super::task::{Download, Format, Receiver, Source, Upload};
 use super::transfer::{Address, Client, REDIRECTS, Refused, attempts, too_far};
 
 /// How often an upload is tried.
 const UPLOADS: u32 = 4;
 
-/// Archives and uploads the artifacts of a job. If there are none, nothing is sent.
+/// Archives and uploads artifacts of a job. If there are none, nothing is sent.
 ///
 /// # Errors
 /// [`Refused`] if the coordinator refuses them; others if the archive cannot be made or sent.
 pub fn upload(task: &Upload) -> Result<()> {
     eprintln!("Uploading artifacts {}...", task.name);
     let project = task.project.open()?;
-    let selected = select(&project, &task.files.paths, task.files.untracked)?;
+    let mut selected = task.files.select(&project)?;
+    if task.format != Format::Zip {
+        selected.keep_files();
+    }
     for warning in &selected.warnings {
         eprintln!("WARNING: {warning}");
+    }
+    if selected.excluded > 0 {
+        eprintln!("  {} excluded", selected.excluded);
     }
     if selected.entries.is_empty() {
         eprintln!("WARNING: there are no artifacts: nothing was selected");
         return Ok(());
     }
+    if task.format == Format::Raw && selected.entries.len() > 1 {
+        return Err(anyhow!(Refused(format!(
+            "raw artifacts are one file, and these are {}: name one, or take another format",
+            selected.entries.len()
+        ))));
+    }
     match &task.to {
-        None => write(&project, &selected, &mut io::stdout().lock())?,
+        None => write(task.format, &project, &selected, &mut io::stdout().lock())?,
         Some(receiver) => {
             let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(UPLOADS, || {
@@ -56,9 +68,14 @@ pub fn upload(task: &Upload) -> Result<()> {
     Ok(())
 }
 
-fn write(project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()> {
+fn write(format: Format, project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()> {
     let mut out = BufWriter::with_capacity(256 * 1024, out);
-    for warning in zipped::write(project, &selected.entries, &mut out)? {
+    let warnings = match format {
+        Format::Zip => zipped::write(project, &selected.entries, &mut out),
+        Format::Gzip => gzipped::write(project, &selected.entries, &mut out),
+        Format::Raw => gzipped::write_plain(project, &selected.entries, &mut out),
+    };
+    for warning in warnings? {
         eprintln!("WARNING: {warning}");
     }
     out.flush().context("cannot write the archive")
@@ -73,10 +90,10 @@ fn send<'t>(
     client: &Client,
 ) -> Result<Option<Address<'t>>> {
     let (mut writer, reader) = pipe();
-    let form = form(&task.name, reader);
+    let form = form(&task.name, task.format.media_type(), reader);
     thread::scope(|scope| {
         let archive = scope.spawn(move || {
-            write(project, selected, &mut writer)?;
+            write(task.format, project, selected, &mut writer)?;
             writer
                 .finish()
                 .context("the reader of the archive has gone")
@@ -108,14 +125,13 @@ fn is_unheard(error: &anyhow::Error) -> bool {
 impl Receiver {
     /// The address with the parameters of the upload.
     fn address(&self) -> String {
-        match &self.expire_in {
-            None => self.url.clone(),
-            Some(time) => format!(
-                "{}?expire_in={}",
-                self.url,
-                utf8_percent_encode(time, NON_ALPHANUMERIC)
-            ),
-        }
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let about = self.about.iter().enumerate();
+        about.fold(self.url.clone(), |address, (index, (name, value))| {
+            let between = if index == 0 { '?' } else { '&' };
+            // The names are the runner's own.
+            format!("{address}{between}{name}={}", encoded(value))
+        })
     }
 }
 
@@ -172,11 +188,13 @@ mod tests {
         let receiver = Receiver {
             url: "http://h/jobs/1/artifacts".to_owned(),
             token: String::new(),
-            expire_in: Some("1 week & 2 d".to_owned()),
+            about: [("expire_in", "1 week & 2 d"), ("artifact_type", "junit")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
         };
         assert_eq!(
             receiver.address(),
-            "http://h/jobs/1/artifacts?expire_in=1%20week%20%26%202%20d"
+            "http://h/jobs/1/artifacts?expire_in=1%20week%20%26%202%20d&artifact_type=junit"
         );
     }
 }

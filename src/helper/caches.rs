@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::archive::limit::Limit;
-use super::archive::select::{Selected, select};
+use super::archive::select::Selected;
 use super::archive::tree::Tree;
 use super::archive::unpack::Target;
 use super::archive::{frames, unframe};
@@ -52,7 +52,7 @@ pub fn restore(task: &Caches) {
 fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
     eprintln!("Creating cache {}...", cache.key);
     let project = task.project.open()?;
-    let selected = select(&project, &cache.files.paths, cache.files.untracked)?;
+    let selected = cache.files.select(&project)?;
     for warning in &selected.warnings {
         eprintln!("WARNING: {warning}");
     }
@@ -234,6 +234,7 @@ mod tests {
                 files: Files {
                     paths: Vec::new(),
                     untracked: false,
+                    exclude: Vec::new(),
                 },
                 place: Place::File(within(path)),
             };

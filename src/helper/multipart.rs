@@ -17,14 +17,14 @@ pub struct Form<R> {
     pub body: R,
 }
 
-/// A form with one field, `file`.
-pub fn form(file_name: &str, contents: impl Read) -> Form<impl Read> {
+/// A form with one field, `file`, whose contents are of this type.
+pub fn form(file_name: &str, media_type: &str, contents: impl Read) -> Form<impl Read> {
     let boundary = Uuid::new_v4().simple();
     // Escaped as browsers do it (HTML standard, "multipart/form-data").
     let file_name = file_name.replace('"', "%22").replace(char::is_control, "_");
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
-         Content-Type: application/zip\r\n\r\n"
+         Content-Type: {media_type}\r\n\r\n"
     );
     let tail = format!("\r\n--{boundary}--\r\n");
     Form {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_form_has_one_file() {
-        let mut form = form("a\"b.zip", &b"contents"[..]);
+        let mut form = form("a\"b.zip", "application/zip", &b"contents"[..]);
         let mut body = String::new();
         form.body.read_to_string(&mut body).expect("memory");
         let boundary = form

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::archive::select::{Selected, select_but};
 use super::archive::tree::Tree;
 
 /// The environment variable that may contain a task.
@@ -104,6 +105,19 @@ pub struct Files {
     pub paths: Vec<String>,
     /// Whether all files that git does not track are selected too.
     pub untracked: bool,
+    /// Patterns of paths that are not, whatever selects them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+impl Files {
+    /// The files that are selected in a project.
+    ///
+    /// # Errors
+    /// As [`select_but`].
+    pub fn select(&self, project: &Tree) -> Result<Selected> {
+        select_but(project, &self.paths, self.untracked, &self.exclude)
+    }
 }
 
 /// Upload artifacts.
@@ -115,6 +129,9 @@ pub struct Upload {
     pub files: Files,
     /// The file name of the archive.
     pub name: String,
+    /// What is made of the files.
+    #[serde(default, skip_serializing_if = "Format::is_zip")]
+    pub format: Format,
     /// The coordinator that gets it. `None`: standard output.
     pub to: Option<Receiver>,
     /// As [`Caches::certificates`].
@@ -130,8 +147,62 @@ pub struct Receiver {
     pub url: String,
     /// The job's token.
     pub token: String,
-    /// How long they are kept, in the coordinator's syntax.
-    pub expire_in: Option<String>,
+    /// What the coordinator wants to know of them, the query of their address: name and value, in its syntax.
+    pub about: Vec<(String, String)>,
+}
+
+/// What artifacts are sent as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A zip file with all of them.
+    #[default]
+    Zip,
+    /// Each of the files compressed, one behind the other.
+    Gzip,
+    /// The one file that they are.
+    Raw,
+}
+
+impl Format {
+    /// The format of this name.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "zip" => Some(Self::Zip),
+            "gzip" => Some(Self::Gzip),
+            "raw" => Some(Self::Raw),
+            _ => None,
+        }
+    }
+
+    /// What the names of such files end with.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Zip => ".zip",
+            Self::Gzip => ".gz",
+            Self::Raw => "",
+        }
+    }
+
+    /// What HTTP calls it.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Zip => "application/zip",
+            Self::Gzip => "application/gzip",
+            Self::Raw => "application/octet-stream",
+        }
+    }
+
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands on a reference"
+    )]
+    fn is_zip(&self) -> bool {
+        *self == Self::Zip
+    }
 }
 
 /// Download the artifacts of other jobs.

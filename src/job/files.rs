@@ -89,8 +89,15 @@ pub struct Artifacts {
     /// After which ends of the job: `on_success`, `on_failure`, `always`.
     #[serde(deserialize_with = "or_default")]
     pub when: When,
+    /// Patterns of what is left out of it all the same.
+    #[serde(deserialize_with = "texts")]
+    pub exclude: Vec<String>,
     /// How long the coordinator keeps them, in its own words.
     pub expire_in: Option<String>,
+    /// What they are for the coordinator, in its own words: `archive`, or the kind of a report.
+    pub artifact_type: Option<String>,
+    /// What is made of them, in the coordinator's words: `zip`, `gzip`, `raw`.
+    pub artifact_format: Option<String>,
 }
 
 /// When a job runs, by what became of the stages before.

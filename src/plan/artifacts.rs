@@ -2,7 +2,7 @@
 
 use super::containers::Builder;
 use super::stage::{Exchange, Failure, HelperStage, StageKind, When};
-use crate::helper::task;
+use crate::helper::task::{self, Format};
 use crate::job::files::{Artifacts, Kind, When as Kept};
 use crate::job::kept::file_name;
 use crate::outcome::InputError;
@@ -72,7 +72,8 @@ impl Builder<'_> {
     pub fn uploads(&self) -> Result<Vec<HelperStage>, InputError> {
         let used = self.job.artifacts.iter();
         let used = used.filter(|artifacts| !artifacts.paths.is_empty() || artifacts.untracked);
-        let stages = used.map(|artifacts| self.upload(artifacts));
+        let stages = used.enumerate();
+        let stages = stages.map(|(index, artifacts)| self.upload(index, artifacts));
         Ok(stages
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
@@ -80,14 +81,19 @@ impl Builder<'_> {
             .collect())
     }
 
-    fn upload(&self, artifacts: &Artifacts) -> Result<Option<HelperStage>, InputError> {
-        let name = self.archive_name(artifacts);
+    fn upload(
+        &self,
+        index: usize,
+        artifacts: &Artifacts,
+    ) -> Result<Option<HelperStage>, InputError> {
+        let format = self.format(index, artifacts)?;
+        let name = self.archive_name(artifacts, format);
         let (to, exchange) = match (&self.job.coordinator, &self.job.kept) {
             (Some(coordinator), _) => {
                 let receiver = task::Receiver {
                     url: format!("{}/jobs/{}/artifacts", coordinator.api, self.job.id),
                     token: coordinator.token.expose().to_owned(),
-                    expire_in: artifacts.expire_in.clone().filter(|time| !time.is_empty()),
+                    about: about(artifacts),
                 };
                 (Some(receiver), Exchange::None)
             }
@@ -103,8 +109,9 @@ impl Builder<'_> {
         };
         let task = task::Upload {
             project: self.layout.project(),
-            files: self.files(&artifacts.paths, artifacts.untracked),
+            files: self.files(&artifacts.paths, artifacts.untracked, &artifacts.exclude),
             name,
+            format,
             certificates: self.host.certificates.clone(),
             proxies: self.proxies(to.is_some()),
             to,
@@ -113,6 +120,7 @@ impl Builder<'_> {
             .files
             .paths
             .iter()
+            .chain(&task.files.exclude)
             .chain([&task.name])
             .map(String::as_str);
         let secret = task.to.is_some() || self.shows_secret(texts);
@@ -129,13 +137,48 @@ impl Builder<'_> {
         }))
     }
 
+    fn format(&self, index: usize, artifacts: &Artifacts) -> Result<Format, InputError> {
+        let said = artifacts.artifact_format.as_deref().unwrap_or_default();
+        if said.is_empty() {
+            return Ok(Format::default());
+        }
+        Format::of(said).ok_or_else(|| {
+            InputError::new(format!(
+                "{}.artifacts[{index}]: the format `{}` is none that this runner can make: zip, gzip, raw",
+                self.job.name.escape_debug(),
+                said.escape_debug()
+            ))
+        })
+    }
+
     /// What the archive is called: `artifacts.zip` unless the job says something else.
-    fn archive_name(&self, artifacts: &Artifacts) -> String {
+    fn archive_name(&self, artifacts: &Artifacts, format: Format) -> String {
         let name = artifacts.name.as_deref().unwrap_or_default();
-        let name = file_name(&self.variables.expand(name));
-        match name.strip_suffix(".zip").unwrap_or(&name) {
-            "" => "artifacts.zip".to_owned(),
-            name => format!("{name}.zip"),
+        let name = self.variables.expand(name);
+        let hidden = name.trim_start().starts_with('.');
+        let mut name = file_name(&name);
+        if hidden && format != Format::Zip {
+            // A report that is called `.env`, and is nowhere a file of this host.
+            name.replace_range(..1, ".");
+        }
+        let ending = format.ending();
+        match name.strip_suffix(ending).unwrap_or(&name) {
+            "" => format!("artifacts{ending}"),
+            name => format!("{name}{ending}"),
         }
     }
+}
+
+/// What an upload says of artifacts: what the job says, and nothing of what it does not.
+fn about(artifacts: &Artifacts) -> Vec<(String, String)> {
+    let all = [
+        ("artifact_format", &artifacts.artifact_format),
+        ("artifact_type", &artifacts.artifact_type),
+        ("expire_in", &artifacts.expire_in),
+    ];
+    let said = all.into_iter().filter_map(|(name, value)| {
+        let value = value.as_deref().filter(|value| !value.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    said.collect()
 }

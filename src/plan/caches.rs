@@ -89,7 +89,7 @@ impl Builder<'_> {
             } else {
                 format!("{key}-{}", same + 1)
             };
-            let files = self.files(&cache.paths, cache.untracked);
+            let files = self.files(&cache.paths, cache.untracked, &[]);
             let at = |place| task::Cache {
                 key: key.clone(),
                 files: files.clone(),

@@ -53,19 +53,19 @@ impl fmt::Display for StageKind {
     }
 }
 
-/// The condition of a stage.
+/// The condition of a stage, by how the job's own scripts ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Only if everything went well so far.
+    /// Only if they went well.
     OnSuccess,
-    /// Only if something failed.
+    /// Only if something failed until then.
     OnFailure,
     /// In any case. Also then, nothing runs any more when the job was canceled.
     Always,
 }
 
 impl When {
-    /// Whether a stage is to run, after a job that went well so far or did not.
+    /// Whether a stage is to run, after scripts that went well or did not.
     #[must_use]
     pub fn holds(self, success: bool) -> bool {
         match self {

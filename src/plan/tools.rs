@@ -60,11 +60,15 @@ impl Builder<'_> {
     }
 
     /// What a job selects, its variables expanded.
-    pub fn files(&self, paths: &[String], untracked: bool) -> Files {
-        let paths = paths.iter().map(|path| self.variables.expand(path));
+    pub fn files(&self, paths: &[String], untracked: bool, exclude: &[String]) -> Files {
+        let expanded = |paths: &[String]| {
+            let paths = paths.iter().map(|path| self.variables.expand(path));
+            paths.filter(|path| !path.is_empty()).collect()
+        };
         Files {
-            paths: paths.filter(|path| !path.is_empty()).collect(),
+            paths: expanded(paths),
             untracked,
+            exclude: expanded(exclude),
         }
     }
 

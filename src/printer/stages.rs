@@ -90,11 +90,15 @@ impl Script<'_> {
 
     /// What happens in the helper after that, and the end.
     pub fn finish(&mut self) {
+        let mut stages = self.plan.finish.iter();
+        if stages.any(|stage| stage.when != When::Always) {
+            self.line("scripts=$status");
+        }
         for stage in &self.plan.finish {
             let condition = match stage.when {
                 When::Always => None,
-                When::OnSuccess => Some("[ $status = 0 ]"),
-                When::OnFailure => Some("[ $status != 0 ]"),
+                When::OnSuccess => Some("[ $scripts = 0 ]"),
+                When::OnFailure => Some("[ $scripts != 0 ]"),
             };
             if let Some(condition) = condition {
                 let _ = writeln!(self.text, "if {condition}; then");

@@ -1,14 +1,16 @@
 //! Archives of caches and artifacts: selecting files, writing, and unpacking safely.
 //!
-//! Caches are written by [`frames`], artifacts by [`zipped`]. Both keep modes, times, owners, links, empty directories,
+//! Caches are written by [`frames`], artifacts by [`zipped`], reports for a coordinator by [`gzipped`]. The first two keep modes, times, owners, links, empty directories,
 //! and names in any encoding.
 
 pub mod frames;
+pub mod gzipped;
 pub mod inside;
 pub mod limit;
 mod parallel;
 mod pattern;
 pub mod select;
+mod tracked;
 pub mod tree;
 pub mod unframe;
 mod units;

@@ -16,6 +16,14 @@ pub struct Pattern {
 }
 
 impl Pattern {
+    /// Whether a path below the project matches: what is in a directory that matches does not.
+    pub fn matches(&self, path: &Path) -> bool {
+        match &self.matcher {
+            Some(matcher) => matcher.matches(path.as_os_str().as_bytes()),
+            None => path == self.prefix,
+        }
+    }
+
     /// Parses a pattern of a project that is in this directory.
     ///
     /// # Errors

@@ -3,17 +3,18 @@
 //! Links are not followed: a link is an entry itself, and nothing behind it is selected.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::fs::{FileType, SeekFrom, Stat as Metadata, seek};
 use rustix::io::Errno;
 
 use super::limit::Limit;
 use super::pattern::Pattern;
+use super::tracked::{changed, tracked};
 use super::tree::{Tree, Way};
 use super::{Entry, Kind, Stat, inside};
 use crate::glob::Glob;
@@ -25,10 +26,6 @@ const HOLES: &str = "it is sparse, and far longer than what of it is on the disk
 
 /// Why a path is left out if it, or its directory, changed while it was read.
 const CHANGED: &str = "it changed meanwhile";
-/// The longest index of git that is read: some millions of files.
-const INDEX: u64 = 256 << 20;
-/// The beginning of the name of the second file of a split index.
-const SHARED: &str = "sharedindex.";
 
 /// The selected files.
 #[derive(Debug, Default)]
@@ -37,9 +34,25 @@ pub struct Selected {
     pub entries: Vec<Entry>,
     /// Warnings about patterns that match nothing and entries that are left out.
     pub warnings: Vec<String>,
+    /// How many paths were selected and excluded again.
+    pub excluded: usize,
 }
 
 impl Selected {
+    /// Leaves out all but the files, for an archive that can hold nothing else.
+    pub fn keep_files(&mut self) {
+        for entry in &self.entries {
+            if let Kind::Link(_) = entry.kind {
+                let path = entry.path.display();
+                self.warnings.push(format!(
+                    "{path} is left out: only files are sent in this format"
+                ));
+            }
+        }
+        self.entries
+            .retain(|entry| matches!(entry.kind, Kind::File(_)));
+    }
+
     /// How many files and links there are.
     #[must_use]
     pub fn files(&self) -> usize {
@@ -63,16 +76,40 @@ impl Selected {
 /// # Errors
 /// If the project, or git's index, cannot be read.
 pub fn select(tree: &Tree, patterns: &[String], untracked: bool) -> Result<Selected> {
+    select_but(tree, patterns, untracked, &[])
+}
+
+/// The same without the paths that one of `excluded` matches. Each is a path by itself: what is in a directory is excluded
+/// by `/**` behind its name.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_but(
+    tree: &Tree,
+    patterns: &[String],
+    untracked: bool,
+    excluded: &[String],
+) -> Result<Selected> {
     let root = tree.path();
+    let mut warnings = Vec::new();
+    let refused = |text: &str, why: &str| format!("`{text}` is refused: {why}");
+    let mut excluding = Vec::new();
+    for text in excluded {
+        match Pattern::parse(root, text) {
+            Ok(pattern) => excluding.push(pattern),
+            Err(why) => warnings.push(refused(text, &why)),
+        }
+    }
     let mut walk = Walk {
         root,
         way: tree.way(),
+        excluding,
+        excluded: HashSet::new(),
         found: BTreeMap::new(),
         left_out: BTreeMap::new(),
         bytes: 0,
         stored: 0,
     };
-    let mut warnings = Vec::new();
     for text in patterns {
         match Pattern::parse(root, text) {
             Ok(pattern) => {
@@ -80,7 +117,7 @@ pub fn select(tree: &Tree, patterns: &[String], untracked: bool) -> Result<Selec
                     warnings.push(format!("nothing matches `{text}`"));
                 }
             }
-            Err(why) => warnings.push(format!("`{text}` is refused: {why}")),
+            Err(why) => warnings.push(refused(text, &why)),
         }
     }
     if untracked && !walk.untracked()? {
@@ -98,12 +135,17 @@ pub fn select(tree: &Tree, patterns: &[String], untracked: bool) -> Result<Selec
     Ok(Selected {
         entries: walk.found.into_values().collect(),
         warnings,
+        excluded: walk.excluded.len(),
     })
 }
 
 struct Walk<'a> {
     root: &'a Path,
     way: Way<'a>,
+    /// What is not selected, whatever selects it.
+    excluding: Vec<Pattern>,
+    /// The paths that this was true of.
+    excluded: HashSet<PathBuf>,
     found: BTreeMap<PathBuf, Entry>,
     /// The paths that are left out, by reason.
     left_out: BTreeMap<String, Vec<PathBuf>>,
@@ -191,8 +233,14 @@ impl Walk<'_> {
         if !is_root && !self.add(path)? {
             return Ok(false);
         }
-        let is_directory = |entry: &Entry| entry.kind == Kind::Directory;
-        if is_root || self.found.get(path).is_some_and(is_directory) {
+        let is_directory = if self.excluded.contains(path) {
+            // What is in it has to be excluded by itself.
+            self.kind(path)? == Some(FileType::Directory)
+        } else {
+            let found = self.found.get(path);
+            found.is_some_and(|entry| entry.kind == Kind::Directory)
+        };
+        if is_root || is_directory {
             for child in self.children(path)? {
                 self.add_tree(&child)?;
             }
@@ -208,6 +256,10 @@ impl Walk<'_> {
         let Some(metadata) = self.stat(path)? else {
             return Ok(false);
         };
+        if self.excluding.iter().any(|pattern| pattern.matches(path)) {
+            self.excluded.insert(path.to_owned());
+            return Ok(true);
+        }
         let kind = match FileType::from_raw_mode(metadata.st_mode) {
             FileType::RegularFile if self.is_stored(path, &metadata) => {
                 Ok(Kind::File(length(&metadata)))
@@ -305,60 +357,6 @@ impl Walk<'_> {
     }
 }
 
-/// The paths in git's index, read without git: nothing that a job left in `.git` can change how it is read.
-fn tracked(way: &mut Way) -> Result<HashSet<Vec<u8>>> {
-    // A copy, which a job cannot change while it is read.
-    let copy = tempfile::tempdir()?;
-    let at = copy.path().join("index");
-    let git = Path::new(".git");
-    let Some(bytes) = plain(way, &git.join("index"))? else {
-        return Ok(HashSet::new());
-    };
-    fs::write(&at, &bytes)?;
-    // The second file of a split index is named after the checksum in the first.
-    for name in way.names(git)? {
-        let checksum = name.to_str().and_then(|name| name.strip_prefix(SHARED));
-        let checksum = checksum.and_then(|checksum| hex::decode(checksum).ok());
-        if checksum.is_some_and(|checksum| {
-            checksum.len() == 20 && memchr::memmem::find(&bytes, &checksum).is_some()
-        }) && let Some(shared) = plain(way, &git.join(&name))?
-        {
-            fs::write(copy.path().join(&name), shared)?;
-        }
-    }
-    let index = gix::index::File::at(
-        &at,
-        gix::hash::Kind::Sha1,
-        false,
-        gix::index::decode::Options::default(),
-    )?;
-    let paths = index
-        .entries()
-        .iter()
-        .map(|entry| entry.path(&index).to_vec());
-    Ok(paths.collect())
-}
-
-/// The contents of a plain file, if there is one.
-fn plain(way: &mut Way, path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match way.file(path) {
-        Err(error) if changed(error) => None,
-        file => file?,
-    };
-    let Some(file) = file else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    file.take(INDEX + 1).read_to_end(&mut bytes)?;
-    ensure!(
-        bytes.len() as u64 <= INDEX,
-        "{} is longer than {} MB",
-        path.display(),
-        INDEX >> 20
-    );
-    Ok(Some(bytes))
-}
-
 /// How many bytes of a file are on the disk, which holes are not.
 fn data_of(file: &File, length: u64) -> io::Result<u64> {
     let (mut data, mut at) = (0_u64, 0);
@@ -375,11 +373,6 @@ fn data_of(file: &File, length: u64) -> io::Result<u64> {
 
 fn length(metadata: &Metadata) -> u64 {
     u64::try_from(metadata.st_size).unwrap_or_default()
-}
-
-/// Whether this error means that a path changed after it was found: it has gone, or is no directory any more.
-fn changed(error: Errno) -> bool {
-    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
 impl Stat {

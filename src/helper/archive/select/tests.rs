@@ -1,4 +1,4 @@
-use super::{Kind, Tree, select};
+use super::{Kind, Tree, select, select_but};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -238,4 +238,50 @@ fn an_index_in_two_files_is_read_and_one_that_is_no_file_is_not_waited_for() {
     )
     .expect("made");
     assert!(untracked().contains(&Path::new("a.o").to_owned()));
+}
+
+#[test]
+fn what_is_excluded_is_excluded_by_its_own_path() {
+    let root = tree();
+    for (excluded, want, count) in [
+        (&["src/*.c"][..], &["a.o", "src/deep/c.c"][..], 2),
+        (&["src"], &["a.o", "src/a.c", "src/b.c", "src/deep/c.c"], 1),
+        (&["src/**"], &["a.o"], 4),
+        (&["**/*.c", "a.o"], &[], 4),
+        (
+            &["./src/deep/../a.c"],
+            &["a.o", "src/b.c", "src/deep/c.c"],
+            1,
+        ),
+        (
+            &["dist/**"],
+            &["a.o", "src/a.c", "src/b.c", "src/deep/c.c"],
+            0,
+        ),
+    ] {
+        let text = |list: &[&str]| {
+            list.iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let patterns = text(&["a.o", "src/"]);
+        let selected = select_but(&open(root.path()), &patterns, false, &text(excluded));
+        let selected = selected.expect("readable");
+        let files = selected.entries.iter();
+        let files = files.filter(|entry| entry.kind != Kind::Directory);
+        let files: Vec<_> = files
+            .map(|entry| entry.path.display().to_string())
+            .collect();
+        assert_eq!(
+            (files, selected.excluded),
+            (text(want), count),
+            "{excluded:?}"
+        );
+    }
+    let outside = ["../x".to_owned()];
+    let selected = select_but(&open(root.path()), &["a.o".to_owned()], false, &outside);
+    assert_eq!(
+        selected.expect("readable").warnings,
+        ["`../x` is refused: it lies outside the project"]
+    );
 }
