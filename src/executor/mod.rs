@@ -204,6 +204,8 @@ fn job<'scope>(
         return Err(reason.into());
     }
     let outcome = run_script(context, ready, followers)?;
+    let outcome = run_releases(context, outcome)?;
+    context.trace.script_ended()?;
     let build_ended = run_after_script(context, &outcome)?;
     let _stops = context.stop_when_canceling();
     let outcome = finish(context, outcome, build_ended)?;
@@ -224,9 +226,26 @@ fn run_script<'scope>(
         left_out(context, StageKind::Script)?;
         return ended_with(context, Err(Reason::NoEngine.into()));
     }
-    let ended = script::run(context, ready, followers);
-    context.trace.script_ended()?;
-    ended_with(context, ended)
+    ended_with(context, script::run(context, ready, followers))
+}
+
+/// What the job releases, as long as all went well. Returns the job's outcome.
+fn run_releases(context: &Context, outcome: Outcome) -> Result<Outcome, Stop> {
+    let engine = &context.engine;
+    let mut outcome = outcome;
+    for stage in &context.plan.releases {
+        if !outcome.is_success() || engine.canceled.reason().is_some() {
+            break;
+        }
+        let ended = if engine.is_worth_trying_after(&outcome) {
+            script::run_next(context, stage)
+        } else {
+            left_out(context, stage.kind)?;
+            Err(Reason::NoEngine.into())
+        };
+        outcome = ended_with(context, ended)?;
+    }
+    Ok(outcome)
 }
 
 /// The job's `after_script`. Returns whether nothing of it may run any more.

@@ -63,9 +63,9 @@ fn released(context: &Context, held: Session) -> Result<Session, Stop> {
     }
 }
 
-/// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's. Returns
-/// whether it has ended by itself.
-pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<bool, Stop> {
+/// Runs a script in the build container of the one before, or in a new one where that was removed meanwhile.
+pub(super) fn run_next(context: &Context, stage: &BuildStage) -> Result<Outcome, Stop> {
+    context.engine.check_canceled()?;
     let name = &context.plan.build.name;
     let session = context.engine.start(&stage.command)?;
     let mut result = build::run_stage(context, stage, session, Container::Existing);
@@ -73,16 +73,21 @@ pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<bool, S
         match result {
             Err(Stop::Docker(error)) if was_removed(context, &error) => {
                 restore(context, name, &error)?;
-                context
-                    .trace
-                    .warning("after_script runs in a new build container")?;
+                let warning = format!("{} runs in a new build container", stage.kind);
+                context.trace.warning(&warning)?;
                 let session = build::start(context, &context.plan.build.run)?;
                 result = build::run_stage(context, stage, session, Container::New);
             }
             _ => break,
         }
     }
-    let (reason, has_ended) = match result {
+    result
+}
+
+/// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's. Returns
+/// whether it has ended by itself.
+pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<bool, Stop> {
+    let (reason, has_ended) = match run_next(context, stage) {
         Ok(Outcome::Success) => return Ok(true),
         Err(Stop::Outcome(Outcome::Canceled)) => return Ok(false),
         Ok(Outcome::ScriptFailure { exit_code, .. }) => {

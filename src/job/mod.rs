@@ -51,6 +51,8 @@ pub struct Job {
     pub variables: Vec<Variable>,
     /// `before_script` and `script`, a command each.
     pub script: Vec<String>,
+    /// What runs after the script where that went well, in a shell each.
+    pub releases: Vec<Release>,
     /// Commands for a shell of their own, whatever became of the script.
     pub after_script: Vec<String>,
     /// How long the script may take by itself, if the job says so.
@@ -110,6 +112,15 @@ impl Job {
         secrets.extend(more.cloned());
         secrets
     }
+}
+
+/// What GitLab makes of the keyword `release`: a script like that of the job, which runs after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// Its commands.
+    pub script: Vec<String>,
+    /// How long it may take by itself.
+    pub timeout: Option<Duration>,
 }
 
 /// The user of a registry.

@@ -152,6 +152,7 @@ impl Local {
             services: keywords.services.clone().unwrap_or_default(),
             variables,
             script: entry.commands(),
+            releases: Vec::new(),
             after_script: keywords
                 .after_script
                 .clone()

@@ -79,6 +79,7 @@ fn kind(activity: Activity) -> (&'static str, &'static str) {
         Activity::Helper => ("helper", "helper"),
         Activity::Stage(StageKind::GetSources) => ("sources", "sources"),
         Activity::Stage(StageKind::Script) => ("script", "script"),
+        Activity::Stage(StageKind::Release) => ("release", "script"),
         Activity::Stage(StageKind::AfterScript) => ("after_script", "after_script"),
         Activity::Stage(
             kind @ (StageKind::RestoreCache

@@ -134,7 +134,9 @@ pub struct Plan {
     pub fetch: Vec<HelperStage>,
     /// The job's script.
     pub script: BuildStage,
-    /// What follows it, whatever became of it, within the job's time. Its own end is no more than a warning.
+    /// What follows it in the same container where it went well, one after the other: their ends are the job's too.
+    pub releases: Vec<BuildStage>,
+    /// What follows that, whatever became of it, within the job's time. Its own end is no more than a warning.
     pub after_script: Option<BuildStage>,
     /// What happens in the helper after that, also when the job's time is over: each stage by its condition.
     pub finish: Vec<HelperStage>,
@@ -258,6 +260,7 @@ impl Builder<'_> {
             build,
             fetch: stages.fetch,
             script: stages.script,
+            releases: stages.releases,
             after_script: stages.after_script,
             finish: stages.finish,
             timeout: job.timeout,

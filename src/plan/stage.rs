@@ -19,6 +19,8 @@ pub enum StageKind {
     DownloadArtifacts,
     /// The job's `script`.
     Script,
+    /// What the job releases after its `script`.
+    Release,
     /// The job's `after_script`.
     AfterScript,
     /// Caches are packed.
@@ -36,6 +38,7 @@ impl StageKind {
             Self::RestoreCache => "restore_cache",
             Self::DownloadArtifacts => "download_artifacts",
             Self::Script => "build",
+            Self::Release => "step_release",
             Self::AfterScript => "after_script",
             Self::ArchiveCache => "archive_cache",
             Self::UploadArtifacts => "upload_artifacts",
@@ -46,8 +49,9 @@ impl StageKind {
 impl fmt::Display for StageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The keyword of a job.
+            // Keywords of a job.
             Self::AfterScript => f.write_str(self.key()),
+            Self::Release => f.write_str("release"),
             kind => f.write_str(&kind.key().replace('_', " ")),
         }
     }
@@ -175,6 +179,7 @@ mod tests {
             (StageKind::GetSources, "get sources"),
             (StageKind::UploadArtifacts, "upload artifacts"),
             (StageKind::AfterScript, "after_script"),
+            (StageKind::Release, "release"),
         ] {
             assert_eq!(kind.to_string(), words);
         }

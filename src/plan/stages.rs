@@ -15,8 +15,16 @@ pub const JOB_STATUS: &str = "job_status";
 pub(super) struct Stages {
     pub fetch: Vec<HelperStage>,
     pub script: BuildStage,
+    pub releases: Vec<BuildStage>,
     pub after_script: Option<BuildStage>,
     pub finish: Vec<HelperStage>,
+}
+
+/// What runs in the build container.
+struct Scripts {
+    script: BuildStage,
+    releases: Vec<BuildStage>,
+    after_script: Option<BuildStage>,
 }
 
 impl Stages {
@@ -38,12 +46,17 @@ impl Builder<'_> {
         let mut fetch = vec![self.get_sources()];
         fetch.extend(caches.restore);
         fetch.extend(self.downloads()?);
-        let (script, after_script) = self.scripts(build);
+        let Scripts {
+            script,
+            releases,
+            after_script,
+        } = self.scripts(build);
         let mut finish: Vec<_> = caches.archive.into_iter().collect();
         finish.extend(self.uploads()?);
         Ok(Stages {
             fetch,
             script,
+            releases,
             after_script,
             finish,
         })
@@ -73,8 +86,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The job's `script` and, if it has one, its `after_script`.
-    fn scripts(&self, build: &Build) -> (BuildStage, Option<BuildStage>) {
+    /// The job's `script` and what follows it.
+    fn scripts(&self, build: &Build) -> Scripts {
         let file_variables = self.variables.iter().filter(|variable| variable.file);
         let file_variables: Vec<String> = file_variables
             .map(|variable| variable.name.clone())
@@ -97,7 +110,7 @@ impl Builder<'_> {
             markers: self.host.markers,
             job_status: None,
         };
-        let stage = BuildStage {
+        let first = BuildStage {
             kind: StageKind::Script,
             command: build.run.clone(),
             script: script.text(),
@@ -105,26 +118,40 @@ impl Builder<'_> {
             enter: (self.host.markers == ScriptMarkers::Failure)
                 .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         };
-        if self.job.after_script.is_empty() {
-            return (stage, None);
-        }
-        let script = BuildScript {
-            commands: &self.job.after_script,
-            job_status: Some(Slot::new(JOB_STATUS)),
-            // There is no shell after it.
-            markers: match self.host.markers {
-                ScriptMarkers::Failure => ScriptMarkers::Success,
-                markers => markers,
-            },
-            ..script
-        };
-        let after_script = BuildStage {
-            kind: StageKind::AfterScript,
+        let later = |kind, commands, job_status, timeout| BuildStage {
+            kind,
             command: DockerCommand::start_attached(&build.name),
-            script: script.text(),
-            timeout: Some(self.settings.after_script_timeout),
+            script: BuildScript {
+                commands,
+                job_status,
+                // There is no shell after it.
+                markers: match self.host.markers {
+                    ScriptMarkers::Failure => ScriptMarkers::Success,
+                    markers => markers,
+                },
+                ..script.clone()
+            }
+            .text(),
+            timeout,
             enter: None,
         };
-        (stage, Some(after_script))
+        let releases = self.job.releases.iter();
+        let releases =
+            releases.map(|step| later(StageKind::Release, &step.script, None, step.timeout));
+        let after_script = (!self.job.after_script.is_empty()).then(|| {
+            let status = Some(Slot::new(JOB_STATUS));
+            let timeout = Some(self.settings.after_script_timeout);
+            later(
+                StageKind::AfterScript,
+                &self.job.after_script,
+                status,
+                timeout,
+            )
+        });
+        Scripts {
+            script: first,
+            releases: releases.collect(),
+            after_script,
+        }
     }
 }

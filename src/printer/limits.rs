@@ -24,7 +24,8 @@ pub(super) const STOP_TIMER: &str = "[ -z \"${timer-}\" ] || kill -USR1 $timer 2
 impl Script<'_> {
     /// Whether anything in the script has a time limit.
     pub fn has_limits(&self) -> bool {
-        let own = self.plan.script.timeout.is_some() || self.plan.after_script.is_some();
+        let mut scripts = [&self.plan.script].into_iter().chain(&self.plan.releases);
+        let own = scripts.any(|stage| stage.timeout.is_some()) || self.plan.after_script.is_some();
         own || self.plan.timeout.is_some()
     }
 

@@ -60,10 +60,15 @@ impl Script<'_> {
         let plan = self.plan;
         self.line("");
         let by_limit = Self::failing_by_limit();
-        self.build_stage(&plan.script, &by_limit);
         let failed = lines::job_failed(lines::exit_code(Slot::new(ENDED)));
         let fails = Self::failing(FAILURE, &failed);
+        self.build_stage(&plan.script, &by_limit);
         let _ = writeln!(self.text, "[ $ended = 0 ] || {fails}");
+        for stage in &plan.releases {
+            self.line("if [ $status = 0 ]; then");
+            self.build_stage(stage, &by_limit);
+            let _ = writeln!(self.text, "[ $ended = 0 ] || {fails}\nfi");
+        }
         let Some(stage) = &plan.after_script else {
             return;
         };

@@ -3,6 +3,7 @@
 mod image;
 mod key;
 mod sources;
+mod steps;
 mod unsupported;
 mod value;
 
@@ -20,6 +21,7 @@ use crate::secret::Secret;
 use image::{PayloadImage, services};
 use key::Found;
 pub use key::JobKey;
+use steps::{Scripts, Step};
 
 /// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
 const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
@@ -124,14 +126,6 @@ struct PayloadVariable {
 }
 
 #[derive(Deserialize)]
-struct Step {
-    name: Option<String>,
-    #[serde(default, deserialize_with = "value::words")]
-    script: Option<Vec<String>>,
-    timeout: Option<u64>,
-}
-
-#[derive(Deserialize)]
 struct Hook {
     name: Option<String>,
     #[serde(default, deserialize_with = "value::words")]
@@ -202,26 +196,9 @@ impl Payload {
         });
         let dependencies = self.dependencies.unwrap_or_default();
         secrets.extend(dependencies.iter().map(|of| Secret::new(&of.token)));
-        let mut script = Vec::new();
-        let mut after_script = Vec::new();
-        let (mut script_timeout, mut after_script_timeout) = (None, None);
-        for step in self.steps.unwrap_or_default() {
-            let commands = step.script.unwrap_or_default();
-            let timeout = seconds(step.timeout);
-            if step.name.as_deref() == Some("after_script") {
-                after_script.extend(commands);
-                after_script_timeout = timeout;
-            } else {
-                script.extend(commands);
-                // One script is made of them.
-                script_timeout = script_timeout
-                    .into_iter()
-                    .chain(timeout)
-                    .reduce(Duration::saturating_add);
-            }
-        }
         let sent = self.variables.unwrap_or_default();
         let protected = is_protected(self.git_info.protected, &sent);
+        let scripts = Scripts::read(self.steps.unwrap_or_default(), key.kind)?;
         Ok(Job {
             id: self.id,
             name: self.job_info.name.unwrap_or_else(|| self.id.to_string()),
@@ -235,10 +212,11 @@ impl Payload {
             image: self.image.and_then(PayloadImage::into_spec),
             services: services(self.services.unwrap_or_default())?,
             variables: variables(sent, key.kind)?,
-            script,
-            after_script,
-            script_timeout,
-            after_script_timeout,
+            script: scripts.script,
+            releases: scripts.releases,
+            after_script: scripts.after_script,
+            script_timeout: scripts.script_timeout,
+            after_script_timeout: scripts.after_script_timeout,
             timeout: seconds(self.runner_info.and_then(|info| info.timeout)),
             credentials: self
                 .credentials
