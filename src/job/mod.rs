@@ -91,6 +91,12 @@ impl Job {
         self.coordinator.as_ref().map(of).unwrap_or_default()
     }
 
+    /// Whether something in the build container follows the script.
+    #[must_use]
+    pub fn has_later_scripts(&self) -> bool {
+        !(self.releases.is_empty() && self.after_script.is_empty())
+    }
+
     /// What must not be shown though no variable says so: its tokens, and the password of its sources' address.
     #[must_use]
     pub fn own_secrets(&self) -> Vec<Secret> {

@@ -56,6 +56,7 @@ use std::time::Duration;
 use crate::config::{PullPolicy, RunnerConfig};
 use crate::docker::auth::RegistryAuths;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
+use crate::job::files::Kind;
 pub use crate::job::kept::Kept;
 use crate::job::variables::Variables;
 use crate::job::{ImageSpec, Job};
@@ -169,6 +170,8 @@ impl Plan {
         let (image, spec) = image(job, config, &variables)?;
         let settings = Settings::read(job, config, &variables);
         let fetches = settings.strategy == "fetch";
+        let tells_variables = job.kind() == Kind::GitLab && job.has_later_scripts();
+        let has_files = tells_variables || variables.iter().any(|variable| variable.file);
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
         let builder = Builder {
             job,
@@ -179,12 +182,7 @@ impl Plan {
             layout: &layout,
             settings: &settings,
             network: Network::new(&config.docker, has_services)?,
-            mounts: layout.mounts(
-                config,
-                names,
-                fetches,
-                variables.iter().any(|variable| variable.file),
-            ),
+            mounts: layout.mounts(config, names, fetches, has_files),
             renamed: renamed(&variables),
         };
         builder.plan((&image, &spec), policies, registries)

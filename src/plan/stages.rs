@@ -5,8 +5,9 @@ use super::containers::Builder;
 use super::parts::Build;
 use super::stage::{BuildStage, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Slot};
+use crate::job::files::Kind;
 use crate::outcome::InputError;
-use crate::script::{BuildScript, GetSources, ScriptMarkers};
+use crate::script::{BuildScript, EnvFile, GetSources, ScriptMarkers};
 
 /// The word that stands for the job's status, `success`, `failed` or `canceled`, once it is known.
 pub const JOB_STATUS: &str = "job_status";
@@ -86,6 +87,15 @@ impl Builder<'_> {
         }
     }
 
+    /// The file by which scripts of a job of GitLab's tell variables to later ones; `files` is a directory for it.
+    fn env_file<'f>(&self, files: &'f str) -> EnvFile<'f> {
+        match (self.job.kind(), self.job.has_later_scripts()) {
+            (Kind::AlloyCi, _) => EnvFile::None,
+            (Kind::GitLab, false) => EnvFile::Unread,
+            (Kind::GitLab, true) => EnvFile::New(files),
+        }
+    }
+
     /// The job's `script` and what follows it.
     fn scripts(&self, build: &Build) -> Scripts {
         let file_variables = self.variables.iter().filter(|variable| variable.file);
@@ -109,6 +119,7 @@ impl Builder<'_> {
             colour: self.host.colour,
             markers: self.host.markers,
             job_status: None,
+            env_file: self.env_file(&files),
         };
         let first = BuildStage {
             kind: StageKind::Script,
@@ -124,6 +135,7 @@ impl Builder<'_> {
             script: BuildScript {
                 commands,
                 job_status,
+                env_file: script.env_file.later(),
                 // There is no shell after it.
                 markers: match self.host.markers {
                     ScriptMarkers::Failure => ScriptMarkers::Success,

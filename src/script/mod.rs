@@ -2,12 +2,14 @@
 //!
 //! The scripts run in any POSIX shell: busybox, dash, bash.
 
+mod env_file;
 mod sources;
 
 use std::fmt::Write as _;
 
 use crate::docker::{Slot, Word};
 use crate::secret::Secret;
+pub use env_file::EnvFile;
 pub use sources::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY};
 
 /// The command of a build container: bash if the image has it, else sh, which reads a script from standard input.
@@ -75,6 +77,8 @@ pub struct BuildScript<'a> {
     pub markers: ScriptMarkers,
     /// The value of `CI_JOB_STATUS`, for an `after_script`.
     pub job_status: Option<Slot>,
+    /// The file with the variables that go from one script to those that follow it.
+    pub env_file: EnvFile<'a>,
 }
 
 impl BuildScript<'_> {
@@ -147,6 +151,7 @@ impl BuildScript<'_> {
                 "rm -f {path}; (umask 077; printf %s \"${name}\" >{path}); export {name}={path}"
             );
         }
+        text.push_str(&self.env_file.text());
         // The directory may have been replaced since the shell was started in it.
         let _ = writeln!(text, "cd {}", quote(self.directory));
         text
