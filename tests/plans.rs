@@ -96,6 +96,10 @@ plans! {
         reports_in_formats_of_their_own
         a_format_of_artifacts_that_is_none
         a_cache_with_a_policy_of_a_variable
+        caches_with_fallbacks_and_conditions
+        a_fallback_for_caches_of_protected_refs_is_not_used
+        a_release_follows_the_script_and_gets_its_variables
+        a_step_that_is_not_known_is_refused
         a_tag_and_all_of_its_history
         a_merge_request_of_a_fork_is_not_protected
         logs_of_services_are_shown

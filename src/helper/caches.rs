@@ -40,11 +40,18 @@ pub fn archive(task: &Caches) {
 /// Restores caches.
 pub fn restore(task: &Caches) {
     for cache in &task.caches {
-        eprintln!("Restoring cache {}...", cache.key);
-        match restore_one(task, cache) {
-            Ok(Some((files, bytes))) => eprintln!("  {}", contents(files, bytes)),
-            Ok(None) => eprintln!("  there is none yet"),
-            Err(error) => eprintln!("WARNING: cache {} is not restored: {error:#}", cache.key),
+        let fallbacks = cache.fallbacks.iter();
+        let fallbacks = fallbacks.map(|fallback| (&fallback.key, &fallback.place));
+        for (key, place) in [(&cache.key, &cache.place)].into_iter().chain(fallbacks) {
+            eprintln!("Restoring cache {key}...");
+            match restore_one(task, place) {
+                Ok(Some((files, bytes))) => {
+                    eprintln!("  {}", contents(files, bytes));
+                    break;
+                }
+                Ok(None) => eprintln!("  there is none yet"),
+                Err(error) => eprintln!("WARNING: cache {key} is not restored: {error:#}"),
+            }
         }
     }
 }
@@ -166,8 +173,8 @@ fn remove_abandoned(directory: &Tree) {
 }
 
 /// Returns how many files and bytes were restored, or `None` if there is no such cache.
-fn restore_one(task: &Caches, cache: &Cache) -> Result<Option<(usize, u64)>> {
-    match &cache.place {
+fn restore_one(task: &Caches, place: &Place) -> Result<Option<(usize, u64)>> {
+    match place {
         // Jobs may be able to write here, if the configuration mounts a directory or volume for caches.
         Place::File(file) => {
             let shown = file.whole();
@@ -213,8 +220,19 @@ mod tests {
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-    use super::restore_one;
-    use crate::helper::task::{Cache, Caches, Files, Place, Within};
+    use super::{archive, restore, restore_one};
+    use crate::helper::task::{Cache, Caches, Fallback, Files, Place, Within};
+
+    fn task(project: Within, caches: Vec<Cache>) -> Caches {
+        Caches {
+            project,
+            caches,
+            attempts: 1,
+            limit: None,
+            certificates: String::new(),
+            proxies: Vec::new(),
+        }
+    }
 
     #[test]
     fn what_is_no_plain_file_is_no_cache_and_not_waited_for() {
@@ -229,25 +247,46 @@ mod tests {
         symlink("/etc/passwd", root.path().join("link")).expect("linked");
         symlink("there", root.path().join("way")).expect("linked");
         for path in ["pipe", "link", "there", "way/file"] {
-            let cache = Cache {
-                key: "x".to_owned(),
-                files: Files {
-                    paths: Vec::new(),
-                    untracked: false,
-                    exclude: Vec::new(),
-                },
-                place: Place::File(within(path)),
-            };
-            let task = Caches {
-                project: within("project"),
-                caches: Vec::new(),
-                attempts: 1,
-                limit: None,
-                certificates: String::new(),
-                proxies: Vec::new(),
-            };
-            let error = restore_one(&task, &cache).expect_err("refused");
+            let task = task(within("project"), Vec::new());
+            let error = restore_one(&task, &Place::File(within(path))).expect_err("refused");
             assert!(error.to_string().ends_with("is no plain file"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_first_fallback_that_is_there_is_restored_and_no_other() {
+        let root = tempfile::tempdir().expect("a directory");
+        let within = |path: &str| Within {
+            volume: root.path().to_owned(),
+            path: path.into(),
+        };
+        let place = |key: &str| Place::File(within(&format!("caches/{key}/cache")));
+        let cache = |key: &str, paths: &[&str], fallbacks: &[&str]| Cache {
+            key: key.to_owned(),
+            files: Files {
+                paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+                untracked: false,
+                exclude: Vec::new(),
+            },
+            place: place(key),
+            fallbacks: fallbacks
+                .iter()
+                .map(|key| Fallback {
+                    key: (*key).to_owned(),
+                    place: place(key),
+                })
+                .collect(),
+        };
+        let file = |name: &str| root.path().join("project").join(name);
+        fs::create_dir(root.path().join("project")).expect("made");
+        for name in ["one", "two"] {
+            fs::write(file(name), name).expect("written");
+            let kept = vec![cache(name, &[name], &[])];
+            archive(&task(within("project"), kept));
+            fs::remove_file(file(name)).expect("removed");
+        }
+        let wanted = cache("new", &[], &["none", "one", "two"]);
+        restore(&task(within("project"), vec![wanted]));
+        assert!(file("one").exists() && !file("two").exists());
     }
 }

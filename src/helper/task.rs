@@ -48,6 +48,18 @@ pub struct Cache {
     pub files: Files,
     /// Where it is.
     pub place: Place,
+    /// What is restored where it is not there: the first of these that is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// Another cache, to be restored in place of one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Fallback {
+    /// Its name in the log.
+    pub key: String,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// Where a cache is.

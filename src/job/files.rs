@@ -32,6 +32,11 @@ pub struct Cache {
     /// Whether it is restored, written, or both.
     #[serde(deserialize_with = "or_default")]
     pub policy: CachePolicy,
+    /// Keys of others that are restored where there is none of its own, in this order, unexpanded.
+    #[serde(deserialize_with = "texts")]
+    pub fallback_keys: Vec<String>,
+    /// After which ends of the job it is written: `on_success`, `on_failure`, `always`.
+    pub when: Option<String>,
 }
 
 /// Whether a cache is restored before a job, written after it, or both.

@@ -15,11 +15,14 @@ const CACHE: Shape = Table(&[
     ("paths", List(&Text)),
     ("untracked", Flag),
     ("policy", Word(&["pull-push", "pull", "push"])),
+    ("fallback_keys", List(&Text)),
+    ("when", Word(&["on_success", "on_failure", "always"])),
 ]);
 const WHEN: Shape = Word(&["on_success", "on_failure", "always", "manual"]);
 const ARTIFACTS: Shape = Table(&[
     ("name", Text),
     ("paths", List(&Text)),
+    ("exclude", List(&Text)),
     ("untracked", Flag),
     ("when", WHEN),
     ("expire_in", Text),
@@ -135,10 +138,11 @@ mod tests {
         // As short as can be, each with all keys.
         let all = serde_json::json!({"image": {"name": "a", "alias": "b", "entrypoint": [""], "command": ["c"]},
             "services": ["a"], "variables": {"A": 1}, "before_script": "x", "after_script": ["x"],
-            "cache": [{"key": "a", "paths": [], "untracked": true, "policy": "pull"}], "script": "x", "stage": "test",
+            "cache": [{"key": "a", "paths": [], "untracked": true, "policy": "pull",
+                       "fallback_keys": ["b"], "when": "always"}], "script": "x", "stage": "test",
             "only": "master", "except": ["x"], "tags": ["t"], "allow_failure": true, "when": "manual",
             "dependencies": ["a"],
-            "artifacts": {"name": "a", "paths": ["x"], "untracked": "true", "when": "always", "expire_in": "1 week"}});
+            "artifacts": {"name": "a", "paths": ["x"], "exclude": ["y"], "untracked": "true", "when": "always", "expire_in": "1 week"}});
         let members = all.as_object().expect("an object");
         assert_eq!(members.len(), KEYWORDS.len());
         assert!(members.keys().all(|key| is_of_a_job(key)));

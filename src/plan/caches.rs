@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::containers::Builder;
 use super::s3::Bucket;
-use super::stage::{Failure, HelperStage, StageKind};
+use super::stage::{Failure, HelperStage, StageKind, When};
 use super::volumes::{Made, Mount};
 use crate::config::absolute;
 use crate::helper::task;
@@ -21,13 +21,17 @@ const FILE: &str = "cache.tar.zst";
 #[derive(Default)]
 pub(super) struct Caches {
     pub restore: Option<HelperStage>,
-    pub archive: Option<HelperStage>,
+    /// By their conditions.
+    pub archive: Vec<HelperStage>,
     pub warnings: Vec<String>,
     /// What the helper needs for that, and no other container.
     pub mount: Option<Mount>,
     /// What must not be shown of them.
     pub secrets: Vec<Secret>,
 }
+
+/// The variable with the key of a cache that is restored where there is no other.
+const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
 
 /// Where the helper finds the volume of a project's archives.
 const ARCHIVES_DIR: &str = "/alloy/caches";
@@ -39,6 +43,50 @@ enum Store {
     /// In the project's own volume.
     Volume,
     Bucket(Box<Bucket>),
+}
+
+impl Store {
+    /// Where a cache is read and where it is written. Addresses are secrets.
+    fn places(&self, key: &str, secrets: &mut Vec<Secret>) -> (task::Place, task::Place) {
+        let file = |volume: &Path, directory: &Path| {
+            let volume = volume.to_owned();
+            let path = directory.join(key).join(FILE);
+            let file = task::Place::File(task::Within { volume, path });
+            (file.clone(), file)
+        };
+        match self {
+            Self::Directory(directory) => file(&directory.volume, &directory.path),
+            Self::Volume => file(Path::new(ARCHIVES_DIR), Path::new("")),
+            Self::Bucket(bucket) => {
+                let (get, put) = bucket.signed(key);
+                secrets.extend([&get, &put].map(Secret::new));
+                (task::Place::Url(get), task::Place::Url(put))
+            }
+        }
+    }
+}
+
+/// What is to be done for the caches, as it is gathered from one after the other.
+#[derive(Default)]
+struct Gathered {
+    keys: Vec<String>,
+    pulled: Vec<task::Cache>,
+    pushed: Vec<(When, task::Cache)>,
+    warnings: Vec<String>,
+    secrets: Vec<Secret>,
+}
+
+impl Gathered {
+    /// A key for a cache of its own: the next one with the same key is another cache all the same.
+    fn numbered(&mut self, key: String) -> String {
+        let same = self.keys.iter().filter(|other| **other == key).count();
+        self.keys.push(key.clone());
+        if same == 0 {
+            key
+        } else {
+            format!("{key}-{}", same + 1)
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -71,62 +119,90 @@ impl Builder<'_> {
             }
             Store::Bucket(bucket) => planned.secrets.extend(bucket.secrets()),
         }
-        let mut keys: Vec<String> = Vec::new();
-        let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
+        let mut gathered = Gathered::default();
         for cache in caches {
-            let key = match self.key(cache) {
-                Ok(key) => key,
-                Err(warning) => {
-                    planned.warnings.push(warning);
-                    continue;
-                }
-            };
-            // The next one with the same key is another cache all the same.
-            let same = keys.iter().filter(|other| **other == key).count();
-            keys.push(key.clone());
-            let key = if same == 0 {
-                key
-            } else {
-                format!("{key}-{}", same + 1)
-            };
-            let files = self.files(&cache.paths, cache.untracked, &[]);
-            let at = |place| task::Cache {
-                key: key.clone(),
-                files: files.clone(),
-                place,
-            };
-            let file = |volume: &Path, directory: &Path| {
-                let volume = volume.to_owned();
-                let path = directory.join(&key).join(FILE);
-                let file = task::Place::File(task::Within { volume, path });
-                (file.clone(), file)
-            };
-            let (get, put) = match &store {
-                Store::Directory(directory) => file(&directory.volume, &directory.path),
-                Store::Volume => file(Path::new(ARCHIVES_DIR), Path::new("")),
-                Store::Bucket(bucket) => {
-                    let (get, put) = bucket.signed(&key);
-                    planned.secrets.extend([&get, &put].map(Secret::new));
-                    (task::Place::Url(get), task::Place::Url(put))
-                }
-            };
-            let policy = self.policy(cache).unwrap_or_else(|said| {
-                planned.warnings.push(format!(
-                    "the policy of the cache `{}` is {said}; it can be pull-push, pull, push: `pull-push` is taken",
-                    key.escape_debug()
-                ));
-                CachePolicy::PullPush
-            });
-            if policy != CachePolicy::Push {
-                pulled.push(at(get));
-            }
-            if policy != CachePolicy::Pull {
-                pushed.push(at(put));
+            self.gather(cache, &store, &mut gathered);
+        }
+        let Gathered { pulled, pushed, .. } = gathered;
+        planned.warnings.extend(gathered.warnings);
+        planned.secrets.extend(gathered.secrets);
+        planned.restore = self.cache_stage(StageKind::RestoreCache, "cache-extractor", pulled)?;
+        for when in [When::OnSuccess, When::OnFailure, When::Always] {
+            let caches = pushed.iter().filter(|(of, _)| *of == when);
+            let caches = caches.map(|(_, cache)| cache.clone()).collect();
+            let stage = self.cache_stage(StageKind::ArchiveCache, "cache-archiver", caches)?;
+            planned
+                .archive
+                .extend(stage.map(|stage| HelperStage { when, ..stage }));
+        }
+        Ok(planned)
+    }
+
+    /// Adds what is to be done for a cache.
+    fn gather(&self, cache: &Cache, store: &Store, all: &mut Gathered) {
+        let key = match self.key(cache) {
+            Ok(key) => all.numbered(key),
+            Err(warning) => return all.warnings.push(warning),
+        };
+        let shown = key.escape_debug();
+        let policy = self.policy(cache).unwrap_or_else(|said| {
+            all.warnings.push(format!(
+                "the policy of the cache `{shown}` is {said}; it can be pull-push, pull, push: `pull-push` is taken"
+            ));
+            CachePolicy::PullPush
+        });
+        let when = when_to_write(cache).unwrap_or_else(|said| {
+            all.warnings.push(format!(
+                "`when` of the cache `{shown}` is `{said}`; it can be on_success, on_failure, always: `on_success` is taken"
+            ));
+            When::OnSuccess
+        });
+        let (get, put) = store.places(&key, &mut all.secrets);
+        let files = self.files(&cache.paths, cache.untracked, &[]);
+        let at = |place, fallbacks| task::Cache {
+            key: key.clone(),
+            files: files.clone(),
+            place,
+            fallbacks,
+        };
+        if policy != CachePolicy::Push {
+            let fallbacks = self.fallbacks(cache, store, all);
+            all.pulled.push(at(get, fallbacks));
+        }
+        if policy != CachePolicy::Pull {
+            all.pushed.push((when, at(put, Vec::new())));
+        }
+    }
+
+    /// What is restored in place of a cache that is not there.
+    fn fallbacks(&self, cache: &Cache, store: &Store, all: &mut Gathered) -> Vec<task::Fallback> {
+        let mut keys = Vec::new();
+        let given = cache.fallback_keys.iter();
+        for given in given.map(|key| self.variables.expand(key)) {
+            match checked(given.trim()) {
+                Ok(key) => keys.extend(key),
+                Err(warning) => all.warnings.push(warning),
             }
         }
-        planned.restore = self.cache_stage(StageKind::RestoreCache, "cache-extractor", pulled)?;
-        planned.archive = self.cache_stage(StageKind::ArchiveCache, "cache-archiver", pushed)?;
-        Ok(planned)
+        let of_all = self.variables.get(FALLBACK_KEY).unwrap_or_default().trim();
+        // It would be that of jobs of protected refs, as GitLab calls them.
+        if of_all.trim_end_matches(['.', ' ']).ends_with("-protected") {
+            let warning =
+                format!("{FALLBACK_KEY} is not used: no key in it may end with `-protected`");
+            if !all.warnings.contains(&warning) {
+                all.warnings.push(warning);
+            }
+        } else {
+            match checked(of_all) {
+                Ok(key) => keys.extend(key),
+                Err(warning) => all.warnings.push(warning),
+            }
+        }
+        let fallbacks = keys.into_iter().map(|key| {
+            let (place, _) = store.places(&key, &mut all.secrets);
+            task::Fallback { key, place }
+        });
+        fallbacks.collect()
     }
 
     fn cache_stage(
@@ -141,8 +217,9 @@ impl Builder<'_> {
         let is_sent = |cache: &task::Cache| matches!(cache.place, task::Place::Url(_));
         let sends = caches.iter().any(is_sent);
         let shows = |cache: &task::Cache| {
-            let paths = cache.files.paths.iter().map(String::as_str);
-            self.shows_secret(paths.chain([cache.key.as_str()]))
+            let fallbacks = cache.fallbacks.iter().map(|fallback| &fallback.key);
+            let texts = cache.files.paths.iter().chain(fallbacks);
+            self.shows_secret(texts.chain([&cache.key]).map(String::as_str))
         };
         let secret = sends || caches.iter().any(shows);
         let task = task::Caches {
@@ -218,19 +295,10 @@ impl Builder<'_> {
         }
     }
 
-    /// The key of a cache. It becomes a path, and must not lead out of its project's directory.
+    /// The key of a cache.
     fn key(&self, cache: &Cache) -> Result<String, String> {
         let given = cache.key.as_deref().map(|key| self.variables.expand(key));
-        let given = given.map(|key| key.trim().to_owned());
-        if let Some(key) = given.filter(|key| !key.is_empty()) {
-            let wrong = |part: &str| ["", ".", ".."].contains(&part);
-            if key.split('/').any(wrong) || key.contains(char::is_control) {
-                return Err(format!(
-                    "the cache `{}` is left out: a key is a name, or several with single slashes between them, \
-                     and none of them `.` or `..`",
-                    key.escape_debug()
-                ));
-            }
+        if let Some(key) = checked(given.unwrap_or_default().trim())? {
             return Ok(key);
         }
         let parts = [&self.job.name, &self.job.sources.ref_name];
@@ -238,5 +306,31 @@ impl Builder<'_> {
         let parts = parts.filter(|part| !["", ".", ".."].contains(part));
         let key = parts.collect::<Vec<_>>().join("/");
         Ok(key.replace(char::is_control, "_"))
+    }
+}
+
+/// A key. It becomes a path, and must not lead out of its project's directory. `None` where it is empty.
+fn checked(key: &str) -> Result<Option<String>, String> {
+    let wrong = |part: &str| ["", ".", ".."].contains(&part);
+    if key.is_empty() {
+        return Ok(None);
+    }
+    if key.split('/').any(wrong) || key.contains(char::is_control) {
+        return Err(format!(
+            "the cache `{}` is left out: a key is a name, or several with single slashes between them, \
+             and none of them `.` or `..`",
+            key.escape_debug()
+        ));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// After which ends of the job a cache is written, or what it says in place of that.
+fn when_to_write(cache: &Cache) -> Result<When, String> {
+    match cache.when.as_deref().unwrap_or_default() {
+        "" | "on_success" => Ok(When::OnSuccess),
+        "on_failure" => Ok(When::OnFailure),
+        "always" => Ok(When::Always),
+        word => Err(word.escape_debug().to_string()),
     }
 }

@@ -52,7 +52,7 @@ impl Builder<'_> {
             releases,
             after_script,
         } = self.scripts(build);
-        let mut finish: Vec<_> = caches.archive.into_iter().collect();
+        let mut finish = caches.archive;
         finish.extend(self.uploads()?);
         Ok(Stages {
             fetch,
