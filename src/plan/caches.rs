@@ -187,8 +187,9 @@ impl Builder<'_> {
         let of_all = self.variables.get(FALLBACK_KEY).unwrap_or_default().trim();
         // It would be that of jobs of protected refs, as GitLab calls them.
         if of_all.trim_end_matches(['.', ' ']).ends_with("-protected") {
-            let warning =
-                format!("{FALLBACK_KEY} is not used: no key in it may end with `-protected`");
+            let warning = format!(
+                "{FALLBACK_KEY} is not used: it ends with `-protected`, as keys of protected refs do; name another"
+            );
             if !all.warnings.contains(&warning) {
                 all.warnings.push(warning);
             }

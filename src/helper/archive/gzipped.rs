@@ -109,7 +109,7 @@ mod tests {
         }
         let tree = Tree::open(root.path()).expect("open");
         let paths = ["reports".to_owned(), "größe".to_owned()];
-        let mut selected = select(&tree, &paths, false, &[]).expect("readable");
+        let mut selected = select(&tree, &paths, false).expect("readable");
         selected.keep_files();
         let mut stream = Vec::new();
         let warnings = write(&tree, &selected.entries, &mut stream).expect("written");

@@ -7,7 +7,6 @@ mod steps;
 mod unsupported;
 mod value;
 
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -217,7 +216,7 @@ impl Payload {
             after_script: scripts.after_script,
             script_timeout: scripts.script_timeout,
             after_script_timeout: scripts.after_script_timeout,
-            timeout: seconds(self.runner_info.and_then(|info| info.timeout)),
+            timeout: value::seconds(self.runner_info.and_then(|info| info.timeout)),
             credentials: self
                 .credentials
                 .into_iter()
@@ -243,11 +242,6 @@ impl Payload {
             secrets,
         })
     }
-}
-
-/// A time limit; 0 is none.
-fn seconds(number: Option<u64>) -> Option<Duration> {
-    number.filter(|number| *number > 0).map(Duration::from_secs)
 }
 
 /// Whether the job's ref is protected, in so many words, and no fork's whose branch only has the name of one that is. The

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{seconds, value};
+use super::value;
 use crate::job::Release;
 use crate::job::files::Kind;
 use crate::outcome::InputError;
@@ -37,7 +37,7 @@ impl Scripts {
         let mut scripts = Self::default();
         for step in steps {
             let commands = step.script.unwrap_or_default();
-            let timeout = seconds(step.timeout);
+            let timeout = value::seconds(step.timeout);
             match (step.name.as_deref().unwrap_or("script"), kind) {
                 ("after_script", _) => {
                     scripts.after_script.extend(commands);

@@ -1,8 +1,9 @@
-//! The value of a variable, whatever JSON it is, and lists that are no longer than anybody means them. An entry of a list
+//! The value of a variable, whatever JSON it is, times, and lists that are no longer than anybody means them. An entry of a list
 //! that is `null` is none: a coordinator sends that for what is not set.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -14,6 +15,11 @@ use serde::{Deserialize, Deserializer};
 )]
 pub(super) fn empty() -> Option<String> {
     Some(String::new())
+}
+
+/// A time limit; 0 is none.
+pub(super) fn seconds(number: Option<u64>) -> Option<Duration> {
+    number.filter(|number| *number > 0).map(Duration::from_secs)
 }
 
 /// A value as JSON has it: numbers and booleans as they are written, `null` is empty. `None` for lists and objects,
