@@ -103,6 +103,11 @@ plans! {
         a_tag_and_all_of_its_history
         a_merge_request_of_a_fork_is_not_protected
         logs_of_services_are_shown
+        images_of_other_platforms_policies_and_users
+        a_user_that_is_not_allowed_is_refused
+        a_pull_policy_that_the_runner_has_not_is_refused
+        variables_of_one_service_and_the_port_it_is_asked_on
+        a_port_of_a_service_that_is_none_is_refused
         hooks_are_refused
     }
     behind_a_proxy {

@@ -48,9 +48,12 @@ impl DockerCommand {
         Self::new(&["image", "inspect", "--format", format, "--"]).with(images)
     }
 
-    /// `docker pull`.
-    pub fn pull(image: impl Into<Word>) -> Self {
-        Self::new(&["pull", "--quiet", "--"]).with([image])
+    /// `docker pull`, of the image for this platform or the engine's own.
+    pub fn pull(image: impl Into<Word>, platform: Option<&str>) -> Self {
+        let platform = platform.into_iter();
+        Self::new(&["pull", "--quiet"])
+            .with(platform.flat_map(|platform| ["--platform", platform]))
+            .operands(image, [""; 0])
     }
 
     /// `docker build` of a Dockerfile that comes over standard input, without a context.

@@ -18,7 +18,7 @@ use crate::docker::{DockerCommand, DockerError, Slot};
 use crate::logging::carried;
 use crate::outcome::{Cause, Fault, Outcome};
 use crate::plan::names::hold_volume;
-use crate::plan::{HELPER, HOLD_SEAL, HOLD_VOLUME, Image, ImageSource, hold_seal, lines};
+use crate::plan::{HELPER, HOLD_SEAL, HOLD_VOLUME, Image, ImageSource, Pulling, hold_seal, lines};
 use crate::retry::retry;
 
 /// What is asked about an image: its id, what a shell in it would run at once, and where a service of it listens.
@@ -110,7 +110,7 @@ pub(super) fn bind(context: &Context, image: &Image, id: &str) {
 /// has to be looked after by itself.
 fn inspect_together(context: &Context) -> Result<Option<Vec<Inspected>>, Stop> {
     let first_pulled = |image: &Image| match &image.source {
-        ImageSource::Pull { policies, .. } => policies.first() == Some(&PullPolicy::Always),
+        ImageSource::Pull { wanted, .. } => wanted.policies.first() == Some(&PullPolicy::Always),
         ImageSource::Build(_) => false,
     };
     if context.plan.images.iter().any(first_pulled) {
@@ -145,7 +145,7 @@ fn inspect_together(context: &Context) -> Result<Option<Vec<Inspected>>, Stop> {
 /// An image by its name, however it is to be had.
 pub(super) fn resolve(context: &Context, image: &Image) -> Result<Inspected, Stop> {
     match &image.source {
-        ImageSource::Pull { registry, policies } => pull(context, image, registry, policies),
+        ImageSource::Pull { registry, wanted } => pull(context, image, registry, wanted),
         ImageSource::Build(helper) => match inspect(context, &image.name) {
             Err(error) if error.kind == Kind::NotFound => {
                 let _lock = (context.build_lock)(context.engine.cancel)
@@ -171,11 +171,11 @@ fn pull(
     context: &Context,
     image: &Image,
     registry: &str,
-    policies: &[PullPolicy],
+    wanted: &Pulling,
 ) -> Result<Inspected, Stop> {
     let name = &image.name;
     let mut failures: Vec<DockerError> = Vec::new();
-    for policy in policies {
+    for policy in &wanted.policies {
         if let Some(failed) = failures.last() {
             let reason = failed.reason();
             context
@@ -183,11 +183,11 @@ fn pull(
                 .warning(&format!("{reason}; trying the pull policy {policy}"))?;
         }
         let result = match policy {
-            PullPolicy::Always => pull_and_inspect(context, name, registry),
+            PullPolicy::Always => pull_and_inspect(context, name, registry, wanted),
             PullPolicy::Never => inspect(context, name).map_err(Stop::from),
             PullPolicy::IfNotPresent => match inspect(context, name) {
                 Err(error) if error.kind == Kind::NotFound => {
-                    pull_and_inspect(context, name, registry)
+                    pull_and_inspect(context, name, registry, wanted)
                 }
                 result => result.map_err(Stop::from),
             },
@@ -215,14 +215,19 @@ fn pull(
     })
 }
 
-fn pull_and_inspect(context: &Context, name: &str, registry: &str) -> Result<Inspected, Stop> {
+fn pull_and_inspect(
+    context: &Context,
+    name: &str,
+    registry: &str,
+    wanted: &Pulling,
+) -> Result<Inspected, Stop> {
     context.say(&lines::pulling(name))?;
     let login = context
         .engine
         .docker
         .login(registry, &context.plan.registries, context.engine.cancel)
         .map_err(|error| system_failure(format!("cannot make a docker configuration: {error}")))?;
-    let command = DockerCommand::pull(name);
+    let command = DockerCommand::pull(name, wanted.platform.as_deref());
     for _ in 0..RESTORATIONS {
         match pull_by(context, &login, &command) {
             // Not the registry's word, but what a prune does to a pull: layers go while it needs them.

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An image as it is written: its name, or a table with its keys.
 pub(super) enum ImageForm {
@@ -25,6 +25,28 @@ pub(super) struct ImageTable {
     pub command: Option<OneOrMany<String>>,
     #[serde(default)]
     pub environment: Vec<String>,
+    #[serde(default)]
+    pub pull_policy: Option<OneOrMany<String>>,
+    #[serde(default)]
+    pub docker: Option<DockerOptions>,
+}
+
+/// What a job may say to docker of a container, unexpanded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DockerOptions {
+    /// The image's, where it has several: `linux/arm64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whom its processes run as: a name or a number, with a group behind a colon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+impl DockerOptions {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A list; where it has one element, that may stand by itself.

@@ -8,6 +8,8 @@ const IMAGE: Shape = TextOr(&Table(&[
     ("entrypoint", OneOrMany(&Text)),
     ("command", OneOrMany(&Text)),
     ("environment", List(&Text)),
+    ("pull_policy", OneOrMany(&Text)),
+    ("docker", Table(&[("platform", Text), ("user", Text)])),
 ]));
 const COMMANDS: Shape = OneOrMany(&Text);
 const CACHE: Shape = Table(&[
@@ -136,7 +138,8 @@ mod tests {
     #[test]
     fn every_shape_is_one_that_can_be_read() {
         // As short as can be, each with all keys.
-        let all = serde_json::json!({"image": {"name": "a", "alias": "b", "entrypoint": [""], "command": ["c"]},
+        let all = serde_json::json!({"image": {"name": "a", "alias": "b", "entrypoint": [""], "command": ["c"],
+                      "pull_policy": "never", "docker": {"platform": "linux/amd64", "user": "1000"}},
             "services": ["a"], "variables": {"A": 1}, "before_script": "x", "after_script": ["x"],
             "cache": [{"key": "a", "paths": [], "untracked": true, "policy": "pull",
                        "fallback_keys": ["b"], "when": "always"}], "script": "x", "stage": "test",

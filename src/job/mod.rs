@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 use files::{Artifacts, Cache, Coordinator, Dependency, Kind};
 use forms::ImageForm;
-pub use forms::OneOrMany;
+pub use forms::{DockerOptions, OneOrMany};
 use kept::Kept;
 use remote::Remote;
 use variables::Variable;
@@ -215,6 +215,15 @@ pub struct ImageSpec {
     /// Variables of this container alone, `KEY=value` each, for a service of the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+    /// When to pull it, tried in turn, in the words of the configuration. Empty: as that says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pull_policy: Vec<String>,
+    /// What docker is told of its container.
+    #[serde(skip_serializing_if = "DockerOptions::is_empty")]
+    pub docker: DockerOptions,
+    /// Variables of this container alone, for a service of a coordinator's job.
+    #[serde(skip)]
+    pub variables: Vec<Variable>,
 }
 
 impl From<ImageForm> for ImageSpec {
@@ -242,6 +251,9 @@ impl From<ImageForm> for ImageSpec {
                     .filter(|words| !words.is_empty()),
                 command: table.command.map(Into::into),
                 environment: table.environment,
+                pull_policy: table.pull_policy.map(Vec::from).unwrap_or_default(),
+                docker: table.docker.unwrap_or_default(),
+                variables: Vec::new(),
             },
         }
     }

@@ -262,7 +262,11 @@ fn check_name(name: &str) -> Result<(), InputError> {
     Err(InputError::new(not_a_name(name)))
 }
 
-fn check_value(name: &str, value: &str) -> Result<(), InputError> {
+/// Whether a program can get a variable.
+///
+/// # Errors
+/// [`InputError`] that says why not.
+pub fn check_value(name: &str, value: &str) -> Result<(), InputError> {
     if value.contains('\0') {
         return Err(InputError::new(format!(
             "the variable {name} has a NUL character, which no environment can hold"

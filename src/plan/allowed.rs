@@ -102,6 +102,18 @@ pub(super) fn user(config: &DockerConfig) -> Result<(), InputError> {
     }
 }
 
+/// Checks a user that a job names.
+///
+/// # Errors
+/// As [`image`].
+pub(super) fn user_of_job(
+    by: &NamedBy,
+    user: &str,
+    config: &DockerConfig,
+) -> Result<(), InputError> {
+    check(by, user, "allowed_users", config.allowed_users.as_deref())
+}
+
 /// Whether a name matches one of the patterns; no patterns allow everything. One that is no pattern matches
 /// nothing.
 pub(super) fn allows(patterns: Option<&[String]>, name: &str) -> bool {
@@ -147,7 +159,8 @@ fn check(
     Err(not_allowed(by, &name, key, patterns))
 }
 
-fn not_allowed(
+/// That something is not allowed, and what is.
+pub(super) fn not_allowed(
     by: &NamedBy,
     what: &dyn std::fmt::Display,
     key: &str,

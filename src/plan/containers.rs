@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::chosen::{BuildImage, overriding_entrypoint, with_choice};
 use super::ending::Ending;
 use super::host::Host;
 use super::labels::labels;
@@ -96,7 +97,14 @@ impl Builder<'_> {
     }
 
     /// The build container.
-    pub fn build(&self, spec: &ImageSpec, image: &str, services: &[Service]) -> Build {
+    pub fn build(&self, chosen: &BuildImage, services: &[Service]) -> Build {
+        let BuildImage {
+            image,
+            spec,
+            pulling,
+            user,
+            ..
+        } = chosen;
         let name = self.names.container("build");
         let run = DockerCommand::run(&name)
             .flag("--interactive")
@@ -111,7 +119,8 @@ impl Builder<'_> {
         let run = self
             .network
             .connect(run, self.names, &hosts.collect::<Vec<_>>());
-        let run = options::build(&self.config.docker, image, run);
+        let run = options::build(&self.config.docker, &image.to_string(), run);
+        let run = with_choice(run, pulling, user.as_deref());
         let run = git::build_settings(self.variables)
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
@@ -374,26 +383,5 @@ fn set(run: DockerCommand, variable: &Variable) -> DockerCommand {
         run.env(&variable.name, variable.value.expose())
     } else {
         run.secret_env(&variable.name, &variable.value)
-    }
-}
-
-/// The end of a command that runs an image. docker takes one word as the entrypoint; what else the list
-/// has goes before the command.
-pub(super) fn overriding_entrypoint(
-    run: DockerCommand,
-    entrypoint: Option<&[String]>,
-    image: Slot,
-    command: impl IntoIterator<Item = impl Into<Word>>,
-) -> DockerCommand {
-    let command = command.into_iter().map(Into::into);
-    match entrypoint {
-        None => run.operands(image, command),
-        Some(words) => {
-            let (first, rest) = words
-                .split_first()
-                .map_or(("", &[][..]), |(first, rest)| (first, rest));
-            run.option("--entrypoint", first)
-                .operands(image, rest.iter().map(Word::from).chain(command))
-        }
     }
 }

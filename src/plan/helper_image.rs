@@ -19,7 +19,7 @@ pub const EXECUTABLE_DIR: &str = "/usr/local/bin";
 pub const DEFAULT_BASE: &str = "alpine";
 
 /// The helper image of one executable.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HelperImage {
     /// `alloy-runner-helper:<version>-<digest of the executable>`: no other build finds it.
     pub name: String,

@@ -16,46 +16,49 @@ pub struct Image {
 }
 
 /// Where an image comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {
     /// One that is pulled from a registry.
     Pull {
         /// The registry it is in.
         registry: String,
-        /// When to pull it, tried in turn.
-        policies: Vec<PullPolicy>,
+        /// What of it, and when.
+        wanted: Pulling,
     },
     /// The runner's own: built where it is missing.
     Build(HelperImage),
 }
 
+/// How an image is to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulling {
+    /// When to pull it, tried in turn.
+    pub policies: Vec<PullPolicy>,
+    /// The platform that it has to be for, where that need not be the engine's: `linux/arm64`.
+    pub platform: Option<String>,
+}
+
 /// Images as they are gathered.
+#[derive(Default)]
 pub(super) struct Images {
-    policies: Vec<PullPolicy>,
     pub found: Vec<Image>,
 }
 
 impl Images {
-    /// None yet; those to come are pulled when these policies say.
-    pub fn new(policies: Vec<PullPolicy>) -> Self {
-        Self {
-            policies,
-            found: Vec::new(),
-        }
-    }
-
     /// A container needs an image of a registry.
-    pub fn pull(&mut self, image: &Reference, slot: Slot) {
+    pub fn pull(&mut self, image: &Reference, wanted: &Pulling, slot: Slot) {
         let name = image.to_string();
-        match self.found.iter_mut().find(|image| image.name == name) {
+        let source = ImageSource::Pull {
+            registry: image.registry().to_owned(),
+            wanted: wanted.clone(),
+        };
+        let same = |image: &&mut Image| image.name == name && image.source == source;
+        match self.found.iter_mut().find(same) {
             Some(image) => image.slots.push(slot),
             None => self.found.push(Image {
                 name,
                 slots: vec![slot],
-                source: ImageSource::Pull {
-                    registry: image.registry().to_owned(),
-                    policies: self.policies.clone(),
-                },
+                source,
             }),
         }
     }
@@ -72,19 +75,27 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
-    use super::Images;
+    use super::{Images, Pulling};
+    use crate::config::PullPolicy;
     use crate::docker::{Reference, Slot};
 
     #[test]
     fn an_image_of_several_containers_is_there_once() {
-        let mut images = Images::new(Vec::new());
-        for (name, slot) in [
-            ("a", "build"),
-            ("b:1", "s0"),
-            ("a:latest", "s1"),
-            ("b:1", "s2"),
+        let mut images = Images::default();
+        for (name, platform, policy, slot) in [
+            ("a", None, PullPolicy::Always, "build"),
+            ("b:1", None, PullPolicy::Always, "s0"),
+            ("a:latest", None, PullPolicy::Always, "s1"),
+            ("b:1", None, PullPolicy::Always, "s2"),
+            ("b:1", Some("linux/arm64"), PullPolicy::Always, "s3"),
+            ("b:1", None, PullPolicy::Never, "s4"),
         ] {
-            images.pull(&Reference::parse(name).expect("a name"), Slot::new(slot));
+            let wanted = Pulling {
+                policies: vec![policy],
+                platform: platform.map(str::to_owned),
+            };
+            let image = Reference::parse(name).expect("a name");
+            images.pull(&image, &wanted, Slot::new(slot));
         }
         let found = images.found.iter().map(|image| {
             let slots: Vec<_> = image.slots.iter().map(Slot::name).collect();
@@ -92,7 +103,7 @@ mod tests {
         });
         assert_eq!(
             found.collect::<Vec<_>>(),
-            ["a:latest build s1", "b:1 s0 s2"]
+            ["a:latest build s1", "b:1 s0 s2", "b:1 s3", "b:1 s4"]
         );
     }
 }

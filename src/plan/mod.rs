@@ -8,8 +8,9 @@
 //!
 //! 1. What is meant: [`variables`], [`settings`] (variables that say how a job is run), [`volumes`] (which places of the
 //!    containers are on which volumes; [`nested`]: those in others), [`registries`], and what of it is [`allowed`]. Images
-//!    and services are [`named`] in the job or in the configuration, which errors say.
-//! 2. Commands: [`containers`] has a builder for them, which [`services`], [`network`], [`options`] (keys of the
+//!    and services are [`named`] in the job or in the configuration, which errors say, and a job has [`chosen`] more of
+//!    them.
+//! 2. Commands: [`containers`] has a builder for them, which [`services`] (and [`service_variables`]), [`network`], [`options`] (keys of the
 //!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
 //!    sources) are parts of. The results are [`parts`] of the plan.
 //! 3. Scripts: [`stages`] puts them in order; [`sources`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
@@ -21,6 +22,7 @@
 mod allowed;
 mod artifacts;
 mod caches;
+mod chosen;
 mod containers;
 mod ending;
 mod git;
@@ -41,6 +43,7 @@ mod options;
 mod parts;
 mod registries;
 mod s3;
+mod service_variables;
 mod services;
 mod settings;
 mod sources;
@@ -53,25 +56,24 @@ mod volumes;
 
 use std::time::Duration;
 
-use crate::config::{PullPolicy, RunnerConfig};
+use crate::config::RunnerConfig;
 use crate::docker::auth::RegistryAuths;
-use crate::docker::{DockerCommand, Reference, Slot, Word};
+use crate::docker::{DockerCommand, Slot, Word};
+use crate::job::Job;
 use crate::job::files::Kind;
 pub use crate::job::kept::Kept;
-use crate::job::variables::Variables;
-use crate::job::{ImageSpec, Job};
-use crate::keypath::KeyPath;
 use crate::outcome::InputError;
 pub use crate::script::ScriptMarkers;
 use crate::seal::Seal;
 use crate::secret::Secret;
+use chosen::BuildImage;
 pub use containers::HELPER;
 use containers::{Builder, renamed};
 pub use ending::{Ending, GRACE};
 pub use hold::{HOLD_SEAL, HOLD_VOLUME, hold_seal, is_hold_seal};
 pub use host::Host;
 use images::Images;
-pub use images::{Image, ImageSource};
+pub use images::{Image, ImageSource, Pulling};
 pub use log_form::LogForm;
 use named::NamedBy;
 use names::Names;
@@ -165,9 +167,8 @@ impl Plan {
         let mut variables = variables::resolve(job, config, names, host, &layout)?;
         layout.place(&variables)?;
         let registries = registries::read(&job.credentials, &mut variables);
-        let policies = allowed::policies(&config.docker)?;
         allowed::user(&config.docker)?;
-        let (image, spec) = image(job, config, &variables)?;
+        let chosen = BuildImage::of(job, config, &variables)?;
         let settings = Settings::read(job, config, &variables);
         let fetches = settings.strategy == "fetch";
         let tells_variables = job.kind() == Kind::GitLab && job.has_later_scripts();
@@ -185,18 +186,13 @@ impl Plan {
             mounts: layout.mounts(config, names, fetches, has_files),
             renamed: renamed(&variables),
         };
-        builder.plan((&image, &spec), policies, registries)
+        builder.plan(&chosen, registries)
     }
 }
 
 impl Builder<'_> {
     /// The plan of a job that is understood by now.
-    fn plan(
-        &self,
-        (image, spec): (&Reference, &ImageSpec),
-        policies: Vec<PullPolicy>,
-        registries: Registries,
-    ) -> Result<Plan, InputError> {
+    fn plan(&self, chosen: &BuildImage, registries: Registries) -> Result<Plan, InputError> {
         let Self {
             job,
             config,
@@ -206,13 +202,13 @@ impl Builder<'_> {
             ..
         } = self;
         let services = self.services()?;
-        let images = images(self, image, &services, policies)?;
+        let images = images(self, chosen, &services)?;
         let network = (!services.is_empty()).then(|| {
             let create = self.labelled(DockerCommand::network_create(), "network");
             self.network.resource(names, create)
         });
         let health_check = self.health_check(&services, wait_for_services(config));
-        let build = self.build(spec, &image.to_string(), &services);
+        let build = self.build(chosen, &services);
         let mut caches = self.caches()?;
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
@@ -230,11 +226,12 @@ impl Builder<'_> {
             header: vec![
                 header::running_with(&host.version, &host.revision),
                 header::of_runner(&config.name, &names.short_token),
-                header::using_executor(image),
+                header::using_executor(&chosen.image),
             ],
             warnings: [
                 registries.warnings,
                 self.settings.warnings.clone(),
+                chosen.warnings.clone(),
                 services::warnings(&services),
                 self.kept_entrypoints(),
                 cache_warnings,
@@ -276,20 +273,23 @@ impl Builder<'_> {
 /// The images to resolve: the build's first, the helper's last.
 fn images(
     builder: &Builder,
-    build: &Reference,
+    build: &BuildImage,
     services: &[Service],
-    policies: Vec<PullPolicy>,
 ) -> Result<Images, InputError> {
-    let mut images = Images::new(policies);
-    images.pull(build, Slot::new("image_build"));
+    let mut images = Images::default();
+    images.pull(&build.image, &build.pulling, Slot::new("image_build"));
     for service in services {
-        images.pull(&service.image, service.image_slot.clone());
+        images.pull(&service.image, &service.pulling, service.image_slot.clone());
     }
     let helper = Slot::new(HELPER);
     match &builder.config.docker.helper_image {
         Some(name) => {
             let by = NamedBy::Runner("docker.helper_image".into());
-            images.pull(&by.image(name, builder.variables)?, helper);
+            let own = Pulling {
+                policies: allowed::policies(&builder.config.docker)?,
+                platform: None,
+            };
+            images.pull(&by.image(name, builder.variables)?, &own, helper);
         }
         None => images.build(&builder.host.helper_image, helper),
     }
@@ -302,29 +302,4 @@ fn wait_for_services(config: &RunnerConfig) -> Option<u64> {
         None | Some(0) => Some(WAIT_FOR_SERVICES),
         Some(seconds) => u64::try_from(seconds).ok(),
     }
-}
-
-fn image(
-    job: &Job,
-    config: &RunnerConfig,
-    variables: &Variables,
-) -> Result<(Reference, ImageSpec), InputError> {
-    let own = job.image.clone();
-    let spec = own.or_else(|| {
-        config.docker.image.clone().map(|name| ImageSpec {
-            name,
-            ..ImageSpec::default()
-        })
-    });
-    let spec = spec.ok_or_else(|| {
-        let what = format!(
-            "the job `{}` has no image: give it one with the keyword `image`, or name a default with --docker-image",
-            job.name
-        );
-        InputError::new(what)
-    })?;
-    let by = NamedBy::Job(KeyPath::of(&job.name).key("image"));
-    let name = by.image(&spec.name, variables)?;
-    allowed::image(&by, &name, &config.docker, variables)?;
-    Ok((name, spec))
 }

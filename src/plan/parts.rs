@@ -2,6 +2,7 @@
 //! container.
 
 use super::ending::Ending;
+use super::images::Pulling;
 use super::stage::HelperStage;
 use crate::docker::{DockerCommand, Reference, Slot, Word};
 
@@ -23,6 +24,8 @@ pub struct Service {
     pub image: Reference,
     /// What people call it: its image, with an alias behind it where other services are of the same image.
     pub title: String,
+    /// How its image is to be had.
+    pub(super) pulling: Pulling,
     /// Stands for the image's id.
     pub image_slot: Slot,
     /// Stands for what the image says about its ports, as [`Service::ports`] prints it.
@@ -37,6 +40,8 @@ pub struct Service {
     pub(super) from_image: usize,
     /// A hostname that it has for itself, whatever aliases it shares.
     pub probe_alias: Word,
+    /// The ports that it is asked on: those of its image, unless it is told of another.
+    pub(super) asked_on: Word,
     /// Makes and starts it.
     pub run: DockerCommand,
 }

@@ -1,12 +1,12 @@
 //! Services: their names, their containers, and how to ask whether they are up.
 
-use super::containers::{Builder, overriding_entrypoint};
+use super::chosen::{self, overriding_entrypoint, with_choice};
+use super::containers::Builder;
 use super::named::NamedBy;
 use super::parts::Service;
 use super::s3::Bucket;
 use super::{allowed, options};
 use crate::docker::{DockerCommand, Reference, Slot, Word};
-use crate::job::variables::assignment;
 use crate::job::{ImageSpec, Origin};
 use crate::keypath::KeyPath;
 use crate::outcome::InputError;
@@ -171,19 +171,13 @@ impl Builder<'_> {
             .collect();
         let run = self.network.connect_service(run, self.names, &hosts, all);
         let run = options::service(&self.config.docker, &image.to_string(), self.mounted(run));
-        let public = self
-            .variables
-            .iter()
-            .filter(|variable| variable.public && !variable.file);
-        let run = public.fold(run, |run, variable| {
-            run.env(&variable.name, variable.value.expose())
-        });
-        let mut run = run;
-        for entry in &spec.environment {
-            let (name, value) =
-                assignment(entry).map_err(|what| by.key("environment").error(what))?;
-            run = run.env(name, value);
-        }
+        let docker = &self.config.docker;
+        let pulling = chosen::pulling(by, spec, self.job, docker, self.variables)?;
+        let user = chosen::user(by, spec, docker, self.variables)?;
+        let run = with_choice(run, &pulling, user.as_deref());
+        let own = self.own_variables(by, spec)?;
+        let asked_on = own.port(by)?;
+        let run = own.set(self.shared_variables(run));
         let command = spec.command.clone().unwrap_or_default();
         Ok(Service {
             ports: DockerCommand::image_inspect(
@@ -193,7 +187,9 @@ impl Builder<'_> {
             run: overriding_entrypoint(run, self.entrypoint(spec), image_slot.clone(), command),
             title: image.to_string(),
             image,
+            pulling,
             image_slot,
+            asked_on: asked_on.unwrap_or_else(|| ports_slot.clone().into()),
             ports_slot,
             name,
             aliases,
@@ -223,7 +219,7 @@ impl Builder<'_> {
                     .probe_alias
                     .clone()
                     .then("=")
-                    .then(service.ports_slot.clone()),
+                    .then(service.asked_on.clone()),
             );
         }
         Some(DockerCommand::exec().operands(self.names.container("helper"), words))

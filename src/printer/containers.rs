@@ -8,7 +8,7 @@ use crate::docker::{DockerCommand, Slot, Word};
 use crate::plan::helper_image::{HelperImage, PLATFORM, platform};
 use crate::plan::lines;
 use crate::plan::names::PREFIX;
-use crate::plan::{Image, ImageSource, Service};
+use crate::plan::{Image, ImageSource, Pulling, Service};
 
 impl Script<'_> {
     pub fn image(&mut self, image: &Image) {
@@ -20,7 +20,7 @@ impl Script<'_> {
         let inspect = self.command(&inspect, None, " 2>/dev/null");
         let found = format!("{}=$({inspect})", slot.name());
         match &image.source {
-            ImageSource::Pull { policies, .. } => self.pulled(&image.name, slot, policies, &found),
+            ImageSource::Pull { wanted, .. } => self.pulled(&image.name, slot, wanted, &found),
             ImageSource::Build(helper) => self.built(helper, &found),
         }
         for other in others {
@@ -29,13 +29,14 @@ impl Script<'_> {
     }
 
     /// An image by the first of its policies that leads to one. `found` is a command that looks for it here.
-    fn pulled(&mut self, name: &str, slot: &Slot, policies: &[PullPolicy], found: &str) {
+    fn pulled(&mut self, name: &str, slot: &Slot, wanted: &Pulling, found: &str) {
         let there = format!("[ -n \"${}\" ]", slot.name());
         let _ = writeln!(self.text, "{}=", slot.name());
-        let pull = self.command(&DockerCommand::pull(name), None, QUIET);
+        let pull = DockerCommand::pull(name, wanted.platform.as_deref());
+        let pull = self.command(&pull, None, QUIET);
         let pulling = Self::saying(&lines::pulling(name));
         let pulled = format!("{{ {pulling}; {pull} && {found}; }}");
-        for policy in policies {
+        for policy in &wanted.policies {
             let attempt = match policy {
                 PullPolicy::Never => found.to_owned(),
                 PullPolicy::Always => pulled.clone(),

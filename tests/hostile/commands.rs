@@ -159,7 +159,7 @@ impl Checked<'_> {
     fn all(&self) {
         let plan = self.plan;
         for (index, image) in plan.images.iter().enumerate() {
-            let pull = self.line(&DockerCommand::pull(&*image.name));
+            let pull = self.line(&DockerCommand::pull(&*image.name, None));
             assert_eq!(pull.operands, [image.name.as_str()]);
             let first = image.name.chars().next().expect("a name");
             assert!(first.is_ascii_alphanumeric(), "{:?}", image.name);

@@ -193,6 +193,10 @@ impl Payload {
             let name = remote.path.trim_matches('/').trim_end_matches(".git");
             project_path(&format!("project/{name}")).unwrap_or_default()
         });
+        let services = services(self.services.unwrap_or_default())?;
+        let of_services = services.iter().flat_map(|service| &service.variables);
+        let masked = of_services.filter(|variable| variable.secret);
+        secrets.extend(masked.map(|variable| variable.value.clone()));
         let dependencies = self.dependencies.unwrap_or_default();
         secrets.extend(dependencies.iter().map(|of| Secret::new(&of.token)));
         let sent = self.variables.unwrap_or_default();
@@ -209,7 +213,7 @@ impl Payload {
             },
             sources: self.git_info.read(remote)?,
             image: self.image.and_then(PayloadImage::into_spec),
-            services: services(self.services.unwrap_or_default())?,
+            services,
             variables: variables(sent, key.kind)?,
             script: scripts.script,
             releases: scripts.releases,

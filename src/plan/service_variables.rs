@@ -1,0 +1,120 @@
+//! The variables of a service: those of the job that everybody may see, and its own.
+
+use super::containers::Builder;
+use super::named::NamedBy;
+use crate::docker::client_names::may_lead_client;
+use crate::docker::{DockerCommand, Word};
+use crate::job::ImageSpec;
+use crate::job::variables::{assignment, check_value, is_name, not_a_name};
+use crate::outcome::InputError;
+use crate::secret::Secret;
+
+/// The variable with the port that a service is asked on.
+const PORT: &str = "HEALTHCHECK_TCP_PORT";
+
+/// Variables of one service alone.
+#[derive(Default)]
+pub(super) struct OwnVariables(Vec<Own>);
+
+struct Own {
+    name: String,
+    value: Secret,
+    public: bool,
+}
+
+impl Builder<'_> {
+    /// A service with what it gets of the job's.
+    pub fn shared_variables(&self, run: DockerCommand) -> DockerCommand {
+        let public = self.variables.iter();
+        let public = public.filter(|variable| variable.public && !variable.file);
+        public.fold(run, |run, variable| {
+            run.env(&variable.name, variable.value.expose())
+        })
+    }
+
+    /// What a service alone gets: its `environment` in the configuration, or the `variables` that a coordinator sends for
+    /// it, which may refer to those of the job.
+    ///
+    /// # Errors
+    /// [`InputError`] where no container can get one of them.
+    pub fn own_variables(
+        &self,
+        by: &NamedBy,
+        spec: &ImageSpec,
+    ) -> Result<OwnVariables, InputError> {
+        let mut own = Vec::new();
+        for entry in &spec.environment {
+            let (name, value) =
+                assignment(entry).map_err(|what| by.key("environment").error(what))?;
+            own.push(Own {
+                name: name.to_owned(),
+                value: Secret::new(value),
+                public: true,
+            });
+        }
+        let by = by.key("variables");
+        for variable in &spec.variables {
+            let name = &variable.name;
+            if !is_name(name) {
+                return Err(by.error(not_a_name(name)));
+            }
+            let text = variable.value.expose();
+            let (value, refers) = if variable.raw {
+                (text.to_owned(), false)
+            } else {
+                let shows = self.variables.shows_no_secret(text);
+                (self.variables.expand(text), !shows)
+            };
+            check_value(name, &value)?;
+            let public = variable.public && !refers;
+            if !public && may_lead_client(name) && value.contains(['\n', '\r']) {
+                return Err(by.error(format_args!(
+                    "{name} leads docker itself, and no secret of several lines can be given by that name"
+                )));
+            }
+            own.push(Own {
+                name: name.clone(),
+                value: Secret::new(value),
+                public,
+            });
+        }
+        Ok(OwnVariables(own))
+    }
+}
+
+impl OwnVariables {
+    /// A service with them.
+    pub fn set(&self, run: DockerCommand) -> DockerCommand {
+        self.0.iter().fold(run, |run, own| {
+            if own.public {
+                run.env(&own.name, own.value.expose())
+            } else {
+                run.secret_env(&own.name, &own.value)
+            }
+        })
+    }
+
+    /// The port that they say the service is to be asked on, in place of those of its image.
+    ///
+    /// # Errors
+    /// [`InputError`] where that is none.
+    pub fn port(&self, by: &NamedBy) -> Result<Option<Word>, InputError> {
+        let Some(own) = self.0.iter().rev().find(|own| own.name == PORT) else {
+            return Ok(None);
+        };
+        let text = own.value.expose().trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(Some(format!("{port}/tcp").into())),
+            _ => {
+                let shown = if own.public { text } else { "(a secret)" };
+                Err(by.key("variables").error(format_args!(
+                    "{PORT} is `{}`, which is no port: a number from 1 to 65535",
+                    shown.escape_debug()
+                )))
+            }
+        }
+    }
+}
