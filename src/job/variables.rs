@@ -68,7 +68,11 @@ impl Variable {
 
 /// A job's variables, each name once, references expanded.
 #[derive(Clone, Debug, Default)]
-pub struct Variables(BTreeMap<String, Variable>);
+pub struct Variables {
+    all: BTreeMap<String, Variable>,
+    /// The directory of the files with the values of those that have one.
+    files: String,
+}
 
 impl Variables {
     /// Expands the references in the values, the later ones of `variables` winning over earlier ones of the
@@ -77,6 +81,17 @@ impl Variables {
     /// # Errors
     /// [`InputError`] for a name that no environment can hold, or a value too long or with a NUL.
     pub fn resolve(variables: impl IntoIterator<Item = Variable>) -> Result<Self, InputError> {
+        Self::with_files(variables, "")
+    }
+
+    /// The same where some have [files](Variable::file), in this directory: who refers to one gets the path.
+    ///
+    /// # Errors
+    /// As [`Variables::resolve`].
+    pub fn with_files(
+        variables: impl IntoIterator<Item = Variable>,
+        files: &str,
+    ) -> Result<Self, InputError> {
         let mut defined = BTreeMap::new();
         for variable in variables {
             check_name(&variable.name)?;
@@ -86,6 +101,7 @@ impl Variables {
         for variable in defined.values() {
             let mut expansion = Expansion {
                 defined: &defined,
+                files,
                 path: vec![variable.name.as_str()],
                 public: variable.public,
                 secret: variable.secret,
@@ -109,31 +125,46 @@ impl Variables {
             };
             resolved.insert(variable.name.clone(), variable);
         }
-        Ok(Self(resolved))
+        Ok(Self {
+            all: resolved,
+            files: files.to_owned(),
+        })
     }
 
     /// A variable's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|variable| variable.value.expose())
+        self.all.get(name).map(|variable| variable.value.expose())
     }
 
     /// Takes a variable out, so that no container gets it.
     pub fn remove(&mut self, name: &str) -> Option<Variable> {
-        self.0.remove(name)
+        self.all.remove(name)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Variable> {
-        self.0.values()
+        self.all.values()
     }
 
     /// A text with its references to these variables expanded.
     #[must_use]
     pub fn expand(&self, text: &str) -> String {
-        substitute(text, &mut |name| {
-            self.get(name).unwrap_or_default().to_owned()
-        })
+        substitute(text, &mut |name| self.referred(name))
+    }
+
+    /// What takes the place of a reference.
+    fn referred(&self, name: &str) -> String {
+        match self.all.get(name) {
+            Some(variable) if variable.file => path(&self.files, name),
+            Some(variable) => variable.value.expose().to_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// The variable whose value takes the place of a reference.
+    fn shown(&self, name: &str) -> Option<&Variable> {
+        self.all.get(name).filter(|variable| !variable.file)
     }
 
     /// Whether [`Variables::expand`] makes of a text what everybody may see.
@@ -141,7 +172,7 @@ impl Variables {
     pub fn shows_no_secret(&self, text: &str) -> bool {
         let mut public = true;
         substitute(text, &mut |name| {
-            public &= self.0.get(name).is_none_or(|variable| variable.public);
+            public &= self.shown(name).is_none_or(|variable| variable.public);
             String::new()
         });
         public
@@ -152,7 +183,7 @@ impl Variables {
     pub fn secret_in(&self, text: &str) -> Option<String> {
         let mut found = None;
         substitute(text, &mut |name| {
-            let variable = self.0.get(name).filter(|variable| variable.secret);
+            let variable = self.shown(name).filter(|variable| variable.secret);
             if variable.is_some_and(|variable| is_maskable(variable.value.expose())) {
                 found.get_or_insert_with(|| name.to_owned());
             }
@@ -166,11 +197,11 @@ impl Variables {
     pub fn blanks(&self, text: &str) -> Vec<String> {
         let mut blanks = Vec::new();
         substitute(text, &mut |name| {
-            let value = self.get(name).unwrap_or_default();
+            let value = self.referred(name);
             if value.is_empty() && !blanks.iter().any(|known| known == name) {
                 blanks.push(name.to_owned());
             }
-            value.to_owned()
+            value
         });
         blanks
     }
@@ -282,9 +313,15 @@ pub fn check_value(name: &str, value: &str) -> Result<(), InputError> {
     Ok(())
 }
 
+/// The file of a variable that has one.
+fn path(files: &str, name: &str) -> String {
+    format!("{files}/{name}")
+}
+
 /// A value on its way to being free of references.
 struct Expansion<'a> {
     defined: &'a BTreeMap<String, Variable>,
+    files: &'a str,
     /// The names on the way to where we are: one that refers to itself is empty there.
     path: Vec<&'a str>,
     /// Whether no secret took part.
@@ -307,6 +344,10 @@ impl<'a> Expansion<'a> {
                     // A few variables that refer to each other twice would otherwise take forever.
                     if self.references > MAX_REFERENCES {
                         return String::new();
+                    }
+                    // Whose contents are a secret, its path is none.
+                    if other.file {
+                        return path(self.files, name);
                     }
                     self.public &= other.public;
                     self.secret |= other.secret;

@@ -54,6 +54,27 @@ fn who_refers_to_a_secret_is_one() {
 }
 
 #[test]
+fn who_refers_to_a_file_gets_its_path_and_no_secret() {
+    let file = Variable {
+        file: true,
+        ..Variable::secret("KUBECONFIG", "contents")
+    };
+    let variables = [file, Variable::public("FLAGS", "--kubeconfig=$KUBECONFIG")];
+    let variables = Variables::with_files(variables, "/files").expect("good names");
+    assert_eq!(
+        variables.get("FLAGS"),
+        Some("--kubeconfig=/files/KUBECONFIG")
+    );
+    let public: Vec<bool> = variables.iter().map(|variable| variable.public).collect();
+    assert_eq!(public, [true, false]);
+    assert_eq!(variables.expand("a-$KUBECONFIG"), "a-/files/KUBECONFIG");
+    assert!(
+        variables.shows_no_secret("$KUBECONFIG") && variables.secret_in("$KUBECONFIG").is_none()
+    );
+    assert_eq!(variables.get("KUBECONFIG"), Some("contents"));
+}
+
+#[test]
 fn what_no_environment_can_hold_is_refused() {
     for name in ["", "1A", "A-B", "A=B", "A\n", "ä"] {
         assert!(
