@@ -71,16 +71,48 @@ impl GitInfo {
     }
 }
 
-/// `+refs/…:refs/…`, and nothing that git could take for something else.
+/// `+refs/…:refs/…`, names as git has them ([check-ref-format](https://git-scm.com/docs/git-check-ref-format)), and nothing
+/// that git could take for something else.
 fn is_refspec(spec: &str) -> bool {
     let good = |name: &str| {
+        let bad = |c: char| c.is_control() || c.is_whitespace() || "~^:?[\\".contains(c);
         name.starts_with("refs/")
-            && !name.contains("..")
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/._-*".contains(c))
+            && !name.contains(bad)
+            && !["..", "@{", "//"].iter().any(|part| name.contains(part))
+            && name.matches('*').count() < 2
     };
     let spec = spec.strip_prefix('+').unwrap_or(spec);
     spec.split_once(':')
         .map_or_else(|| good(spec), |(from, to)| good(from) && good(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_refspec;
+
+    #[test]
+    fn refspecs_are_of_refs_whatever_branches_are_called() {
+        for spec in [
+            "+refs/heads/*:refs/remotes/origin/*",
+            "refs/merge-requests/7/head:refs/remotes/origin/merge-requests/7",
+            "+refs/pipelines/9:refs/pipelines/9",
+            "+refs/heads/fix/#12-größe@v2,+x:refs/remotes/origin/fix/#12-größe@v2,+x",
+        ] {
+            assert!(is_refspec(spec), "{spec}");
+        }
+        for spec in [
+            "",
+            "--upload-pack=x",
+            "main",
+            "+main:refs/heads/main",
+            "refs/heads/main:--exec",
+            "refs/heads/../../config",
+            "refs/heads/*:refs/*/*",
+            "refs/heads/a b",
+            "refs/heads/a\nb",
+            "refs/heads/a:refs/b:refs/c",
+        ] {
+            assert!(!is_refspec(spec), "{spec}");
+        }
+    }
 }
