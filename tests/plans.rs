@@ -109,6 +109,16 @@ plans! {
         variables_of_one_service_and_the_port_it_is_asked_on
         a_port_of_a_service_that_is_none_is_refused
         hooks_are_refused
+        a_merge_request_fetches_its_refs
+        options_of_git_that_a_job_gives
+        options_of_git_that_run_programs_are_left_out
+        sources_in_a_directory_of_the_jobs_choice
+        a_directory_for_sources_that_is_elsewhere_is_not_taken
+        no_job_chooses_a_directory_where_the_configuration_says_so
+        submodules_come_by_https
+        passwords_of_registries_and_paths_of_files_are_in_the_environment
+        an_after_script_whose_failure_counts
+        no_sources_but_an_empty_directory
     }
     behind_a_proxy {
         downloads_go_through_it
@@ -204,6 +214,7 @@ fn readable(script: &str) -> String {
     let sources = include_str!("../src/script/get-sources.sh");
     let script = script
         .replace(sources, "# … src/script/get-sources.sh …\n")
+        .replace("; } | docker run ", "; } |\ndocker run ")
         .replace(architecture(), "ARCHITECTURE");
     let mut text = String::new();
     for line in script.lines() {

@@ -127,6 +127,8 @@ pub struct RunnerConfig {
     pub post_build_script: Option<String>,
     /// Whether the job's variable `CI_DEBUG_TRACE`, which makes a log show all that the shell does, is ignored.
     pub debug_trace_disabled: Option<bool>,
+    /// `[runners.custom_build_dir]`.
+    pub custom_build_dir: Option<CustomBuildDir>,
     /// A bucket for caches that several hosts share.
     pub cache: Option<CacheConfig>,
     /// `[runners.docker]`.
@@ -167,6 +169,14 @@ impl RunnerConfig {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect()
     }
+}
+
+/// `[runners.custom_build_dir]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CustomBuildDir {
+    /// Whether a job may choose the directory of its sources (`GIT_CLONE_PATH`); default: yes.
+    pub enabled: Option<bool>,
 }
 
 /// `[runners.cache]`. The keys of the bucket may stand in it, as in old files, or in `[runners.cache.s3]`:

@@ -206,7 +206,7 @@ fn job<'scope>(
     let outcome = run_script(context, ready, followers)?;
     let outcome = run_releases(context, outcome)?;
     context.trace.script_ended()?;
-    let build_ended = run_after_script(context, &outcome)?;
+    let (outcome, build_ended) = run_after_script(context, outcome)?;
     let _stops = context.stop_when_canceling();
     let outcome = finish(context, outcome, build_ended)?;
     Ok(context.canceled().map_or(outcome, outcome_of))
@@ -234,7 +234,7 @@ fn run_releases(context: &Context, outcome: Outcome) -> Result<Outcome, Stop> {
     let engine = &context.engine;
     let mut outcome = outcome;
     for stage in &context.plan.releases {
-        if !outcome.is_success() || engine.canceled.reason().is_some() {
+        if !outcome.is_success() || context.canceled().is_some() {
             break;
         }
         let ended = if engine.is_worth_trying_after(&outcome) {
@@ -248,26 +248,31 @@ fn run_releases(context: &Context, outcome: Outcome) -> Result<Outcome, Stop> {
     Ok(outcome)
 }
 
-/// The job's `after_script`. Returns whether nothing of it may run any more.
-fn run_after_script(context: &Context, outcome: &Outcome) -> Result<bool, Stop> {
+/// The job's `after_script`. Returns the job's outcome, and whether nothing of it may run any more.
+fn run_after_script(context: &Context, outcome: Outcome) -> Result<(Outcome, bool), Stop> {
     let engine = &context.engine;
     let Some(stage) = &context.plan.after_script else {
-        return Ok(true);
+        return Ok((outcome, true));
     };
     if engine.canceled.reason().is_some() {
-        return Ok(true);
+        return Ok((outcome, true));
     }
     if engine.cancel.reason().is_some() {
         context.say(&lines::after_script_left_out())?;
-        return Ok(true);
+        return Ok((outcome, true));
     }
-    if !engine.is_worth_trying_after(outcome) {
+    if !engine.is_worth_trying_after(&outcome) {
         left_out(context, stage.kind)?;
-        return Ok(true);
+        return Ok((outcome, true));
     }
-    let status = outcome.job_status().to_owned();
-    engine.bind(&Slot::new(JOB_STATUS), status);
-    script::run_after(context, stage)
+    let status = match outcome {
+        Outcome::TimedOut(_) => context.plan.timed_out,
+        _ => outcome.job_status(),
+    };
+    engine.bind(&Slot::new(JOB_STATUS), status.to_owned());
+    let (own, has_ended) = script::run_after(context, stage)?;
+    let counts = !context.plan.ignores_after_script && outcome.is_success();
+    Ok((if counts { own } else { outcome }, has_ended))
 }
 
 /// What follows in the helper. Returns the job's outcome: its first failure.

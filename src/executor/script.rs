@@ -84,25 +84,29 @@ pub(super) fn run_next(context: &Context, stage: &BuildStage) -> Result<Outcome,
     result
 }
 
-/// Runs the `after_script`, within the job's time. Whatever becomes of it, the job's outcome is the script's. Returns
+/// Runs the `after_script`, within the job's time. Returns what would become of the job if that were its script, and
 /// whether it has ended by itself.
-pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<bool, Stop> {
-    let (reason, has_ended) = match run_next(context, stage) {
-        Ok(Outcome::Success) => return Ok(true),
-        Err(Stop::Outcome(Outcome::Canceled)) => return Ok(false),
-        Ok(Outcome::ScriptFailure { exit_code, .. }) => {
-            (lines::exit_code(exit_code.to_string()), true)
+pub(super) fn run_after(context: &Context, stage: &BuildStage) -> Result<(Outcome, bool), Stop> {
+    let (outcome, reason, has_ended) = match run_next(context, stage) {
+        Ok(Outcome::Success) => return Ok((Outcome::Success, true)),
+        Err(Stop::Outcome(outcome @ Outcome::Canceled)) => return Ok((outcome, false)),
+        Ok(outcome @ Outcome::ScriptFailure { exit_code, .. }) => {
+            (outcome, lines::exit_code(exit_code.to_string()), true)
         }
         Ok(outcome @ Outcome::TimedOut(_)) | Err(Stop::Outcome(outcome @ Outcome::TimedOut(_))) => {
-            (outcome.reason().into(), false)
+            let reason = outcome.reason().into();
+            (outcome, reason, false)
         }
         Ok(outcome) | Err(Stop::Outcome(outcome)) => {
             let warning = outcome.failure_of("after_script failed");
             context.trace.warning(&warning)?;
-            return Ok(false);
+            return Ok((outcome, false));
         }
-        Err(Stop::Docker(error)) => (error.to_string().into(), false),
+        Err(Stop::Docker(error)) => {
+            let reason = error.to_string().into();
+            (Stop::Docker(error).outcome(None), reason, false)
+        }
     };
     context.say(&lines::after_script_failed(reason))?;
-    Ok(has_ended)
+    Ok((outcome, has_ended))
 }

@@ -143,7 +143,7 @@ impl Remote {
 
 /// A name or a number of a host, and nothing that git's settings for a site (`http.<site>.extraHeader`) could take
 /// for many of them.
-fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     let bracketed = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

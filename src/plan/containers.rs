@@ -121,6 +121,11 @@ impl Builder<'_> {
             .connect(run, self.names, &hosts.collect::<Vec<_>>());
         let run = options::build(&self.config.docker, &image.to_string(), run);
         let run = with_choice(run, pulling, user.as_deref());
+        let run = if self.settings.init {
+            run.flag("--init")
+        } else {
+            run
+        };
         let run = git::build_settings(self.variables)
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));

@@ -26,6 +26,7 @@ mod chosen;
 mod containers;
 mod ending;
 mod git;
+mod git_options;
 pub mod header;
 pub mod helper_image;
 mod hold;
@@ -139,8 +140,12 @@ pub struct Plan {
     pub script: BuildStage,
     /// What follows it in the same container where it went well, one after the other: their ends are the job's too.
     pub releases: Vec<BuildStage>,
-    /// What follows that, whatever became of it, within the job's time. Its own end is no more than a warning.
+    /// What follows that, whatever became of it, within the job's time.
     pub after_script: Option<BuildStage>,
+    /// Its failure is no more than a warning.
+    pub ignores_after_script: bool,
+    /// What the `after_script` is told of a script whose time was over.
+    pub timed_out: &'static str,
     /// What happens in the helper after that, also when the job's time is over: each stage by its condition.
     pub finish: Vec<HelperStage>,
     /// How long the job may take.
@@ -163,16 +168,23 @@ impl Plan {
         host: &Host,
     ) -> Result<Self, InputError> {
         limits::words(job)?;
+        // Variables say where the sources and files of values are, and what others are follows from that.
         let mut layout = Layout::new(job, config, names)?;
-        let mut variables = variables::resolve(job, config, names, host, &layout)?;
+        let resolve = |layout: &Layout| variables::resolve(job, config, names, host, layout);
+        let misplaced = layout.take_directory(config, &resolve(&layout)?);
+        let variables = resolve(&layout)?;
         layout.place(&variables)?;
-        let registries = registries::read(&job.credentials, &mut variables);
-        allowed::user(&config.docker)?;
-        let chosen = BuildImage::of(job, config, &variables)?;
-        let settings = Settings::read(job, config, &variables);
-        let fetches = settings.strategy == "fetch";
+        let mut settings = Settings::read(job, config, &variables);
+        settings.warnings.extend(misplaced);
+        let fetches = settings.git.strategy == "fetch";
         let tells_variables = job.kind() == Kind::GitLab && job.has_later_scripts();
         let has_files = tells_variables || variables.iter().any(|variable| variable.file);
+        let has_files = has_files || git::lent(job).is_some();
+        let mounts = layout.mounts(config, names, fetches, has_files);
+        let mut variables = resolve(&layout)?;
+        let registries = registries::read(job, &mut variables);
+        allowed::user(&config.docker)?;
+        let chosen = BuildImage::of(job, config, &variables)?;
         let has_services = !job.services.is_empty() || config.docker.services().next().is_some();
         let builder = Builder {
             job,
@@ -183,7 +195,7 @@ impl Plan {
             layout: &layout,
             settings: &settings,
             network: Network::new(&config.docker, has_services)?,
-            mounts: layout.mounts(config, names, fetches, has_files),
+            mounts,
             renamed: renamed(&variables),
         };
         builder.plan(&chosen, registries)
@@ -257,6 +269,11 @@ impl Builder<'_> {
             script: stages.script,
             releases: stages.releases,
             after_script: stages.after_script,
+            ignores_after_script: self.settings.ignores_after_script,
+            timed_out: match job.kind() {
+                Kind::GitLab => "timedout",
+                Kind::AlloyCi => "failed",
+            },
             finish: stages.finish,
             timeout: job.timeout,
             secrets: of_variables

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::git_options::{CLEAN, FETCH, Options, SUBMODULE};
 use crate::config::RunnerConfig;
 use crate::helper::archive::limit::LIMIT_VARIABLE;
 use crate::job::Job;
@@ -16,34 +17,89 @@ const MOST_ATTEMPTS: u32 = 10;
 
 /// The settings of one job.
 pub(super) struct Settings {
-    /// `clone`, `fetch` or `none`.
-    pub strategy: &'static str,
-    /// 0: all of the history.
-    pub depth: u32,
-    pub checkout: bool,
-    /// `none`, `normal` or `recursive`.
-    pub submodules: &'static str,
+    pub git: GitSettings,
     pub get_sources_attempts: u32,
     pub restore_cache_attempts: u32,
     pub download_attempts: u32,
     /// How much an archive may unpack to, in megabytes.
     pub unpack_limit: Option<u64>,
+    /// How long the script may take by itself.
+    pub script_timeout: Option<Duration>,
     pub after_script_timeout: Duration,
     /// Each line of the log has its time.
     pub stamps: bool,
+    /// A failure of the `after_script` is none of the job's.
+    pub ignores_after_script: bool,
     /// The shell traces what it does.
     pub trace: bool,
+    /// The build container's first process is one that ends what its parents left.
+    pub init: bool,
     /// What was not meant.
     pub warnings: Vec<String>,
 }
 
+/// How git brings the sources.
+pub(super) struct GitSettings {
+    /// `clone`, `fetch`, `none` or `empty`.
+    pub strategy: &'static str,
+    /// 0: all of the history.
+    pub depth: u32,
+    pub checkout: bool,
+    /// Options of `git fetch`.
+    pub fetch_options: Vec<String>,
+    /// The same where nothing is there yet.
+    pub clone_options: Vec<String>,
+    /// Options of `git clean`. `None`: what is not in the commit stays.
+    pub clean_options: Option<Vec<String>>,
+    /// `none`, `normal` or `recursive`.
+    pub submodules: &'static str,
+    /// Only these; none: all of them.
+    pub submodule_paths: Vec<String>,
+    /// 0: all of their history.
+    pub submodule_depth: u32,
+    /// Options of `git submodule update`.
+    pub submodule_options: Vec<String>,
+    /// Submodules at the coordinator's host come by HTTP, whatever their addresses say.
+    pub force_https: bool,
+}
+
+impl GitSettings {
+    fn read(job: &Job, read: &mut Reader) -> Self {
+        let strategies = if job.fetch {
+            ["fetch", "clone", "none", "empty"]
+        } else {
+            ["clone", "fetch", "none", "empty"]
+        };
+        // GitLab's runner has these, and its jobs' logs show what was removed.
+        let (fetch, clean, submodule_depth) = match job.kind() {
+            Kind::GitLab => ("--prune --quiet", "-ffdx", job.sources.depth),
+            Kind::AlloyCi => ("--quiet", "-q -ffdx", 0),
+        };
+        let depth = read.number("GIT_DEPTH", job.sources.depth);
+        let submodule_depth = if submodule_depth == 0 { 0 } else { depth };
+        let paths = read.variables.get("GIT_SUBMODULE_PATHS");
+        let paths = paths.unwrap_or_default().split_whitespace();
+        Self {
+            strategy: read.one_of("GIT_STRATEGY", &strategies),
+            depth,
+            checkout: read.flag("GIT_CHECKOUT", true),
+            fetch_options: read.options("GIT_FETCH_EXTRA_FLAGS", &FETCH, fetch),
+            clone_options: read.options("GIT_CLONE_EXTRA_FLAGS", &FETCH, ""),
+            clean_options: match read.variables.get("GIT_CLEAN_FLAGS").map(str::trim) {
+                Some("none") => None,
+                _ => Some(read.options("GIT_CLEAN_FLAGS", &CLEAN, clean)),
+            },
+            submodules: read.one_of("GIT_SUBMODULE_STRATEGY", &["none", "normal", "recursive"]),
+            submodule_paths: paths.map(str::to_owned).collect(),
+            submodule_depth: read.number("GIT_SUBMODULE_DEPTH", submodule_depth),
+            submodule_options: read.options("GIT_SUBMODULE_UPDATE_FLAGS", &SUBMODULE, ""),
+            force_https: read.flag("GIT_SUBMODULE_FORCE_HTTPS", false),
+        }
+    }
+}
+
 impl Settings {
     pub fn read(job: &Job, config: &RunnerConfig, variables: &Variables) -> Self {
-        let strategies = if job.fetch {
-            ["fetch", "clone", "none"]
-        } else {
-            ["clone", "fetch", "none"]
-        };
         // GitLab sends the job's own limit.
         let sent = job.after_script_timeout.unwrap_or(AFTER_SCRIPT_TIMEOUT);
         let mut read = Reader {
@@ -51,19 +107,19 @@ impl Settings {
             warnings: Vec::new(),
         };
         let mut settings = Self {
-            strategy: read.one_of("GIT_STRATEGY", &strategies),
-            depth: read.number("GIT_DEPTH", job.sources.depth),
-            checkout: read.flag("GIT_CHECKOUT", true),
-            submodules: read.one_of("GIT_SUBMODULE_STRATEGY", &["none", "normal", "recursive"]),
+            git: GitSettings::read(job, &mut read),
             get_sources_attempts: read.attempts("GET_SOURCES_ATTEMPTS"),
             restore_cache_attempts: read.attempts("RESTORE_CACHE_ATTEMPTS"),
             download_attempts: read.attempts("ARTIFACT_DOWNLOAD_ATTEMPTS"),
             unpack_limit: read.optional_number(LIMIT_VARIABLE),
+            script_timeout: read.optional_time("RUNNER_SCRIPT_TIMEOUT", job.script_timeout),
             after_script_timeout: read.time(
                 "RUNNER_AFTER_SCRIPT_TIMEOUT",
                 sent.min(AFTER_SCRIPT_TIMEOUT),
             ),
             stamps: read.flag("FF_TIMESTAMPS", job.kind() == Kind::GitLab),
+            ignores_after_script: read.flag("AFTER_SCRIPT_IGNORE_ERRORS", true),
+            init: read.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR", false),
             trace: read.flag("CI_DEBUG_TRACE", false),
             warnings: Vec::new(),
         };
@@ -135,14 +191,37 @@ impl Reader<'_> {
     }
 
     fn time(&mut self, name: &str, default: Duration) -> Duration {
-        let expected = "must be a time like 90, 90s, 10m or 1h30m";
-        let seconds = default.as_secs();
-        let shown = if seconds.is_multiple_of(60) {
-            format!("{}m", seconds / 60)
+        self.value(name, default, shown(default), TIME, time)
+    }
+
+    fn optional_time(&mut self, name: &str, default: Option<Duration>) -> Option<Duration> {
+        let shown = default.map_or_else(|| "no limit".to_owned(), shown);
+        self.value(name, default, shown, TIME, |text| time(text).map(Some))
+    }
+
+    /// Options of git; by default those that `default` says.
+    fn options(&mut self, name: &str, options: &Options, default: &str) -> Vec<String> {
+        let words = default.split_whitespace().map(str::to_owned).collect();
+        let shown = if default.is_empty() {
+            "nothing".to_owned()
         } else {
-            format!("{seconds}s")
+            format!("`{default}`")
         };
-        self.value(name, default, shown, expected, time)
+        let expected = "can hold options alone that a job may give (help variables)";
+        self.value(name, words, shown, expected, |text| options.read(text))
+    }
+}
+
+/// What a time must be.
+const TIME: &str = "must be a time like 90, 90s, 10m or 1h30m";
+
+/// A time as messages have it.
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds.is_multiple_of(60) {
+        format!("{}m", seconds / 60)
+    } else {
+        format!("{seconds}s")
     }
 }
 
@@ -201,6 +280,62 @@ mod tests {
             let settings = Settings::read(&job, &RunnerConfig::default(), &variables);
             assert_eq!(settings.after_script_timeout, Duration::from_mins(minutes));
         }
+    }
+
+    #[test]
+    fn what_gitlab_says_of_git_is_taken_and_its_runners_defaults() {
+        let read = |text: &str, set: &[(&str, &str)]| {
+            let payload = payload::read(text.as_bytes(), "https://c/api/v4").expect("a payload");
+            let job = payload.job.expect("a job");
+            let set = set
+                .iter()
+                .map(|(name, value)| Variable::public(*name, *value));
+            let variables = Variables::resolve(set).expect("resolved");
+            Settings::read(&job, &RunnerConfig::default(), &variables)
+        };
+        let [alloyci, gitlab] = [
+            include_str!("../../fixtures/payloads/alloyci.json"),
+            include_str!("../../fixtures/payloads/gitlab.json"),
+        ];
+        let own = read(alloyci, &[]).git;
+        assert_eq!((own.depth, own.submodule_depth), (0, 0));
+        assert_eq!(own.fetch_options, ["--quiet"]);
+        let git = read(gitlab, &[]).git;
+        assert_eq!((git.depth, git.submodule_depth), (20, 20));
+        assert_eq!(git.fetch_options, ["--prune", "--quiet"]);
+        assert_eq!(
+            git.clean_options.as_deref(),
+            Some(&["-ffdx".to_owned()][..])
+        );
+        let settings = read(
+            gitlab,
+            &[
+                ("GIT_STRATEGY", "empty"),
+                ("GIT_DEPTH", "0"),
+                ("GIT_SUBMODULE_DEPTH", "3"),
+                ("GIT_CLEAN_FLAGS", "none"),
+                ("GIT_FETCH_EXTRA_FLAGS", "--upload-pack=sh"),
+                ("GIT_SUBMODULE_FORCE_HTTPS", "TRUE"),
+                ("AFTER_SCRIPT_IGNORE_ERRORS", "f"),
+                ("RUNNER_SCRIPT_TIMEOUT", "1h30m"),
+            ],
+        );
+        let git = settings.git;
+        assert_eq!(
+            (git.strategy, git.depth, git.submodule_depth),
+            ("empty", 0, 3)
+        );
+        assert!(git.clean_options.is_none() && git.force_https);
+        assert!(!settings.ignores_after_script);
+        assert_eq!(settings.script_timeout, Some(Duration::from_mins(90)));
+        assert_eq!(git.fetch_options, ["--prune", "--quiet"]);
+        assert_eq!(
+            settings.warnings,
+            [
+                "the variable GIT_FETCH_EXTRA_FLAGS is `--upload-pack=sh`; it can hold options alone that a job may give \
+              (help variables): `--prune --quiet` is taken"
+            ]
+        );
     }
 
     #[test]

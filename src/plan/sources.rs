@@ -2,11 +2,14 @@
 
 use super::containers::Builder;
 use crate::job::Origin;
+use crate::job::files::Kind;
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, GetSources};
 
 impl Builder<'_> {
     /// What the helper's script for the sources has to know.
     pub fn sources<'b>(&'b self, open: &'b [String], kept: &'b [String]) -> GetSources<'b> {
+        let is_gitlabs = self.job.kind() == Kind::GitLab;
+        let git = &self.settings.git;
         let mut changes = "";
         let origin = &self.job.sources.origin;
         let (url, local, remote, refspecs) = match origin {
@@ -31,7 +34,7 @@ impl Builder<'_> {
             Origin::Checkout { .. } => ("", None),
         };
         GetSources {
-            strategy: self.settings.strategy,
+            strategy: git.strategy,
             directory: &self.layout.directory,
             open,
             kept,
@@ -39,15 +42,29 @@ impl Builder<'_> {
             local,
             remote,
             refspecs,
+            by_refspecs: is_gitlabs && !refspecs.is_empty(),
             site,
             authorization,
             proxies: &self.host.proxies,
             changes,
             sha: &self.job.sources.sha,
             ref_name: &self.job.sources.ref_name,
-            depth: self.settings.depth,
-            checkout: self.settings.checkout,
-            submodules: self.settings.submodules,
+            depth: git.depth,
+            checkout: git.checkout,
+            fetch_options: &git.fetch_options,
+            clone_options: &git.clone_options,
+            clean_options: git.clean_options.as_deref(),
+            submodules: git.submodules,
+            submodule_depth: git.submodule_depth,
+            submodule_options: &git.submodule_options,
+            submodule_paths: &git.submodule_paths,
+            temporary: if is_gitlabs {
+                self.layout.temporary()
+            } else {
+                String::new()
+            },
+            settings: self.addresses(),
+            job_settings: self.job_settings(),
             certificates: "",
             before: "",
         }

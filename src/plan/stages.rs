@@ -102,7 +102,6 @@ impl Builder<'_> {
         let file_variables: Vec<String> = file_variables
             .map(|variable| variable.name.clone())
             .collect();
-        let files = self.layout.files(&self.mounts);
         let commands: Vec<String> = [&self.config.pre_build_script]
             .into_iter()
             .flatten()
@@ -113,19 +112,20 @@ impl Builder<'_> {
         let script = BuildScript {
             commands: &commands,
             directory: &self.layout.directory,
-            file_variables: (&file_variables, &files),
+            file_variables: (&file_variables, &self.layout.files),
             renamed: &self.renamed,
             trace: self.settings.trace,
             colour: self.host.colour,
             markers: self.host.markers,
             job_status: None,
             env_file: self.env_file(&files),
+            login: self.login(),
         };
         let first = BuildStage {
             kind: StageKind::Script,
             command: build.run.clone(),
             script: script.text(),
-            timeout: self.job.script_timeout,
+            timeout: self.settings.script_timeout,
             enter: (self.host.markers == ScriptMarkers::Failure)
                 .then(|| DockerCommand::exec_on_terminal().operands(&build.name, script.shell())),
         };

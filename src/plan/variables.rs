@@ -1,11 +1,13 @@
 //! The variables of a job: those of the configuration, predefined ones and the job's own, in their order; and what of
 //! them must not be shown.
 
+use super::git::AUTHORITIES;
 use super::host::Host;
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
 use super::volumes::Layout;
 use crate::config::RunnerConfig;
+use crate::job::files::Kind;
 use crate::job::remote::passwords_in;
 use crate::job::variables::{Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
@@ -28,6 +30,9 @@ pub(super) fn resolve(
         all.push(Variable::public(name, value));
     }
     all.extend(predefined(job, config, names, host, layout));
+    if job.kind() == Kind::GitLab {
+        all.extend(of_gitlab(job, config, names, host, layout));
+    }
     all.extend(job.variables.iter().cloned());
     let secrets = secrets(job, host);
     let tells = |value: &str| {
@@ -43,7 +48,7 @@ pub(super) fn resolve(
         variable.public &= !secret;
         variable.secret |= secret;
     }
-    Variables::resolve(all)
+    Variables::with_files(all, &layout.files)
 }
 
 /// What must not be shown though no variable says so: the job's tokens, and passwords of addresses.
@@ -101,10 +106,11 @@ fn predefined(
         ("CI_RUNNER_SHORT_TOKEN", names.short_token.clone()),
         ("CI_RUNNER_VERSION", host.version.clone()),
     ];
-    if sources.tag {
-        all.push(("CI_COMMIT_TAG", sources.ref_name.clone()));
-    } else {
-        all.push(("CI_COMMIT_BRANCH", sources.ref_name.clone()));
+    match (job.kind(), sources.tag) {
+        // Jobs of merge requests are of neither: GitLab says which there is.
+        (Kind::GitLab, _) => {}
+        (Kind::AlloyCi, true) => all.push(("CI_COMMIT_TAG", sources.ref_name.clone())),
+        (Kind::AlloyCi, false) => all.push(("CI_COMMIT_BRANCH", sources.ref_name.clone())),
     }
     if let Origin::Remote { remote, .. } = &sources.origin {
         all.push(("CI_REPOSITORY_URL", remote.with_login()));
@@ -113,4 +119,38 @@ fn predefined(
     all.into_iter()
         .map(|(name, value)| Variable::public(name, value).raw())
         .collect()
+}
+
+/// What GitLab's runner sets too.
+fn of_gitlab(
+    job: &Job,
+    config: &RunnerConfig,
+    names: &Names,
+    host: &Host,
+    layout: &Layout,
+) -> Vec<Variable> {
+    let mut all = vec![
+        ("CI_CONCURRENT_PROJECT_ID", names.concurrent_id.to_string()),
+        ("CI_JOB_STATUS", "running".to_owned()),
+        ("RUNNER_TEMP_PROJECT_DIR", layout.temporary()),
+    ];
+    if let Some(timeout) = job.timeout {
+        all.push(("CI_JOB_TIMEOUT", timeout.as_secs().to_string()));
+    }
+    let raw = all
+        .into_iter()
+        .map(|(name, value)| Variable::public(name, value).raw());
+    let mut all: Vec<Variable> = raw.collect();
+    let own = job.image.as_ref().map(|image| &image.name);
+    if let Some(image) = own.or(config.docker.image.as_ref()) {
+        // Its variables are expanded.
+        all.push(Variable::public("CI_JOB_IMAGE", image));
+    }
+    if !host.certificates.is_empty() {
+        all.push(Variable {
+            file: true,
+            ..Variable::public(AUTHORITIES, &host.certificates).raw()
+        });
+    }
+    all
 }

@@ -23,6 +23,8 @@ pub(super) struct Layout {
     pub directory: String,
     /// What the project's directory is below.
     pub builds: String,
+    /// Where the values of file variables go.
+    pub files: String,
     /// What caches are below where they are files.
     caches: String,
     /// As configured, before [`Layout::place`].
@@ -87,12 +89,49 @@ impl Layout {
             format!("{builds}/{project}")
         };
         Ok(Self {
+            files: beside(&directory),
             directory,
             builds,
             caches: normal(Path::new(config.cache_dir.as_deref().unwrap_or("/cache"))),
             volumes: parsed,
             protected: job.protected,
         })
+    }
+
+    /// Takes the directory for the sources that the job names (`GIT_CLONE_PATH`). Returns what is wrong with it: it is not
+    /// taken then.
+    pub fn take_directory(
+        &mut self,
+        config: &RunnerConfig,
+        variables: &Variables,
+    ) -> Option<String> {
+        const NAME: &str = "GIT_CLONE_PATH";
+        let named = variables.get(NAME).map(str::trim).unwrap_or_default();
+        if named.is_empty() {
+            return None;
+        }
+        let allowed = config.custom_build_dir.as_ref().and_then(|own| own.enabled);
+        if allowed == Some(false) {
+            return Some(format!(
+                "{NAME} has no effect: `enabled` in this runner's [runners.custom_build_dir] is false"
+            ));
+        }
+        let directory = normal(Path::new(named));
+        let good = |c: char| c.is_alphanumeric() || "/._-+@=~".contains(c);
+        let below = directory.strip_prefix(&self.builds);
+        let is_below = below.is_some_and(|rest| rest.starts_with('/'));
+        if !is_below || !directory.chars().all(good) {
+            return Some(format!(
+                "the variable {NAME} is `{}`; it must be a directory below {}, of letters, digits and `._-+@=~`: `{}` is \
+                 taken",
+                named.escape_debug(),
+                self.builds,
+                self.directory
+            ));
+        }
+        self.files = beside(&directory);
+        self.directory = directory;
+        None
     }
 
     /// Expands the variables of the job in the destinations of the volumes.
@@ -122,10 +161,11 @@ impl Layout {
         Ok(())
     }
 
-    /// What to mount. `keep_sources`: the builds directory stays for the next job, as one that fetches wants
+    /// What to mount; that decides where the values of file variables go: beside the sources, unless those stay.
+    /// `keep_sources`: the builds directory stays for the next job, as one that fetches wants
     /// it. `has_files`: the job has variables whose values are files; those do not stay.
     pub fn mounts(
-        &self,
+        &mut self,
         config: &RunnerConfig,
         names: &Names,
         keep_sources: bool,
@@ -170,9 +210,9 @@ impl Layout {
                     }
                 }),
         );
-        let beside = PathBuf::from(self.beside());
         let mut kept = mounts.iter().filter(|mount| mount.stays());
-        if has_files && kept.any(|mount| beside.starts_with(&mount.target)) {
+        if has_files && kept.any(|mount| Path::new(&self.files).starts_with(&mount.target)) {
+            FILES.clone_into(&mut self.files);
             mounts.push(Mount {
                 source: names.files_volume(),
                 target: FILES.to_owned(),
@@ -226,18 +266,9 @@ impl Layout {
         Path::new(&self.builds).starts_with(target) || Path::new(target).starts_with(&self.builds)
     }
 
-    /// Where the values of file variables go, beside the sources unless those stay.
-    pub fn files(&self, mounts: &[Mount]) -> String {
-        let apart = mounts.iter().any(|mount| mount.target == FILES);
-        if apart {
-            FILES.to_owned()
-        } else {
-            self.beside()
-        }
-    }
-
-    fn beside(&self) -> String {
-        format!("{}.tmp", self.directory)
+    /// A directory for what a job keeps beside its sources.
+    pub fn temporary(&self) -> String {
+        beside(&self.directory)
     }
 
     /// The project's directory, as the helper opens it.
@@ -257,6 +288,11 @@ impl Layout {
             .map(|path| path.display().to_string());
         parents.take_while(|path| path.len() >= self.builds.len())
     }
+}
+
+/// The directory for what belongs to sources and is none.
+fn beside(directory: &str) -> String {
+    format!("{directory}.tmp")
 }
 
 impl Made {

@@ -84,9 +84,13 @@ impl Script<'_> {
             );
         }
         let failed = |reason| Self::saying(&lines::after_script_failed(reason));
-        let by_limit = format!("{}; ended=0", failed(Self::took_longer()));
+        let mut by_limit = format!("{}; ended=0", failed(Self::took_longer()));
+        let mut warning = failed(lines::exit_code(Slot::new(ENDED)));
+        if !plan.ignores_after_script {
+            by_limit = format!("{by_limit}; {}", Self::failing_by_limit());
+            warning = format!("{{ {warning}; {fails}; }}");
+        }
         self.build_stage(stage, &by_limit);
-        let warning = failed(lines::exit_code(Slot::new(ENDED)));
         let _ = writeln!(self.text, "[ $ended = 0 ] || {warning}");
         if plan.timeout.is_some() {
             self.line("fi");

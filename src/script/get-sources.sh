@@ -1,5 +1,6 @@
 # Fetches the sources. Runs in the helper container, in a POSIX shell. The variables in lower case come from
-# GetSources::text, "$@" are the directories that all users must be able to write to.
+# GetSources::text, and so do the functions that run git with the job's options: `fetch`, `clean`, `update_submodules`.
+# "$@" are the directories that all users must be able to write to.
 set -eu
 # The user of the build, which the helper does not know, must be able to write to these directories.
 umask 0000
@@ -10,6 +11,7 @@ done
 mkdir -p "$directory" "$@"
 chmod 0777 "$directory" "$@"
 rm -rf "$directory.tmp"
+[ -z "$temporary" ] || mkdir "$temporary"
 if [ -n "$certificates" ]; then
   cat /etc/ssl/certs/ca-certificates.crt - >/tmp/certificates.pem 2>/dev/null <<CERTIFICATES || :
 $certificates
@@ -109,21 +111,45 @@ compare_files() {
   done
 }
 
+# A fetch by the coordinator's refspecs updates few refs. The others of an earlier job's tell git which objects there are,
+# and then they go. They are called by their commits, so that none can be taken for something else.
+hide_refs() {
+  [ -f .git/packed-refs ] || return 0
+  head -c 500000 .git/packed-refs | tr -d '\000' |
+    LC_ALL=C sed -n -E 's/^([0-9a-f]{40,64}) refs\/[^ ]+$/\1 refs\/hidden\/\1/p' |
+    LC_ALL=C sort -u | head -n 2000 >.git/packed-refs.new
+  mv .git/packed-refs.new .git/packed-refs
+}
+remove_hidden_refs() {
+  git for-each-ref --format='delete %(refname)' refs/hidden | git update-ref --stdin
+}
+
 missing() {
   echo "ERROR: the commit $sha is not in the repository; was it pushed over?" >&2
   exit "$missing"
 }
 has_commit() { git cat-file -e "$sha^{commit}" 2>/dev/null; }
-fetch() { git fetch -q --force --update-shallow "$@"; }
 
 # The refspecs of the coordinator. Their stars are for git, not for the shell.
 fetch_refspecs() {
   [ -n "$refspecs" ] || return 1
   set -f
   # shellcheck disable=SC2086  # a list
-  fetch origin $refspecs || :
+  fetch "$@" origin $refspecs || :
   set +f
   has_commit
+}
+
+# Nothing but what the coordinator says, so much of its history, and the tags in that: then commits are described and
+# compared as everywhere else. Its refs may be gone by now.
+fetch_only_refspecs() {
+  set --
+  if [ "$depth" != 0 ]; then
+    set -- --depth "$depth"
+  elif [ -s .git/shallow ]; then
+    set -- --unshallow
+  fi
+  fetch_refspecs "$@" || { fetch "$@" origin "$sha" && has_commit; }
 }
 
 # git's credentials are in its environment, and nowhere else in this container. Redirects are refused: git would send the
@@ -207,12 +233,14 @@ own_objects() {
 }
 
 find_commit() {
-  [ -n "$cloned" ] || drop_refs
-  git init -q
+  [ -n "$cloned" ] || if [ -n "$by_refspecs" ]; then hide_refs; else drop_refs; fi
+  git init -q ${object_format:+--object-format="$object_format"}
   # One that git cannot read would keep it from all of them.
   [ -n "$cloned" ] || git for-each-ref --format='' >/dev/null 2>&1 || : >.git/packed-refs
   git remote add -- origin "$url"
-  if [ "$depth" = 0 ] || ! fetch_history; then
+  if [ -n "$by_refspecs" ] && fetch_only_refspecs; then
+    :
+  elif [ "$depth" = 0 ] || ! fetch_history; then
     set -- '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
     if [ -n "$local" ]; then
       fetch --prune origin "$@" "$sha"
@@ -224,6 +252,7 @@ find_commit() {
       } || missing
     fi
   fi
+  [ -n "$cloned" ] || [ -z "$by_refspecs" ] || remove_hidden_refs
   # For the next job, which keeps no other refs.
   git pack-refs --all
 }
@@ -246,7 +275,7 @@ get_sources() {
         [ -z "$path" ] || set -- "$@" --exclude "/$path"
       done
       unset IFS
-      git clean -q -ffdx "$@"
+      clean "$@"
     fi
     own_objects
   fi
@@ -257,10 +286,17 @@ get_sources() {
     echo "Updating${recursive:+ recursively} submodules..."
     if [ -n "$local" ]; then local_submodules "$url"; fi
     # shellcheck disable=SC2086  # one option or none
-    git submodule --quiet update --init --force $recursive
+    { [ -n "$submodule_depth" ] && update_submodules --depth "$submodule_depth" $recursive; } ||
+      update_submodules $recursive
     # shellcheck disable=SC2086
     git submodule --quiet sync $recursive
+    if [ -n "$job_settings" ]; then
+      export job_settings
+      # shellcheck disable=SC2016  # for the inner shell
+      git submodule --quiet foreach --recursive 'printf %s "$job_settings" >>"$(git rev-parse --git-dir)/config"'
+    fi
   fi
+  [ -z "$job_settings" ] || printf %s "$job_settings" >>.git/config
   if [ -n "$checkout" ] && [ -n "$changes" ]; then
     echo 'Adding uncommitted changes...'
     layers=0
@@ -283,6 +319,11 @@ get_sources() {
   fi
 }
 
+if [ "$strategy" = empty ]; then
+  echo 'Skipping Git repository setup and creating an empty build directory'
+  clear_directory ''
+  exit 0
+fi
 cloned=
 if [ "$strategy" = fetch ] && [ -d .git ] && [ ! -L .git ]; then
   echo 'Fetching changes...'

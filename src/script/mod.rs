@@ -3,6 +3,7 @@
 //! The scripts run in any POSIX shell: busybox, dash, bash.
 
 mod env_file;
+mod login;
 mod sources;
 
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 use crate::docker::{Slot, Word};
 use crate::secret::Secret;
 pub use env_file::EnvFile;
+pub use login::GitLogin;
 pub use sources::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY};
 
 /// The command of a build container: bash if the image has it, else sh, which reads a script from standard input.
@@ -79,6 +81,8 @@ pub struct BuildScript<'a> {
     pub job_status: Option<Slot>,
     /// The file with the variables that go from one script to those that follow it.
     pub env_file: EnvFile<'a>,
+    /// Credentials for the job's own git.
+    pub login: Option<GitLogin>,
 }
 
 impl BuildScript<'_> {
@@ -99,6 +103,8 @@ impl BuildScript<'_> {
         // stdout and stderr are one stream: a container's output loses the order of two.
         head.push_str("</dev/null 2>&1\n");
         head.push_str("if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\nset -e\n");
+        let login = self.login.as_ref();
+        head.push_str(&login.map(GitLogin::writing).unwrap_or_default());
         head.push_str(&self.place());
         let mut commands = String::new();
         if self.trace {
@@ -124,12 +130,15 @@ impl BuildScript<'_> {
                  if [ $status != 0 ]; then printf %s {failed}; read -r line <&9 || :; fi\nexit $status\n}}\n"
             ),
         };
-        match &self.job_status {
-            Some(slot) => Word::from("export CI_JOB_STATUS=")
+        let secret = login.map(GitLogin::secret).unwrap_or_default();
+        let script = match &self.job_status {
+            Some(slot) => secret
+                .then("export CI_JOB_STATUS=")
                 .then(slot.clone())
-                .then(format!("\n{head}{tail}")),
-            None => Word::from(head + &tail),
-        }
+                .then("\n"),
+            None => secret,
+        };
+        script.then(head + &tail)
     }
 }
 

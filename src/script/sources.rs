@@ -25,7 +25,7 @@ pub const GIT_SETTINGS: &str = "/alloy/gitconfig";
 /// A script that fetches the sources, in the helper.
 #[derive(Clone, Debug, Default)]
 pub struct GetSources<'a> {
-    /// `clone`, `fetch` or `none`.
+    /// `clone`, `fetch`, `none` or `empty`.
     pub strategy: &'a str,
     /// The directory of the sources.
     pub directory: &'a str,
@@ -47,8 +47,11 @@ pub struct GetSources<'a> {
     pub site: &'a str,
     /// The variables that name proxies for git; an address may contain a password.
     pub proxies: &'a [(String, String)],
-    /// The refspecs to fetch if neither branches nor tags contain the commit.
+    /// The coordinator's refspecs.
     pub refspecs: &'a [String],
+    /// They are all that is fetched. Otherwise that is branches and tags, or the commit alone; and the refspecs if these do
+    /// not contain it.
+    pub by_refspecs: bool,
     /// The address of the remote `origin` afterwards.
     pub remote: &'a str,
     /// The commit.
@@ -59,8 +62,26 @@ pub struct GetSources<'a> {
     pub depth: u32,
     /// Whether to check out.
     pub checkout: bool,
+    /// Options of `git fetch`.
+    pub fetch_options: &'a [String],
+    /// More of them where there is nothing to start from.
+    pub clone_options: &'a [String],
+    /// Options of `git clean`; `None`: it is not run.
+    pub clean_options: Option<&'a [String]>,
     /// `none`, `normal` or `recursive`.
     pub submodules: &'a str,
+    /// How many commits of a submodule's history; 0: all.
+    pub submodule_depth: u32,
+    /// Options of `git submodule update`.
+    pub submodule_options: &'a [String],
+    /// Which submodules; none: all of them.
+    pub submodule_paths: &'a [String],
+    /// A directory for the job's own files, which is made new. Empty: none.
+    pub temporary: String,
+    /// More settings of the helper's git, as a file of git's.
+    pub settings: String,
+    /// Settings that the repositories get for the job's git, as a file of git's.
+    pub job_settings: String,
     /// Certificates that git trusts in addition to the image's, as PEM.
     pub certificates: &'a str,
 }
@@ -104,15 +125,17 @@ impl GetSources<'_> {
         ] {
             let _ = writeln!(head, "{name}={}", quote(value));
         }
+        self.write_more(&mut head);
         let kept = self
             .kept
             .iter()
             .fold(String::from("|"), |kept, path| kept + path + "|");
         let _ = writeln!(head, "kept={}", quote(&kept));
         // Before the commands of the configuration, which may add settings.
+        let settings = quote(&format!("[safe]\n\tdirectory = *\n{}", self.settings));
         let _ = writeln!(
             head,
-            "mkdir -p /alloy\nprintf '[safe]\\n\\tdirectory = *\\n' >{GIT_SETTINGS}"
+            "mkdir -p /alloy\nprintf %s {settings} >{GIT_SETTINGS}"
         );
         if !self.before.is_empty() {
             let _ = writeln!(head, "set -e\neval {}", quote(self.before));
@@ -125,4 +148,59 @@ impl GetSources<'_> {
             include_str!("get-sources.sh")
         ))
     }
+
+    /// What only some jobs say, and git's commands with the options that jobs may give.
+    fn write_more(&self, head: &mut String) {
+        // A commit's id tells the format of its repository's objects.
+        let format = if self.sha.len() == 64 { "sha256" } else { "" };
+        let depth = self.submodule_depth;
+        let depth = if depth == 0 {
+            String::new()
+        } else {
+            depth.to_string()
+        };
+        for (name, value) in [
+            ("object_format", format),
+            ("by_refspecs", if self.by_refspecs { "yes" } else { "" }),
+            ("submodule_depth", &depth),
+            ("temporary", &self.temporary),
+            ("job_settings", &self.job_settings),
+        ] {
+            let _ = writeln!(head, "{name}={}", quote(value));
+        }
+        let words = |words: &[String]| {
+            let words = words.iter().map(|word| format!("{} ", quote(word)));
+            words.collect::<String>()
+        };
+        let clone = words(self.clone_options);
+        let clone = if clone.is_empty() {
+            clone
+        } else {
+            format!("[ -z \"$cloned\" ] || set -- {clone}\"$@\"; ")
+        };
+        let fetch = words(self.fetch_options);
+        let _ = writeln!(
+            head,
+            "fetch() {{ {clone}git fetch --force --update-shallow {fetch}\"$@\"; }}"
+        );
+        let clean = match self.clean_options {
+            Some(options) => format!("git clean {}\"$@\"", words(options)),
+            None => ":".to_owned(),
+        };
+        let _ = writeln!(head, "clean() {{ {clean}; }}");
+        let update = words(self.submodule_options);
+        let paths = words(self.submodule_paths);
+        let paths = if paths.is_empty() {
+            paths
+        } else {
+            format!(" -- {}", paths.trim_end())
+        };
+        let _ = writeln!(
+            head,
+            "update_submodules() {{ git submodule --quiet update --init --force {update}\"$@\"{paths}; }}"
+        );
+    }
 }
+
+#[cfg(test)]
+mod tests;

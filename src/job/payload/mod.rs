@@ -7,7 +7,6 @@ mod steps;
 mod unsupported;
 mod value;
 
-
 use serde::Deserialize;
 
 use super::checkout::project_path;
