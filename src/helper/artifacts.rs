@@ -48,7 +48,7 @@ pub fn upload(task: &Upload) -> Result<()> {
         ))));
     }
     match &task.to {
-        None => write(task.format, &project, &selected, &mut io::stdout().lock())?,
+        None => write(task, &project, &selected, &mut io::stdout().lock())?,
         Some(receiver) => {
             let client = Client::new(&task.certificates, &task.proxies)?;
             attempts(UPLOADS, || {
@@ -68,12 +68,13 @@ pub fn upload(task: &Upload) -> Result<()> {
     Ok(())
 }
 
-fn write(format: Format, project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()> {
+fn write(task: &Upload, project: &Tree, selected: &Selected, out: &mut impl Write) -> Result<()> {
     let mut out = BufWriter::with_capacity(256 * 1024, out);
-    let warnings = match format {
-        Format::Zip => zipped::write(project, &selected.entries, &mut out),
-        Format::Gzip => gzipped::write(project, &selected.entries, &mut out),
-        Format::Raw => gzipped::write_plain(project, &selected.entries, &mut out),
+    let entries = &selected.entries;
+    let warnings = match task.format {
+        Format::Zip => zipped::write_at(task.level, project, entries, &mut out),
+        Format::Gzip => gzipped::write_at(task.level, project, entries, &mut out),
+        Format::Raw => gzipped::write_plain(project, entries, &mut out),
     };
     for warning in warnings? {
         eprintln!("WARNING: {warning}");
@@ -93,7 +94,7 @@ fn send<'t>(
     let form = form(&task.name, task.format.media_type(), reader);
     thread::scope(|scope| {
         let archive = scope.spawn(move || {
-            write(task.format, project, selected, &mut writer)?;
+            write(task, project, selected, &mut writer)?;
             writer
                 .finish()
                 .context("the reader of the archive has gone")

@@ -76,7 +76,7 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
             let directory = directory.make()?;
             remove_abandoned(&directory);
             let partial = Partial::new(&directory)?;
-            write(&project, &selected, &partial.file)?;
+            write(task, &project, &selected, &partial.file)?;
             partial
                 .put(&name)
                 .with_context(|| format!("cannot put {} in place", file.whole().display()))?;
@@ -84,8 +84,11 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
         Place::Url(url) => {
             let partial =
                 NamedTempFile::new().context("cannot write to the temporary directory")?;
-            let length = write(&project, &selected, partial.as_file())?;
-            let client = Client::new(&task.certificates, &task.proxies)?;
+            let length = write(task, &project, &selected, partial.as_file())?;
+            if let Some(most) = task.most_sent.filter(|most| length > *most) {
+                bail!("its archive has {length} bytes, and no more than {most} are sent");
+            }
+            let client = client(task)?;
             attempts(UPLOADS, || client.put(url, partial.reopen()?, length))?;
         }
     }
@@ -93,10 +96,17 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
     Ok(())
 }
 
+fn client(task: &Caches) -> Result<Client> {
+    let limit = task
+        .minutes
+        .map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+    Ok(Client::new(&task.certificates, &task.proxies)?.within(limit))
+}
+
 /// Writes an archive and returns its length.
-fn write(project: &Tree, selected: &Selected, file: &File) -> Result<u64> {
+fn write(task: &Caches, project: &Tree, selected: &Selected, file: &File) -> Result<u64> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
-    for warning in frames::write(project, &selected.entries, &mut out)? {
+    for warning in frames::write_at(task.level, project, &selected.entries, &mut out)? {
         eprintln!("WARNING: {warning}");
     }
     out.flush().context("cannot write the archive")?;
@@ -193,7 +203,7 @@ fn restore_one(task: &Caches, place: &Place) -> Result<Option<(usize, u64)>> {
             }
         }
         Place::Url(url) => {
-            let client = Client::new(&task.certificates, &task.proxies)?;
+            let client = client(task)?;
             attempts(task.attempts, || {
                 match client.get(Address::new(url, None)?)? {
                     Some(download) => {
@@ -221,6 +231,7 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::{archive, restore, restore_one};
+    use crate::helper::archive::level::Level;
     use crate::helper::task::{Cache, Caches, Fallback, Files, Place, Within};
 
     fn task(project: Within, caches: Vec<Cache>) -> Caches {
@@ -228,6 +239,9 @@ mod tests {
             project,
             caches,
             attempts: 1,
+            minutes: None,
+            most_sent: None,
+            level: Level::Default,
             limit: None,
             certificates: String::new(),
             proxies: Vec::new(),

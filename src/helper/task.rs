@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::archive::level::Level;
 use super::archive::select::{Selected, select_but};
 use super::archive::tree::Tree;
 
@@ -31,6 +32,15 @@ pub struct Caches {
     pub caches: Vec<Cache>,
     /// How often a download is tried.
     pub attempts: u32,
+    /// How long a download or an upload may take, in minutes; default: as long as bytes come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u64>,
+    /// The longest archive that is sent, in bytes; default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_sent: Option<u64>,
+    /// How hard they are compressed.
+    #[serde(default, skip_serializing_if = "Level::is_default")]
+    pub level: Level,
     /// The job's limit on how much an archive may unpack to, in megabytes.
     pub limit: Option<u64>,
     /// Certificates to trust in addition to the system's, as PEM.
@@ -144,6 +154,9 @@ pub struct Upload {
     /// What is made of the files.
     #[serde(default, skip_serializing_if = "Format::is_zip")]
     pub format: Format,
+    /// How hard it is compressed.
+    #[serde(default, skip_serializing_if = "Level::is_default")]
+    pub level: Level,
     /// The coordinator that gets it. `None`: standard output.
     pub to: Option<Receiver>,
     /// As [`Caches::certificates`].

@@ -42,7 +42,11 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// An HTTP client that uses the given proxies.
-pub struct Client(Agent);
+pub struct Client {
+    agent: Agent,
+    /// How long a request may take as a whole.
+    limit: Option<Duration>,
+}
 
 impl Client {
     /// Makes a client that trusts these certificates (PEM) in addition to the system's.
@@ -57,7 +61,28 @@ impl Client {
             ..Tls::default()
         };
         let name = concat!("alloy-runner/", env!("CARGO_PKG_VERSION"));
-        Ok(Self(http::agent_by(&tls, name, http::proxy(proxies))?))
+        Ok(Self {
+            agent: http::agent_by(&tls, name, http::proxy(proxies))?,
+            limit: None,
+        })
+    }
+
+    /// The same with a limit of how long a request may take as a whole, its body included.
+    #[must_use]
+    pub fn within(self, limit: Option<Duration>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Sets the time limits of a request: it may take long, as long as bytes flow.
+    fn patient<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        request
+            .config()
+            .timeout_global(self.limit)
+            .timeout_await_100(Some(Duration::from_secs(1)))
+            .timeout_recv_response(Some(ANSWER))
+            .timeout_per_read(Some(STALLED))
+            .timeout_per_write(Some(STALLED))
+            .build()
     }
 
     /// Sends a body of known length to a signed address.
@@ -66,7 +91,8 @@ impl Client {
     /// If the server cannot be reached; see [`judge`] for its answer.
     pub fn put(&self, url: &str, body: impl Read, length: u64) -> Result<()> {
         let mut body = Progress::new(body, "uploaded", Some(length));
-        let answer = patient(self.0.put(url))
+        let answer = self
+            .patient(self.agent.put(url))
             .header("Content-Length", length)
             .header("Content-Type", "application/octet-stream")
             .send(SendBody::from_reader(&mut body))
@@ -87,7 +113,7 @@ impl Client {
     ) -> Result<Option<Address<'t>>> {
         let mut body = Progress::new(body, "uploaded", None);
         let answer = address
-            .authorized(patient(self.0.post(address.url.clone())))
+            .authorized(self.patient(self.agent.post(address.url.clone())))
             .header("Content-Type", content_type)
             .header("Expect", "100-continue")
             .send(SendBody::from_reader(&mut body))
@@ -105,7 +131,7 @@ impl Client {
     pub fn get(&self, address: Address) -> Result<Option<Download>> {
         let mut address = address;
         for _ in 0..=REDIRECTS {
-            let request = address.authorized(patient(self.0.get(address.url.clone())));
+            let request = address.authorized(self.patient(self.agent.get(address.url.clone())));
             let answer = request.call().map_err(unreachable)?;
             if answer.status().is_redirection() {
                 address = address.next(&answer)?;
@@ -165,17 +191,6 @@ impl<'t> Address<'t> {
             token: self.token.filter(|_| same),
         })
     }
-}
-
-/// Sets the time limits of a request: it may take long, as long as bytes flow.
-fn patient<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
-    request
-        .config()
-        .timeout_await_100(Some(Duration::from_secs(1)))
-        .timeout_recv_response(Some(ANSWER))
-        .timeout_per_read(Some(STALLED))
-        .timeout_per_write(Some(STALLED))
-        .build()
 }
 
 /// The body of a server's answer.

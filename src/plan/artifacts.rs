@@ -112,6 +112,7 @@ impl Builder<'_> {
             files: self.files(&artifacts.paths, artifacts.untracked, &artifacts.exclude),
             name,
             format,
+            level: self.settings.artifact_level,
             certificates: self.host.certificates.clone(),
             proxies: self.proxies(to.is_some()),
             to,

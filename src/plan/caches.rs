@@ -226,6 +226,9 @@ impl Builder<'_> {
         let task = task::Caches {
             project: self.layout.project(),
             attempts: self.settings.restore_cache_attempts,
+            minutes: self.settings.cache_minutes,
+            most_sent: self.settings.cache_most_sent,
+            level: self.settings.cache_level,
             limit: self.settings.unpack_limit,
             certificates: self.host.certificates.clone(),
             proxies: self.proxies(sends),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::git_options::{CLEAN, FETCH, Options, SUBMODULE};
 use crate::config::RunnerConfig;
+use crate::helper::archive::level::Level;
 use crate::helper::archive::limit::LIMIT_VARIABLE;
 use crate::job::Job;
 use crate::job::files::Kind;
@@ -23,6 +24,12 @@ pub(super) struct Settings {
     pub download_attempts: u32,
     /// How much an archive may unpack to, in megabytes.
     pub unpack_limit: Option<u64>,
+    pub cache_level: Level,
+    pub artifact_level: Level,
+    /// How long a cache may take on its way, in minutes.
+    pub cache_minutes: Option<u64>,
+    /// The longest archive of a cache that is sent, in bytes.
+    pub cache_most_sent: Option<u64>,
     /// How long the script may take by itself.
     pub script_timeout: Option<Duration>,
     pub after_script_timeout: Duration,
@@ -112,6 +119,14 @@ impl Settings {
             restore_cache_attempts: read.attempts("RESTORE_CACHE_ATTEMPTS"),
             download_attempts: read.attempts("ARTIFACT_DOWNLOAD_ATTEMPTS"),
             unpack_limit: read.optional_number(LIMIT_VARIABLE),
+            cache_level: read.level("CACHE_COMPRESSION_LEVEL"),
+            artifact_level: read.level("ARTIFACT_COMPRESSION_LEVEL"),
+            cache_minutes: read
+                .optional_number("CACHE_REQUEST_TIMEOUT")
+                .filter(|minutes| *minutes > 0),
+            cache_most_sent: read
+                .optional_number("CACHE_MAX_UPLOADED_ARCHIVE_SIZE")
+                .filter(|bytes| *bytes > 0),
             script_timeout: read.optional_time("RUNNER_SCRIPT_TIMEOUT", job.script_timeout),
             after_script_timeout: read.time(
                 "RUNNER_AFTER_SCRIPT_TIMEOUT",
@@ -199,6 +214,12 @@ impl Reader<'_> {
         self.value(name, default, shown, TIME, |text| time(text).map(Some))
     }
 
+    fn level(&mut self, name: &str) -> Level {
+        let word = self.one_of(name, &Level::ALL.map(|(word, _)| word));
+        let level = Level::ALL.into_iter().find(|(known, _)| *known == word);
+        level.map_or(Level::Default, |(_, level)| level)
+    }
+
     /// Options of git; by default those that `default` says.
     fn options(&mut self, name: &str, options: &Options, default: &str) -> Vec<String> {
         let words = default.split_whitespace().map(str::to_owned).collect();
@@ -256,7 +277,7 @@ fn time(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, time};
+    use super::{Level, Settings, time};
     use crate::config::RunnerConfig;
     use crate::job::payload;
     use crate::job::variables::{Variable, Variables};
@@ -318,7 +339,16 @@ mod tests {
                 ("GIT_SUBMODULE_FORCE_HTTPS", "TRUE"),
                 ("AFTER_SCRIPT_IGNORE_ERRORS", "f"),
                 ("RUNNER_SCRIPT_TIMEOUT", "1h30m"),
+                ("CACHE_COMPRESSION_LEVEL", "slowest"),
+                ("CACHE_REQUEST_TIMEOUT", "5"),
+                ("CACHE_MAX_UPLOADED_ARCHIVE_SIZE", "0"),
             ],
+        );
+        let levels = [settings.cache_level, settings.artifact_level];
+        assert_eq!(levels, [Level::Slowest, Level::Default]);
+        assert_eq!(
+            (settings.cache_minutes, settings.cache_most_sent),
+            (Some(5), None)
         );
         let git = settings.git;
         assert_eq!(

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use tar::{EntryType, Header};
 use zstd::bulk::Compressor;
 
+use super::level::Level;
 use super::parallel::ordered;
 use super::tree::{Tree, Way};
 use super::units::{Part, Unit, read, units};
@@ -23,7 +24,6 @@ pub(super) const CONTENTS: u32 = 8;
 pub(super) const HEADER: usize = 16;
 /// How much of the tar file is in a frame, in bytes.
 pub(super) const FRAME: usize = 2 << 20;
-const LEVEL: i32 = 3;
 pub(super) const BLOCK: usize = 512;
 /// The end of a tar file, which is a frame of its own.
 pub(super) const END: [u8; BLOCK * 2] = [0; BLOCK * 2];
@@ -38,9 +38,22 @@ struct Frame {
 /// # Errors
 /// If a file cannot be read, or `out` cannot be written.
 pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+    write_at(Level::Default, tree, entries, out)
+}
+
+/// The same at this level of compression.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_at(
+    level: Level,
+    tree: &Tree,
+    entries: &[Entry],
+    out: &mut impl Write,
+) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
-        let mut compressor = compressor()?;
+        let mut compressor = compressor(level)?;
         let (changed, mut tar) = (&changed, Vec::with_capacity(FRAME + FRAME / 4));
         let mut way = tree.way();
         Ok(move |unit: Unit| {
@@ -58,15 +71,17 @@ pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec
     let units = units(entries, FRAME as u64, BLOCK as u64 * 2);
     ordered(units, worker, |frame: Frame| frame.write(out))?;
     let end = Frame {
-        bytes: compressor()?.compress(&END).context("cannot compress")?,
+        bytes: compressor(level)?
+            .compress(&END)
+            .context("cannot compress")?,
         goes_on: false,
     };
     end.write(out)?;
     Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn compressor() -> Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(LEVEL).context("cannot use zstd")?;
+fn compressor(level: Level) -> Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(level.zstd()).context("cannot use zstd")?;
     compressor
         .include_checksum(true)
         .context("cannot use zstd")?;

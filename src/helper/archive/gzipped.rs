@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use flate2::{Compression, GzBuilder};
+use flate2::GzBuilder;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::Entry;
+use super::level::Level;
 use super::tree::{Tree, Way};
 use super::units::{Part, read};
 
@@ -21,7 +22,12 @@ const PART: u64 = 1 << 20;
 ///
 /// # Errors
 /// If a file cannot be read, or `out` cannot be written.
-pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+pub fn write_at(
+    level: Level,
+    tree: &Tree,
+    entries: &[Entry],
+    out: &mut impl Write,
+) -> Result<Vec<String>> {
     let mut way = tree.way();
     let mut warnings = Vec::new();
     for entry in entries {
@@ -30,7 +36,7 @@ pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec
             .filename(header(name))
             .comment(header(&entry.path))
             .mtime(u32::try_from(entry.stat.mtime).unwrap_or_default())
-            .write(&mut *out, Compression::default());
+            .write(&mut *out, level.deflate());
         warnings.extend(copy(&mut way, entry, &mut member)?);
         member.finish().context("cannot write the archive")?;
     }
@@ -40,7 +46,7 @@ pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec
 /// Writes the contents of the entries, which are files, one behind the other.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write_at`].
 pub fn write_plain(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let mut way = tree.way();
     let copied = entries.iter().map(|entry| copy(&mut way, entry, out));
@@ -91,7 +97,8 @@ mod tests {
 
     use super::super::select::select;
     use super::super::tree::Tree;
-    use super::{write, write_plain};
+    use super::{write_at, write_plain};
+    use crate::helper::archive::level::Level;
 
     #[test]
     fn each_file_is_a_member_in_the_order_of_the_names() {
@@ -112,7 +119,8 @@ mod tests {
         let mut selected = select(&tree, &paths, false).expect("readable");
         selected.keep_files();
         let mut stream = Vec::new();
-        let warnings = write(&tree, &selected.entries, &mut stream).expect("written");
+        let warnings =
+            write_at(Level::Default, &tree, &selected.entries, &mut stream).expect("written");
         assert!(warnings.is_empty(), "{warnings:?}");
         let mut rest = &stream[..];
         let mut seen = Vec::new();

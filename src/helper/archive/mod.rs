@@ -6,6 +6,7 @@
 pub mod frames;
 pub mod gzipped;
 pub mod inside;
+pub mod level;
 pub mod limit;
 mod parallel;
 mod pattern;

@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use crc32fast::Hasher;
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, FlushCompress, Status};
 
+use super::level::Level;
 use super::parallel::ordered;
 use super::tree::{Tree, Way};
 use super::units::{Part, Unit, read, units};
@@ -19,7 +20,6 @@ use super::{Entry, Kind};
 
 /// How many bytes are compressed at once; a longer file is divided into parts.
 const PART: u64 = 1 << 20;
-const LEVEL: u32 = 4;
 
 /// The bytes of the archive that a unit results in.
 struct Piece<'a> {
@@ -42,11 +42,24 @@ struct Placed<'a> {
 /// # Errors
 /// If a file cannot be read, or `out` cannot be written.
 pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
+    write_at(Level::Default, tree, entries, out)
+}
+
+/// The same at this level of compression.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_at(
+    level: Level,
+    tree: &Tree,
+    entries: &[Entry],
+    out: &mut impl Write,
+) -> Result<Vec<String>> {
     let changed = Mutex::new(Vec::new());
     let worker = || {
         let mut packer = Packer {
             way: tree.way(),
-            deflate: Compress::new(Compression::new(LEVEL), false),
+            deflate: Compress::new(level.deflate(), false),
             contents: Vec::new(),
             warnings: Vec::new(),
         };
