@@ -45,6 +45,9 @@ impl Section {
             Self::Stage(StageKind::Script, _) => {
                 "Executing \"step_script\" stage of the job script"
             }
+            Self::Stage(StageKind::Release, _) => {
+                "Executing \"step_release\" stage of the job script"
+            }
             Self::Stage(StageKind::AfterScript, _) => "Running after_script",
             Self::Stage(StageKind::ArchiveCache, true) => "Saving cache for successful job",
             Self::Stage(StageKind::ArchiveCache, false) => "Saving cache for failed job",

@@ -118,7 +118,7 @@ impl Builder<'_> {
             colour: self.host.colour,
             markers: self.host.markers,
             job_status: None,
-            env_file: self.env_file(&files),
+            env_file: self.env_file(&self.layout.files),
             login: self.login(),
         };
         let first = BuildStage {
