@@ -115,6 +115,19 @@ impl Cancel {
         }
     }
 
+    /// Triggers this very handle after `limit`, unless what is returned is dropped before.
+    #[must_use]
+    pub fn triggered_after(&self, limit: Duration) -> CancelScope {
+        let mut scope = self.child(None);
+        let (waiting, whole) = (scope.cancel.clone(), self.clone());
+        scope.timer = Some(std::thread::spawn(move || {
+            if !waiting.is_over_within(limit) {
+                whole.trigger(Reason::TimedOut(limit));
+            }
+        }));
+        scope
+    }
+
     /// A handle of its own that is triggered when this one has been for `grace`: for what should rather come to its
     /// end by itself.
     #[must_use]
@@ -273,6 +286,17 @@ mod tests {
         let child = parent.child(Some(Duration::from_hours(1)));
         parent.trigger(Reason::Canceled);
         assert_eq!(child.reason(), Some(Reason::Canceled));
+    }
+
+    #[test]
+    fn a_part_that_takes_too_long_ends_the_whole() {
+        let whole = Cancel::new();
+        drop(whole.triggered_after(Duration::from_hours(1)));
+        assert_eq!(whole.reason(), None);
+        let limit = Duration::from_millis(20);
+        let part = whole.triggered_after(limit);
+        assert_eq!(whole.wait_for_it(), Some(Reason::TimedOut(limit)));
+        assert_eq!(part.wait_for_it(), Some(Reason::TimedOut(limit)));
     }
 
     #[test]

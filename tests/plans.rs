@@ -54,6 +54,7 @@ plans! {
         artifacts_come_from_the_coordinator_and_go_there
         caches_are_kept_in_a_volume_of_the_project
         caches_are_kept_in_a_bucket
+        caches_in_a_bucket_are_encrypted_and_not_too_large
         caches_are_kept_where_the_configuration_binds_a_directory
         a_job_of_a_protected_ref_has_volumes_of_its_own
         sources_that_are_fetched_stay_in_a_volume
@@ -67,6 +68,7 @@ plans! {
         a_variable_whose_name_is_none_is_refused
         credentials_of_registries_are_no_part_of_the_script
         volumes_of_every_form
+        a_cache_with_a_mode_is_no_directory_of_the_host
         a_volume_that_a_job_leads_elsewhere_is_refused
         sources_in_a_directory_of_the_host_are_apart_for_each_concurrent_id
         nothing_is_kept_where_caches_are_disabled
@@ -77,6 +79,7 @@ plans! {
         services_without_a_network_are_refused
         an_engine_that_is_elsewhere
         limits_of_build_helper_and_services
+        keys_that_came_with_gitlabs_runner_19
         what_a_container_may_do
         a_user_of_the_build_and_its_groups
         surroundings_of_the_containers

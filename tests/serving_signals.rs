@@ -296,7 +296,7 @@ fn a_runner_says_at_its_start_whom_it_serves() {
 #[test]
 fn files_that_registering_tools_wrote_over_the_years_are_served_without_a_warning() {
     let coordinator = Coordinator::new(Kind::GitLab);
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config/registered");
     let files = fs::read_dir(directory).expect("there");
     let files = files.map(|entry| entry.expect("readable").path());
     let mut asked = 0;

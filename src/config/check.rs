@@ -3,7 +3,7 @@
 
 use super::typed::no_such_word;
 use super::volume::{Volume, absolute};
-use super::{Config, DockerConfig, RunnerConfig, hosts};
+use super::{CacheConfig, Config, DockerConfig, RunnerConfig, hosts};
 use crate::http::base_url;
 use crate::job::variables::assignment;
 use crate::keypath::KeyPath;
@@ -11,7 +11,7 @@ use crate::keypath::KeyPath;
 /// The first wrong value: its key, and what to write.
 pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
     let format = config.log_format.as_deref();
-    let format = format.map(|format| word(format, &["text", "json"]));
+    let format = format.map(|format| word(format, &["text", "json", "runner"]));
     let global = [("log_format", format)];
     let mut problems = global.into_iter().filter_map(|(key, result)| {
         let what = result?.err()?;
@@ -29,6 +29,8 @@ pub(super) fn first_problem(config: &Config) -> Option<(KeyPath, String)> {
 
 /// Checks a value. The error says what to write.
 type Check = fn(&str) -> Result<(), String>;
+const AUTHENTICATIONS: &[&str] = &["access-key", "iam"];
+const ENCRYPTIONS: &[&str] = &["S3", "KMS", "DSSE-KMS"];
 type Checked = Result<(), (KeyPath, String)>;
 
 fn of_runner(runner: &RunnerConfig, path: &KeyPath) -> Checked {
@@ -51,7 +53,41 @@ fn of_runner(runner: &RunnerConfig, path: &KeyPath) -> Checked {
             check(text).map_err(|what| (path.key(key), what))?;
         }
     }
+    for name in runner.feature_flags.keys() {
+        let at = || path.key("feature_flags").key(name);
+        assignment(&format!("{name}=")).map_err(|what| (at(), what))?;
+    }
+    if let Some(cache) = &runner.cache {
+        of_bucket(cache, &path.key("cache"))?;
+    }
     of_docker(&runner.docker, &path.key("docker"))
+}
+
+/// The words that a bucket's keys can have. Whether they are enough is seen where a job has caches.
+fn of_bucket(cache: &CacheConfig, path: &KeyPath) -> Checked {
+    let s3 = cache.s3.clone().unwrap_or_default();
+    for (key, own, outer, words) in [
+        (
+            "AuthenticationType",
+            s3.authentication_type,
+            &cache.authentication_type,
+            AUTHENTICATIONS,
+        ),
+        (
+            "ServerSideEncryption",
+            s3.server_side_encryption,
+            &cache.server_side_encryption,
+            ENCRYPTIONS,
+        ),
+    ] {
+        for (text, path) in [(&own, path.key("s3")), (outer, path.clone())] {
+            let known = |text: &str| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+            if let Some(text) = text.as_deref().filter(|text| !known(text)) {
+                return Err((path.key(key), no_such_word(text, words)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
@@ -74,6 +110,14 @@ fn of_docker(docker: &DockerConfig, path: &KeyPath) -> Checked {
                     .index(entry)
             };
             assignment(text).map_err(|what| (at(), what))?;
+        }
+    }
+    // Others say where docker keeps its log, and how much of it.
+    let options = docker.log_options.iter().flatten();
+    for (option, _) in options {
+        if !["env", "labels"].contains(&option.as_str()) {
+            let what = no_such_word(option, &["env", "labels"]);
+            return Err((path.key("log_options").key(option), what));
         }
     }
     sizes(docker, path)

@@ -161,6 +161,12 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub volume_driver: Option<String>,
+    /// Options of that driver: {"KEY": "VALUE"}
+    #[arg(long = "docker-volume-driver-ops", env = "DOCKER_VOLUME_DRIVER_OPS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
+    pub volume_driver_ops: Option<Table>,
+    /// Leave the unnamed volumes that images want when their containers are removed
+    #[arg(long = "docker-volume-keep", env = "DOCKER_VOLUME_KEEP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
+    pub volume_keep: Option<bool>,
     /// Containers whose volumes are mounted in the build too
     #[arg(
         long = "docker-volumes-from",
@@ -183,6 +189,17 @@ pub struct DockerConfig {
         value_name = "MODE"
     )]
     pub network_mode: Option<String>,
+    /// Give the network of a job IPv6 addresses too
+    #[arg(long = "docker-enable-ipv6", env = "DOCKER_ENABLE_IPV6", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
+    pub enable_ipv6: Option<bool>,
+    /// The MTU of the network of a job; default and 0: docker's
+    #[arg(
+        long = "docker-network-mtu",
+        env = "DOCKER_NETWORK_MTU",
+        value_name = "BYTES",
+        hide_short_help = true
+    )]
+    pub network_mtu: Option<u32>,
     /// How many seconds to wait for services; default and 0: 30; negative: do not wait
     #[arg(
         long = "docker-wait-for-services-timeout",
@@ -215,6 +232,14 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub cpuset_cpus: Option<String>,
+    /// The memory nodes that the build may use: 0,1 or 0-2
+    #[arg(
+        long = "docker-cpuset-mems",
+        env = "DOCKER_CPUSET_MEMS",
+        value_name = "NODES",
+        hide_short_help = true
+    )]
+    pub cpuset_mems: Option<String>,
     /// How many processors the build may use: 1.5
     #[arg(
         long = "docker-cpus",
@@ -479,6 +504,9 @@ pub struct DockerConfig {
     /// Additional labels of everything that is created for a job
     #[arg(long = "docker-container-labels", env = "DOCKER_CONTAINER_LABELS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
     pub container_labels: Option<Table>,
+    /// What docker writes into its own log of builds and services beside their output, `env` and `labels`: {"labels": "NAME,NAME"}
+    #[arg(long = "docker-log-options", env = "DOCKER_LOG_OPTIONS", value_name = "JSON", value_parser = table::<Table>, hide_short_help = true)]
+    pub log_options: Option<Table>,
     /// How many services a job may have; 0: none; default and negative: no limit
     #[arg(
         long = "docker-services-limit",
@@ -537,6 +565,22 @@ pub struct DockerConfig {
         hide_short_help = true
     )]
     pub service_cpu_shares: Option<i64>,
+    /// The GPUs of each service: all
+    #[arg(
+        long = "docker-service-gpus",
+        env = "DOCKER_SERVICE_GPUS",
+        value_name = "GPUS",
+        hide_short_help = true
+    )]
+    pub service_gpus: Option<String>,
+    /// The parent control group of each service
+    #[arg(
+        long = "docker-service-cgroup-parent",
+        env = "DOCKER_SERVICE_CGROUP_PARENT",
+        value_name = "CGROUP",
+        hide_short_help = true
+    )]
+    pub service_cgroup_parent: Option<String>,
     /// Whether services run privileged; default: as `privileged` says
     #[arg(long = "docker-services-privileged", env = "DOCKER_SERVICES_PRIVILEGED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, hide_short_help = true)]
     pub services_privileged: Option<bool>,

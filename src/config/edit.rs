@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::RunnerConfig;
+use super::environment::expanded;
 use crate::outcome::InputError;
 use crate::partial;
 use crate::secret::Secret;
@@ -152,7 +153,7 @@ pub(super) fn set(table: &mut Table, key: &str, value: Value) {
 pub(super) fn identity(table: &Table) -> String {
     let text = |key| {
         let text = table.get(key).and_then(Item::as_str).unwrap_or_default();
-        text.to_owned()
+        expanded(text, |name| std::env::var(name).ok()).unwrap_or_else(|_| text.to_owned())
     };
     let config = RunnerConfig {
         url: text("url"),

@@ -12,7 +12,7 @@ use super::check::first_problem;
 use super::keys::{UnknownKey, drop_empty, unknown};
 use super::place::FileText;
 use super::typed::{Input, Why, at, sentence};
-use super::{Config, RunnerConfig};
+use super::{Config, RunnerConfig, environment};
 use crate::nearest::nearest_hint;
 use crate::outcome::InputError;
 
@@ -65,7 +65,9 @@ pub fn load(file: &Path) -> Result<Loaded, InputError> {
         };
         source.error(table, &path, what)
     })?;
-    if let Some((path, what)) = first_problem(&config) {
+    let in_environment = |name: &str| std::env::var(name).ok();
+    let expanded = environment::expand(&mut config, in_environment);
+    if let Some((path, what)) = expanded.err().or_else(|| first_problem(&config)) {
         return Err(source.error(table, &path, what));
     }
     let entries = table.get("runners").map(Spanned::get_ref);
@@ -119,18 +121,26 @@ impl RunnerConfig {
     /// [`InputError`] that names runner and executor.
     pub fn check_executor(&self) -> Result<(), InputError> {
         match self.executor.as_deref() {
-            None | Some("docker") => Ok(()),
-            Some(other) => Err(InputError::new(format!(
-                "{}the runner `{}` has the executor `{other}`, which is not supported{}; write executor = \"docker\"",
-                self.origin.prefix("executor"),
-                self.name,
-                if other.starts_with("docker") {
-                    " yet".to_owned()
-                } else {
-                    nearest_hint(other, &["docker"])
-                }
-            ))),
+            executor if Self::supports(executor) => Ok(()),
+            executor => {
+                let other = executor.unwrap_or_default();
+                Err(InputError::new(format!(
+                    "{}the runner `{}` has the executor `{other}`, which is not supported{}; write executor = \"docker\"",
+                    self.origin.prefix("executor"),
+                    self.name,
+                    if other.starts_with("docker") {
+                        " yet".to_owned()
+                    } else {
+                        nearest_hint(other, &["docker"])
+                    }
+                )))
+            }
         }
+    }
+
+    /// Whether jobs can run with an executor.
+    pub(super) fn supports(executor: Option<&str>) -> bool {
+        matches!(executor, None | Some("" | "docker"))
     }
 }
 
@@ -158,13 +168,13 @@ mod tests {
     fn known_keys_are_read_and_others_named_with_their_line_and_what_may_be_meant() {
         let text = "concurent = 4\nlisten_address = \"x:1\"\n[session_server]\nlisten_address = \"x:2\"\n[[runners]]\n\
                     name = \"a\"\nid = 3\nimage = \"ruby\"\npre_get_sources_script = \"x\"\n[runners.cache]\nType = \"s3\"\nPaths = \"x\"\n\
-                    [runners.cache.s3]\nBucketName = \"b\"\nBuketLocation = \"c\"\n[runners.docker]\npull_policy = [\"always\", \"never\"]\nnetwork_mtu = 1\n\
+                    [runners.cache.s3]\nBucketName = \"b\"\nBuketLocation = \"c\"\n[runners.docker]\npull_policy = [\"always\", \"never\"]\nisolation = \"hyperv\"\n\
                     [[runners.docker.services]]\nname = \"redis\"\nenvironment = [\"A=1\"]\naliases = [\"x\"]\n";
         assert_eq!(
             warning(text),
-            "1:1: concurent (did you mean `concurrent`?), 3:2: session_server, 8:1: runners.image (it stands in \
+            "1:1: concurent (did you mean `concurrent`?), 3:2: session_server (there is no web terminal), 8:1: runners.image (it stands in \
              [runners.docker]), 12:1: runners.cache.Paths, 15:1: runners.cache.s3.BuketLocation (did you mean \
-             `BucketLocation`?), 18:1: runners.docker.network_mtu, 22:1: runners.docker.services.aliases (did you mean \
+             `BucketLocation`?), 18:1: runners.docker.isolation (containers of Linux have none), 22:1: runners.docker.services.aliases (did you mean \
              `alias`?)"
         );
         let loaded = read(text).expect("good");
@@ -238,13 +248,14 @@ mod tests {
 
     #[test]
     fn what_registering_tools_wrote_over_the_years_is_read_without_a_word() {
-        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config");
+        let directory =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config/registered");
         let mut files: Vec<_> = std::fs::read_dir(&directory)
             .expect("there")
             .map(|entry| entry.expect("readable").path())
             .collect();
         files.sort();
-        assert_eq!(files.len(), 10);
+        assert_eq!(files.len(), 14);
         for file in files {
             let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(loaded.unknown, [], "{}", file.display());

@@ -1,5 +1,6 @@
 //! Unknown keys of `config.toml`, for one warning: files that were written for GitLab's runner have many. Keys that its
-//! `register` writes by itself, and keys with an empty or zero value, are left out of the warning.
+//! `register` writes by itself, keys with an empty or zero value, and those of runners that are not served are left out
+//! of the warning.
 
 use std::fmt;
 use std::path::Path;
@@ -9,20 +10,10 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::gitlab::{DEFAULTS, ELSEWHERE, FREEING, SILENT};
 use super::place::FileText;
-use super::{CacheConfig, Config, DockerConfig, RunnerConfig, S3Config};
+use super::{CacheConfig, Config, CustomBuildDir, DockerConfig, RunnerConfig, S3Config};
 
-/// Keys that registering tools write, with any value.
-const SILENT: &[&str] = &[
-    "runners.id",
-    "runners.token_obtained_at",
-    "runners.token_expires_at",
-];
-/// Keys that registering tools write, with their default values.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("connection_max_age", "15m0s"),
-    ("session_server.session_timeout", "1800"),
-];
 /// Tables whose keys the user chooses, where an empty string is a value.
 const FREE: &[&str] = &[
     "runners.docker.tmpfs",
@@ -31,6 +22,8 @@ const FREE: &[&str] = &[
     "runners.docker.sysctls",
     "runners.docker.ulimit",
     "runners.docker.container_labels",
+    "runners.docker.log_options",
+    "runners.docker.volume_driver_ops",
 ];
 /// Lists of a command's words, which may be empty.
 const WORDS: &[&str] = &["entrypoint", "command"];
@@ -82,6 +75,9 @@ impl UnknownKey {
     fn restricts(&self) -> bool {
         let key = self.path.rsplit('.').next().unwrap_or(&self.path);
         let key = key.to_ascii_lowercase();
+        if FREEING.contains(&self.path.as_str()) {
+            return false;
+        }
         RESTRICTING.iter().any(|begin| key.starts_with(begin)) || key.ends_with(DISABLED)
     }
 
@@ -170,12 +166,20 @@ impl Known {
     }
 
     fn runner() -> Self {
-        let tables: &[Named] = &[("cache", Self::cache), ("docker", Self::docker)];
+        let tables: &[Named] = &[
+            ("cache", Self::cache),
+            ("custom_build_dir", Self::custom_build_dir),
+            ("docker", Self::docker),
+        ];
         Self::of(
             &RunnerConfig::default(),
             &["pre_get_sources_script"],
             tables,
         )
+    }
+
+    fn custom_build_dir() -> Self {
+        Self::of(&CustomBuildDir::default(), &[], &[])
     }
 
     fn docker() -> Self {
@@ -199,8 +203,12 @@ impl Known {
         Self::of(&S3Config::default(), &[], &[])
     }
 
-    /// Words for a message about an unknown key: a known key that is spelled like it, or the table that it belongs to.
-    fn hint(&self, key: &str) -> Option<String> {
+    /// Words for a message about an unknown key: why it has no effect, a known key that is spelled like it, or the table
+    /// that it belongs to.
+    fn hint(&self, path: &str, key: &str) -> Option<String> {
+        if let Some((_, why)) = ELSEWHERE.iter().find(|(known, _)| *known == path) {
+            return Some((*why).to_owned());
+        }
         let written = key.to_ascii_lowercase();
         let near = self.keys.iter().map(|known| {
             let distance = strsim::damerau_levenshtein(&written, &known.to_ascii_lowercase());
@@ -247,7 +255,9 @@ fn look(
                 _ => vec![value],
             };
             for entry in entries {
-                if let DeValue::Table(entry) = entry.get_ref() {
+                if let DeValue::Table(entry) = entry.get_ref()
+                    && is_served(&path, entry)
+                {
                     look(entry, &path, &inner, source, found);
                 }
             }
@@ -256,22 +266,30 @@ fn look(
         {
             found.push(UnknownKey {
                 at: source.position(key.span().start),
-                hint: known.hint(name),
+                hint: known.hint(&path, name),
                 path,
             });
         }
     }
 }
 
+/// Whether a table is of a runner that can be served, or of none.
+fn is_served(path: &str, table: &DeTable) -> bool {
+    let executor = table.get("executor").filter(|_| path == "runners");
+    let executor = executor.and_then(|value| value.get_ref().as_str());
+    RunnerConfig::supports(executor)
+}
+
 /// Whether an unknown key with this value is left out of the warning.
 fn says_nothing(path: &str, value: &DeValue) -> bool {
-    let is_default = |value: &str| DEFAULTS.contains(&(path, value));
+    let default = DEFAULTS.iter().find(|(key, _)| *key == path);
+    let is_default = |value: &str| default.is_some_and(|(_, default)| *default == value);
     SILENT.contains(&path)
         || match value {
             DeValue::String(text) => text.is_empty() || is_default(text),
             DeValue::Integer(number) => number.as_str() == "0" || is_default(number.as_str()),
             DeValue::Float(number) => number.as_str() == "0.0",
-            DeValue::Boolean(on) => !on,
+            DeValue::Boolean(on) => is_default(&on.to_string()) || (default.is_none() && !on),
             DeValue::Array(list) => list.iter().all(|value| says_nothing(path, value.get_ref())),
             DeValue::Table(table) => table
                 .iter()

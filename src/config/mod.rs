@@ -4,25 +4,32 @@
 //! An empty string in the file counts as if the key were absent. The types can be serialized because the keys that a
 //! file may have are read from them: see `keys`.
 
+mod cache;
 mod check;
 mod docker;
 pub mod edit;
+mod environment;
 mod file;
+mod gitlab;
 mod hosts;
 mod keys;
 mod lifetime;
 mod place;
 #[cfg(test)]
 mod sample;
+pub mod time;
 mod typed;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use cache::{CacheConfig, S3Config};
 pub use docker::{DeviceTable, DockerConfig, PullPolicy, Table};
 pub use file::{Loaded, load};
 pub use keys::UnknownKey;
@@ -36,8 +43,8 @@ pub use volume::{Source, Volume, absolute, normal};
 pub struct Config {
     /// How many jobs may run at once, over all runners and all runner processes of the host. 0 counts as 1.
     pub concurrent: u32,
-    /// Seconds between two job requests of a runner; 0 counts as the default, 3, and more than 3600 as 3600.
-    pub check_interval: u64,
+    /// Seconds between two job requests of a runner; 0 and less count as the default, 3, and more than 3600 as 3600.
+    pub check_interval: i64,
     /// The least severe level that the runner logs; default: info.
     #[serde(deserialize_with = "log_level")]
     pub log_level: Option<LevelFilter>,
@@ -46,8 +53,8 @@ pub struct Config {
     /// Where metrics are served, `host:port`, or `:port` for all addresses of the host; default: nowhere.
     #[serde(alias = "listen_address")]
     pub metrics_server: Option<String>,
-    /// How many seconds jobs have to end when the runner is stopped; default and 0: 30.
-    pub shutdown_timeout: Option<u64>,
+    /// How many seconds jobs have to end when the runner is stopped; default, 0 and less: 30.
+    pub shutdown_timeout: Option<i64>,
     /// The runners.
     pub runners: Vec<RunnerConfig>,
 }
@@ -104,6 +111,14 @@ pub struct RunnerConfig {
     pub limit: u32,
     /// How many job requests of this runner may be open at once; default and 0: 1.
     pub request_concurrency: Option<u32>,
+    /// Whether the next job request waits for `check_interval` also where the last one brought a job.
+    pub strict_check_interval: Option<bool>,
+    /// After how many job requests in a row that failed this runner rests for `unhealthy_interval`; default and 0: it
+    /// only waits longer after each.
+    pub unhealthy_requests_limit: Option<u32>,
+    /// How long it rests then; default: an hour.
+    #[serde(with = "time")]
+    pub unhealthy_interval: Option<Duration>,
     /// How much of a job's log is kept, in kilobytes of 1024 bytes; default and 0: 4096.
     pub output_limit: Option<u64>,
     /// What jobs run with. Only `docker`, the default, is supported: see [`RunnerConfig::check_executor`].
@@ -121,12 +136,22 @@ pub struct RunnerConfig {
     /// Commands that run in the helper before it fetches the sources.
     #[serde(alias = "pre_get_sources_script")]
     pub pre_clone_script: Option<String>,
+    /// Commands that run in the helper after it has fetched the sources.
+    pub post_get_sources_script: Option<String>,
     /// Commands that run in the job's shell before the job's own.
     pub pre_build_script: Option<String>,
     /// Commands that run in the job's shell after the job's own.
     pub post_build_script: Option<String>,
     /// Whether the job's variable `CI_DEBUG_TRACE`, which makes a log show all that the shell does, is ignored.
     pub debug_trace_disabled: Option<bool>,
+    /// How long images, services and the helper may take to be there.
+    #[serde(with = "time")]
+    pub prepare_timeout: Option<Duration>,
+    /// How long the sources may take to be there.
+    #[serde(with = "time")]
+    pub get_sources_timeout: Option<Duration>,
+    /// Feature flags of GitLab's runner, `FF_…`: variables of every job, which no other variable wins over.
+    pub feature_flags: BTreeMap<String, bool>,
     /// `[runners.custom_build_dir]`.
     pub custom_build_dir: Option<CustomBuildDir>,
     /// A bucket for caches that several hosts share.
@@ -177,69 +202,6 @@ impl RunnerConfig {
 pub struct CustomBuildDir {
     /// Whether a job may choose the directory of its sources (`GIT_CLONE_PATH`); default: yes.
     pub enabled: Option<bool>,
-}
-
-/// `[runners.cache]`. The keys of the bucket may stand in it, as in old files, or in `[runners.cache.s3]`:
-/// [`CacheConfig::bucket`] has those that count.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct CacheConfig {
-    /// Must be `s3`.
-    pub r#type: Option<String>,
-    /// A prefix of the names in the bucket.
-    pub path: Option<String>,
-    /// Whether this runner uses the caches of all runners that say so; otherwise it has its own.
-    pub shared: bool,
-    /// As in [`S3Config`].
-    pub server_address: Option<String>,
-    /// As in [`S3Config`].
-    pub access_key: Option<String>,
-    /// As in [`S3Config`]. A secret.
-    pub secret_key: Option<String>,
-    /// As in [`S3Config`].
-    pub bucket_name: Option<String>,
-    /// As in [`S3Config`].
-    pub bucket_location: Option<String>,
-    /// As in [`S3Config`].
-    pub insecure: Option<bool>,
-    /// `[runners.cache.s3]`.
-    #[serde(rename = "s3")]
-    pub s3: Option<S3Config>,
-}
-
-impl CacheConfig {
-    /// The bucket: each key from `[runners.cache.s3]` or, if it is not there, from `[runners.cache]`.
-    #[must_use]
-    pub fn bucket(&self) -> S3Config {
-        let s3 = self.s3.clone().unwrap_or_default();
-        let cache = self.clone();
-        S3Config {
-            server_address: s3.server_address.or(cache.server_address),
-            access_key: s3.access_key.or(cache.access_key),
-            secret_key: s3.secret_key.or(cache.secret_key),
-            bucket_name: s3.bucket_name.or(cache.bucket_name),
-            bucket_location: s3.bucket_location.or(cache.bucket_location),
-            insecure: s3.insecure.or(cache.insecure),
-        }
-    }
-}
-
-/// An S3 server and a bucket on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct S3Config {
-    /// `host[:port]`; default: Amazon's.
-    pub server_address: Option<String>,
-    /// The id of the access key.
-    pub access_key: Option<String>,
-    /// The access key itself. A secret.
-    pub secret_key: Option<String>,
-    /// The bucket.
-    pub bucket_name: Option<String>,
-    /// The bucket's region.
-    pub bucket_location: Option<String>,
-    /// Whether HTTP is used in place of HTTPS.
-    pub insecure: Option<bool>,
 }
 
 #[cfg(test)]

@@ -288,7 +288,13 @@ pub(super) fn sentence(expected: &str, path: &KeyPath, found: Option<&DeValue>) 
 }
 
 /// Keys whose values are not shown, because they may be secrets.
-const HIDDEN: &[&str] = &["token", "environment", "AccessKey", "SecretKey"];
+const HIDDEN: &[&str] = &[
+    "token",
+    "environment",
+    "AccessKey",
+    "SecretKey",
+    "SessionToken",
+];
 /// Longer strings are not shown.
 const SHOWN: usize = 60;
 

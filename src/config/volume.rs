@@ -185,6 +185,94 @@ mod tests {
         }
     }
 
+    /// What GitLab's runner makes of specifications of volumes, which is what this one makes of them.
+    #[test]
+    fn volumes_are_those_of_gitlabs_runner() {
+        let words = |volume: Volume| {
+            let source = match volume.source {
+                Source::Given(source) => source,
+                Source::Dynamic => "a cache".to_owned(),
+            };
+            let mode = volume.mode.map(|mode| format!(" as {mode}"));
+            format!("{source} at {}{}", volume.target, mode.unwrap_or_default())
+        };
+        for (text, want) in [
+            ("", "none"),
+            ("/destination", "a cache at /destination"),
+            ("/source:/destination", "/source at /destination"),
+            ("/destination:rw", "a cache at /destination as rw"),
+            ("/destination:ro", "a cache at /destination as ro"),
+            ("/source:/destination:rw", "/source at /destination as rw"),
+            ("/source:/destination:ro", "/source at /destination as ro"),
+            (
+                "/source:/destination:ro,z",
+                "/source at /destination as ro,z",
+            ),
+            (
+                "/source:/destination:ro,Z",
+                "/source at /destination as ro,Z",
+            ),
+            ("/Source:/Destination:rw", "/Source at /Destination as rw"),
+            ("/source:/destination:O", "/source at /destination as O"),
+            ("/source:/destination:O,z", "/source at /destination as O,z"),
+            ("/source:/destination:O,Z", "/source at /destination as O,Z"),
+            ("/source:/destination:z", "/source at /destination as z"),
+            ("/source:/destination:Z", "/source at /destination as Z"),
+            ("/source:/destination:T", "none"),
+            ("/source:/destination:rw:something", "none"),
+            (":/destination", "none"),
+            (
+                "/source with spaces:/destination",
+                "/source with spaces at /destination",
+            ),
+            (
+                "/source:/destination with spaces",
+                "/source at /destination with spaces",
+            ),
+            (
+                "/my host path:/container path:rw",
+                "/my host path at /container path as rw",
+            ),
+            (
+                "/path/with spaces/in the/middle:/dest",
+                "/path/with spaces/in the/middle at /dest",
+            ),
+            ("volume_name:/destination", "volume_name at /destination"),
+            (
+                "/source:/destination:rslave",
+                "/source at /destination as rslave",
+            ),
+            (
+                "/source:/destination:ro,rslave",
+                "/source at /destination as ro,rslave",
+            ),
+            ("/source:/destination:unknown", "none"),
+            ("/source:/destination:ro,unknown", "none"),
+            ("/source:/destination:,rslave", "none"),
+            (
+                "/source:/destination:rw:rslave",
+                "/source at /destination as rw,rslave",
+            ),
+            ("/source:blipp", "none"),
+            ("/source:/some/$VAR/blipp", "/source at /some/$VAR/blipp"),
+            (
+                "/source:/some/${VAR}/blipp",
+                "/source at /some/${VAR}/blipp",
+            ),
+            (
+                "/source:/${root}/$sub-test/dir",
+                "/source at /${root}/$sub-test/dir",
+            ),
+            ("/source:/${r/$$-test/dir", "/source at /${r/$$-test/dir"),
+            ("/$X:/y/$X", "/$X at /y/$X"),
+        ] {
+            let volume = Volume::parse(text).map_or("none".to_owned(), words);
+            assert_eq!(volume, want, "{text}");
+        }
+        // Here a variable may be the beginning: where it leads is looked at when its value is known.
+        assert!(Volume::parse("/source:$CI_PROJECT_DIR/blipp").is_ok());
+    }
+
     #[test]
     fn what_is_wrong_in_a_volume_is_said() {
         for (text, part) in [

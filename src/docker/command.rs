@@ -218,6 +218,11 @@ impl DockerCommand {
         Self::new(&["rm", "--force", "--volumes", "--"]).with(containers)
     }
 
+    /// The same, but leaves their anonymous volumes.
+    pub fn remove_without_volumes(containers: impl IntoIterator<Item = impl Into<Word>>) -> Self {
+        Self::new(&["rm", "--force", "--"]).with(containers)
+    }
+
     /// `docker image rm` of one or more images. Images that containers use are kept.
     pub fn image_remove(images: impl IntoIterator<Item = impl Into<Word>>) -> Self {
         Self::new(&["image", "rm", "--"]).with(images)

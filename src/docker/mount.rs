@@ -11,16 +11,20 @@ pub fn bind(source: &Path, target: &str) -> String {
     format!("type=bind,{source},{},readonly", field("target", target))
 }
 
-/// A volume, which docker makes where it is missing: by this driver, if not its own, and with these labels. Unlike one
+/// A volume, which docker makes where it is missing: by this driver, if not its own, with these options of the driver and
+/// these labels. Unlike one
 /// that `docker volume create` made, it is in use from its first moment, so that no `docker volume prune` takes it.
 pub fn volume<'a>(
     name: &Word,
     target: &str,
     driver: Option<&str>,
+    options: impl IntoIterator<Item = (&'a String, &'a String)>,
     labels: impl IntoIterator<Item = &'a (String, String)>,
 ) -> Word {
     let mut fields = vec![field("target", target)];
     fields.extend(driver.map(|driver| field("volume-driver", driver)));
+    let options = options.into_iter();
+    fields.extend(options.map(|(name, value)| field("volume-opt", &format!("{name}={value}"))));
     let labels = labels.into_iter();
     fields.extend(labels.map(|(name, value)| field("volume-label", &format!("{name}={value}"))));
     // A volume's name has nothing to quote: docker allows it letters, digits and `_.-`.
@@ -38,7 +42,7 @@ pub fn read_only_volume<'a>(
     labels: impl IntoIterator<Item = &'a (String, String)>,
 ) -> Word {
     let how = if fills { "" } else { ",volume-nocopy" };
-    volume(name, target, None, labels).then(format!(",readonly{how}"))
+    volume(name, target, None, [], labels).then(format!(",readonly{how}"))
 }
 
 fn field(key: &str, value: &str) -> String {
@@ -65,11 +69,13 @@ mod tests {
             ("a".to_owned(), "1".to_owned()),
             ("b".to_owned(), "x,readonly".to_owned()),
         ];
-        let mount = volume(&Word::from("v"), "/c,d", Some("local"), &labels);
+        let (key, value) = ("o".to_owned(), "addr=a,rw".to_owned());
+        let options = [(&key, &value)];
+        let mount = volume(&Word::from("v"), "/c,d", Some("local"), options, &labels);
         assert_eq!(
             mount,
             Word::from(
-                "type=volume,source=v,\"target=/c,d\",volume-driver=local,volume-label=a=1,\"volume-label=b=x,readonly\""
+                "type=volume,source=v,\"target=/c,d\",volume-driver=local,\"volume-opt=o=addr=a,rw\",volume-label=a=1,\"volume-label=b=x,readonly\""
             )
         );
     }

@@ -50,20 +50,21 @@ impl Made {
     }
 
     /// Removes all of it. Returns whether nothing is left; the runner's log says what is.
-    pub fn clean_up(&self, engine: &Engine) -> bool {
+    pub fn clean_up(&self, plan: &Plan, engine: &Engine) -> bool {
         let mut made = std::mem::take(&mut *self.lock());
         for names in [&mut made.containers, &mut made.networks, &mut made.volumes] {
             names.sort_by_key(Word::plain);
             names.dedup();
         }
-        let remove = |names: &[Word], command: fn(&[Word]) -> DockerCommand| {
-            names.is_empty() || remove(engine, &command(names))
-        };
-        let containers = remove(&made.containers, |names| DockerCommand::remove(names));
+        let containers =
+            made.containers.is_empty() || remove(engine, &plan.removal(&made.containers));
         if !containers {
             // They have the networks and volumes.
             return false;
         }
+        let remove = |names: &[Word], command: fn(&[Word]) -> DockerCommand| {
+            names.is_empty() || remove(engine, &command(names))
+        };
         thread::scope(|scope| {
             let networks = scope.spawn(carried(|| {
                 remove(&made.networks, |names| DockerCommand::network_remove(names))

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::sections::Sections;
 use super::spans::Spans;
 use super::stop::Stop;
-use crate::cancel::{Cancel, HookGuard, Reason};
+use crate::cancel::{Cancel, CancelScope, HookGuard, Reason};
 use crate::docker::Docker;
 use crate::plan::Plan;
 use crate::plan::lines::Line;
@@ -45,6 +45,8 @@ pub(super) struct Context<'a> {
     pub others: &'a (dyn Fn() -> Vec<Docker> + Sync),
     /// The terminal of a person who wants a shell where the script fails.
     pub terminal: Option<Terminal<'a>>,
+    /// Ends the job if images, services and helper take too long to be there; dropped when they are.
+    pub preparing: Mutex<Option<CancelScope>>,
     /// Held while something is [made again](super::repair).
     pub repairing: Mutex<()>,
     /// Triggered when the last stage has ended: logs of services are followed until then.
@@ -52,6 +54,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Images, services and helper are there: `prepare_timeout` ends nothing any more. Returns whether it has ended the
+    /// job.
+    pub fn is_prepared(&self) -> bool {
+        let preparing = self.preparing.lock();
+        let limit = preparing.unwrap_or_else(PoisonError::into_inner).take();
+        limit.is_some_and(|it| it.reason() == self.plan.prepare_timeout.map(Reason::TimedOut))
+    }
+
     /// Writes a line that printed scripts have too.
     pub fn say(&self, line: &Line) -> io::Result<()> {
         let text = line.text.plain();

@@ -73,6 +73,9 @@ fn run_in(
     cancel: &Cancel,
     alone: bool,
 ) -> Result<i32, Stop> {
+    // Before the first of them, the job was prepared.
+    context.is_prepared();
+    let limit = stage.timeout.map(|it| cancel.triggered_after(it));
     let end = match &stage.exchange {
         Exchange::None => attempts(context, stage, cancel),
         Exchange::In { job, directory } => bring_in(context, stage, job, directory, cancel),
@@ -87,7 +90,14 @@ fn run_in(
         }
         end => end,
     };
-    let kind = stage.kind;
+    let (kind, key) = (stage.kind, stage.kind.key());
+    if let (Some(limit), Err(_)) = (&limit, &end)
+        && limit.reason() == stage.timeout.map(Reason::TimedOut)
+    {
+        context.trace.warning(&format!(
+            "{kind} took longer than {key}_timeout of this runner"
+        ))?;
+    }
     match (stage.failure, end) {
         (_, Ok(End { status: 0, .. })) => Ok(0),
         (_, Err(stop)) if phase.begins_again_after(&stop, &context.engine) => Err(stop),

@@ -117,6 +117,11 @@ impl Executor<'_> {
             others: self.others,
             terminal: self.terminal,
             repairing: Mutex::default(),
+            preparing: Mutex::new(
+                self.plan
+                    .prepare_timeout
+                    .map(|it| limited.triggered_after(it)),
+            ),
             over: Cancel::new(),
         };
         let work = || {
@@ -165,7 +170,7 @@ impl Executor<'_> {
             spans,
             ..
         } = context;
-        let removed = spans.timed(Activity::CleanUp, "", || made.clean_up(&engine));
+        let removed = spans.timed(Activity::CleanUp, "", || made.clean_up(self.plan, &engine));
         Report {
             outcome,
             clean: removed && !engine.has_abandoned(),
@@ -198,8 +203,14 @@ fn job<'scope>(
     }
     let ready = {
         let _stops = context.stop_when_canceling();
-        restart::ready(context, Phase::Preparing, followers)?
+        restart::ready(context, Phase::Preparing, followers)
     };
+    if context.is_prepared() {
+        context.trace.warning(
+            "images, services and helper took longer than prepare_timeout of this runner",
+        )?;
+    }
+    let ready = ready?;
     if let Some(reason) = context.canceling.reason() {
         return Err(reason.into());
     }

@@ -51,6 +51,6 @@ fn begin_again(context: &Context, stop: Stop) -> Result<(), Stop> {
     context
         .trace
         .line("The docker engine is there again, the job begins again...")?;
-    context.made.clean_up(&context.engine);
+    context.made.clean_up(context.plan, &context.engine);
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(super) fn run<'scope>(
                 restore(context, &plan.build.name, &error)?;
                 if ready.helper_has_ended {
                     // The sources have gone with it.
-                    context.made.clean_up(engine);
+                    context.made.clean_up(plan, engine);
                     ready = restart::ready(context, Phase::Running, followers)?;
                 }
             }

@@ -86,10 +86,15 @@ fn archive_one(task: &Caches, cache: &Cache) -> Result<()> {
                 NamedTempFile::new().context("cannot write to the temporary directory")?;
             let length = write(task, &project, &selected, partial.as_file())?;
             if let Some(most) = task.most_sent.filter(|most| length > *most) {
-                bail!("its archive has {length} bytes, and no more than {most} are sent");
+                bail!(
+                    "its archive has {length} bytes, and no more than {most} are sent \
+                     (CACHE_MAX_UPLOADED_ARCHIVE_SIZE of the job, MaxUploadedArchiveSize of the runner)"
+                );
             }
             let client = client(task)?;
-            attempts(UPLOADS, || client.put(url, partial.reopen()?, length))?;
+            attempts(UPLOADS, || {
+                client.put(url, &task.upload_headers, partial.reopen()?, length)
+            })?;
         }
     }
     eprintln!("  {}", contents(selected.files(), selected.bytes()));
@@ -241,6 +246,7 @@ mod tests {
             attempts: 1,
             minutes: None,
             most_sent: None,
+            upload_headers: Vec::new(),
             level: Level::Default,
             limit: None,
             certificates: String::new(),

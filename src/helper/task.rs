@@ -43,6 +43,9 @@ pub struct Caches {
     pub level: Level,
     /// The job's limit on how much an archive may unpack to, in megabytes.
     pub limit: Option<u64>,
+    /// What an upload says beside its address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upload_headers: Vec<(String, String)>,
     /// Certificates to trust in addition to the system's, as PEM.
     pub certificates: String,
     /// The proxies to use; empty if nothing is sent.

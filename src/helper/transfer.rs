@@ -85,14 +85,23 @@ impl Client {
             .build()
     }
 
-    /// Sends a body of known length to a signed address.
+    /// Sends a body of known length to a signed address, with headers that are signed too.
     ///
     /// # Errors
     /// If the server cannot be reached; see [`judge`] for its answer.
-    pub fn put(&self, url: &str, body: impl Read, length: u64) -> Result<()> {
+    pub fn put(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        body: impl Read,
+        length: u64,
+    ) -> Result<()> {
         let mut body = Progress::new(body, "uploaded", Some(length));
-        let answer = self
-            .patient(self.agent.put(url))
+        let request = self.patient(self.agent.put(url));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        let answer = request
             .header("Content-Length", length)
             .header("Content-Type", "application/octet-stream")
             .send(SendBody::from_reader(&mut body))

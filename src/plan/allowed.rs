@@ -121,7 +121,14 @@ pub(super) fn allows(patterns: Option<&[String]>, name: &str) -> bool {
     patterns.is_empty()
         || patterns
             .iter()
-            .any(|pattern| Glob::new(pattern).is_ok_and(|glob| glob.matches(name)))
+            .any(|pattern| Glob::new(pattern).is_ok_and(|glob| matches(&glob, name)))
+}
+
+/// Whether a name matches a pattern, with its tag, or without it where that is the one which no tag stands for: GitLab's
+/// runner looks at names as they are written.
+fn matches(glob: &Glob, name: &str) -> bool {
+    let short = name.strip_suffix(":latest");
+    glob.matches(name) || short.is_some_and(|name| glob.matches(name))
 }
 
 fn is_own(
@@ -149,7 +156,7 @@ fn check(
         let glob = Glob::new(pattern).map_err(|error| {
             InputError::new(format!("docker.{key}: `{pattern}` is no pattern: {error}"))
         })?;
-        if glob.matches(name) {
+        if matches(&glob, name) {
             return Ok(());
         }
     }
@@ -205,7 +212,13 @@ mod tests {
             (&["ruby:*"], "ruby-evil:2.1", false),
             (&["ruby:*"], "evil/ruby:2.1", false),
             (&["ruby:latest"], "ruby", true),
-            (&["ruby"], "ruby", false),
+            // As it is written, and what that is short for.
+            (&["ruby"], "ruby", true),
+            (&["ruby"], "ruby:latest", true),
+            (&["ruby"], "ruby:2.1", false),
+            (&["ruby"], "evil/ruby", false),
+            (&["r*"], "ruby", true),
+            (&["ruby:2.*"], "ruby", false),
             (&["a:*", "ruby:2.*"], "ruby:2.1", true),
             (
                 &["my.registry.tld:5000/*:*"],

@@ -119,6 +119,10 @@ impl Builder<'_> {
             }
             Store::Bucket(bucket) => planned.secrets.extend(bucket.secrets()),
         }
+        let upload_headers = match &store {
+            Store::Bucket(bucket) => bucket.upload_headers().to_vec(),
+            _ => Vec::new(),
+        };
         let mut gathered = Gathered::default();
         for cache in caches {
             self.gather(cache, &store, &mut gathered);
@@ -126,10 +130,12 @@ impl Builder<'_> {
         let Gathered { pulled, pushed, .. } = gathered;
         planned.warnings.extend(gathered.warnings);
         planned.secrets.extend(gathered.secrets);
-        planned.restore = self.cache_stage(StageKind::RestoreCache, "cache-extractor", pulled)?;
+        planned.restore =
+            self.cache_stage(StageKind::RestoreCache, "cache-extractor", (pulled, vec![]))?;
         for when in [When::OnSuccess, When::OnFailure, When::Always] {
             let caches = pushed.iter().filter(|(of, _)| *of == when);
             let caches = caches.map(|(_, cache)| cache.clone()).collect();
+            let caches = (caches, upload_headers.clone());
             let stage = self.cache_stage(StageKind::ArchiveCache, "cache-archiver", caches)?;
             planned
                 .archive
@@ -210,7 +216,7 @@ impl Builder<'_> {
         &self,
         kind: StageKind,
         command: &'static str,
-        caches: Vec<task::Cache>,
+        (caches, upload_headers): (Vec<task::Cache>, Vec<(String, String)>),
     ) -> Result<Option<HelperStage>, InputError> {
         if caches.is_empty() {
             return Ok(None);
@@ -227,9 +233,10 @@ impl Builder<'_> {
             project: self.layout.project(),
             attempts: self.settings.restore_cache_attempts,
             minutes: self.settings.cache_minutes,
-            most_sent: self.settings.cache_most_sent,
+            most_sent: self.most_sent(),
             level: self.settings.cache_level,
             limit: self.settings.unpack_limit,
+            upload_headers,
             certificates: self.host.certificates.clone(),
             proxies: self.proxies(sends),
             caches,
@@ -239,6 +246,17 @@ impl Builder<'_> {
             failure: Failure::Warning,
             ..HelperStage::new(kind, command, script)
         }))
+    }
+
+    /// How many bytes the archive of a cache may have that is sent: as the job says, and never more than the runner lets it.
+    fn most_sent(&self) -> Option<u64> {
+        let cache = self.config.cache.as_ref();
+        let of_runner = cache.and_then(|cache| cache.max_uploaded_archive_size);
+        let of_runner = of_runner.filter(|most| *most > 0);
+        of_runner
+            .into_iter()
+            .chain(self.settings.cache_most_sent)
+            .min()
     }
 
     /// Where caches are kept, or why they are not.

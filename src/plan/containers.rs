@@ -8,10 +8,10 @@ use super::host::Host;
 use super::labels::labels;
 use super::names::{Names, travel_name};
 use super::network::Network;
-use super::parts::{Build, HelperStart, Resource, Service};
+use super::parts::{Build, HelperStart, Service};
 use super::settings::Settings;
 use super::stage::HelperStage;
-use super::volumes::{Layout, Made, Mount};
+use super::volumes::{Layout, Mount};
 use super::{git, options};
 use crate::config::{RunnerConfig, normal};
 use crate::docker::client_names::may_lead_client;
@@ -64,38 +64,6 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The job's volumes. `archives`: what only the helper mounts.
-    pub fn volumes(&self, archives: Option<&Mount>) -> Vec<Resource> {
-        let made = self
-            .mounts
-            .iter()
-            .chain(archives)
-            .filter_map(|mount| Some((mount, mount.made?)));
-        made.map(|(mount, made)| {
-            // Where a mode is wanted, `--volume` has to mount it, which gives no labels.
-            let create = mount.mode.is_some().then(|| {
-                let labels = self.labels(made.kind(), made.prefix(self.names));
-                let create = Self::with(DockerCommand::volume_create(), labels);
-                let create = match self.volume_driver(made) {
-                    Some(driver) => create.option("--driver", driver),
-                    None => create,
-                };
-                create.operands(&mount.source, [""; 0])
-            });
-            Resource {
-                name: mount.source.clone(),
-                create,
-                keep: made != Made::Job,
-            }
-        })
-        .collect()
-    }
-
-    fn volume_driver(&self, made: Made) -> Option<&str> {
-        let driver = self.config.docker.volume_driver.as_deref();
-        driver.filter(|_| made != Made::Job)
-    }
-
     /// The build container.
     pub fn build(&self, chosen: &BuildImage, services: &[Service]) -> Build {
         let BuildImage {
@@ -106,9 +74,9 @@ impl Builder<'_> {
             ..
         } = chosen;
         let name = self.names.container("build");
-        let run = DockerCommand::run(&name)
-            .flag("--interactive")
-            .option("--log-driver", "none");
+        let run = DockerCommand::run(&name).flag("--interactive");
+        let run = options::log(&self.config.docker, run.clone())
+            .unwrap_or_else(|| run.option("--log-driver", "none"));
         let run = self
             .mounted(self.labelled(run, "build"))
             .option("--workdir", &self.layout.directory);
@@ -263,56 +231,17 @@ impl Builder<'_> {
         Self::with(command, self.labels(kind, &self.names.prefix))
     }
 
-    fn with(command: DockerCommand, labels: Vec<(String, String)>) -> DockerCommand {
+    pub fn with(command: DockerCommand, labels: Vec<(String, String)>) -> DockerCommand {
         labels.into_iter().fold(command, |command, (name, value)| {
             command.option("--label", format!("{name}={value}"))
         })
     }
 
-    fn labels(&self, kind: &str, prefix: &Word) -> Vec<(String, String)> {
+    pub fn labels(&self, kind: &str, prefix: &Word) -> Vec<(String, String)> {
         let mut labels = labels(kind, prefix, self.job, self.names, self.host);
         let extra = self.config.docker.container_labels.iter().flatten();
         labels.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
         labels
-    }
-
-    /// The builds directory and the volumes, which every container of the job sees. Whichever comes first makes the
-    /// volumes.
-    pub fn mounted(&self, run: DockerCommand) -> DockerCommand {
-        let mounts = self.mounts.iter();
-        mounts.fold(run, |run, mount| self.mount(run, mount))
-    }
-
-    /// As [`Builder::mounted`], for the helper: what it works on, where it has it.
-    fn mounted_in_helper(&self, run: DockerCommand) -> DockerCommand {
-        let mounts = self.mounts.iter().enumerate();
-        let mounts = mounts.filter_map(|(index, mount)| {
-            let target = self.layout.in_helper(index, mount)?;
-            Some(Mount {
-                target,
-                ..mount.clone()
-            })
-        });
-        mounts.fold(run, |run, mount| self.mount(run, &mount))
-    }
-
-    pub fn mount(&self, run: DockerCommand, mount: &Mount) -> DockerCommand {
-        match (mount.made, &mount.mode) {
-            (Some(made), None) => {
-                let labels = self.labels(made.kind(), made.prefix(self.names));
-                let driver = self.volume_driver(made);
-                run.option(
-                    "--mount",
-                    mount::volume(&mount.source, &mount.target, driver, &labels),
-                )
-            }
-            (_, mode) => {
-                let mode = mode.iter().map(|mode| format!(":{mode}"));
-                let mode: String = mode.collect();
-                let target = format!(":{}{mode}", mount.target);
-                run.option("--volume", mount.source.clone().then(target))
-            }
-        }
     }
 
     /// A word on entrypoints that the job may not replace.

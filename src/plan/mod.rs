@@ -10,7 +10,8 @@
 //!    containers are on which volumes; [`nested`]: those in others), [`registries`], and what of it is [`allowed`]. Images
 //!    and services are [`named`] in the job or in the configuration, which errors say, and a job has [`chosen`] more of
 //!    them.
-//! 2. Commands: [`containers`] has a builder for them, which [`services`] (and [`service_variables`]), [`network`], [`options`] (keys of the
+//! 2. Commands: [`containers`] has a builder for them, which [`services`] (and [`service_variables`]), [`network`],
+//!    [`mounts`], [`options`] (keys of the
 //!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
 //!    sources) are parts of. The results are [`parts`] of the plan.
 //! 3. Scripts: [`stages`] puts them in order; [`sources`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
@@ -36,6 +37,7 @@ mod labels;
 mod limits;
 pub mod lines;
 mod log_form;
+mod mounts;
 mod named;
 pub mod names;
 mod nested;
@@ -150,6 +152,10 @@ pub struct Plan {
     pub finish: Vec<HelperStage>,
     /// How long the job may take.
     pub timeout: Option<Duration>,
+    /// How long it may take, of that, until the sources are fetched.
+    pub prepare_timeout: Option<Duration>,
+    /// The unnamed volumes of its containers stay on the engine (`volume_keep`).
+    pub keep_volumes: bool,
     /// Who may read from registries, as far as the job says so.
     pub registries: RegistryAuths,
     /// What must not be shown, anywhere.
@@ -200,6 +206,15 @@ impl Plan {
         };
         builder.plan(&chosen, registries)
     }
+
+    /// Removes containers of the job, with what goes with them.
+    pub fn removal<'w>(&self, containers: impl IntoIterator<Item = &'w Word>) -> DockerCommand {
+        if self.keep_volumes {
+            DockerCommand::remove_without_volumes(containers)
+        } else {
+            DockerCommand::remove(containers)
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -217,6 +232,7 @@ impl Builder<'_> {
         let images = images(self, chosen, &services)?;
         let network = (!services.is_empty()).then(|| {
             let create = self.labelled(DockerCommand::network_create(), "network");
+            let create = options::network(&config.docker, create);
             self.network.resource(names, create)
         });
         let health_check = self.health_check(&services, wait_for_services(config));
@@ -276,6 +292,8 @@ impl Builder<'_> {
             },
             finish: stages.finish,
             timeout: job.timeout,
+            prepare_timeout: config.prepare_timeout,
+            keep_volumes: config.docker.volume_keep == Some(true),
             secrets: of_variables
                 .map(|variable| variable.value.clone())
                 .chain(registries.secrets)

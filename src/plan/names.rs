@@ -94,6 +94,12 @@ impl Names {
         ))
     }
 
+    /// The volume of a job alone at `path`, as in [`Names::cache_volume`].
+    #[must_use]
+    pub fn job_volume(&self, path: &str) -> Word {
+        self.cache_volume(path).then("-job")
+    }
+
     /// The volume of a project's cache archives, whichever of its jobs wrote them.
     #[must_use]
     pub fn archives_volume(&self) -> Word {

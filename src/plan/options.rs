@@ -18,7 +18,9 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("device-cgroup-rule", "device_cgroup_rules"),
     ("ipc", "ipcmode"),
     ("label", "container_labels"),
+    ("ipv6", "enable_ipv6"),
     ("link", "links"),
+    ("log-opt", "log_options"),
     ("mount", "volumes"),
     ("network", "network_mode"),
     ("oom-score-adj", "oom_score_adjust"),
@@ -118,6 +120,28 @@ fn common(docker: &DockerConfig, run: DockerCommand) -> DockerCommand {
     )
 }
 
+/// Where docker keeps what a container says, beside the job's log. An operator who says what belongs into it has a
+/// program that reads it.
+pub(super) fn log(docker: &DockerConfig, run: DockerCommand) -> Option<DockerCommand> {
+    let options = docker.log_options.iter().flatten();
+    let options: Vec<String> = options
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    (!options.is_empty()).then(|| {
+        let run = run.option("--log-driver", "json-file");
+        lists(run, &[("--log-opt", &Some(options))])
+    })
+}
+
+/// The options of a job's own network.
+pub(super) fn network(docker: &DockerConfig, create: DockerCommand) -> DockerCommand {
+    let create = flag(create, "--ipv6", docker.enable_ipv6 == Some(true));
+    match docker.network_mtu {
+        None | Some(0) => create,
+        Some(bytes) => create.option("--opt", format!("com.docker.network.driver.mtu={bytes}")),
+    }
+}
+
 /// The options of a build container of this image.
 pub(super) fn build(docker: &DockerConfig, image: &str, run: DockerCommand) -> DockerCommand {
     let run = common(docker, run);
@@ -135,6 +159,7 @@ pub(super) fn build(docker: &DockerConfig, image: &str, run: DockerCommand) -> D
             ("--hostname", &docker.hostname),
             ("--runtime", &docker.runtime),
             ("--cpuset-cpus", &docker.cpuset_cpus),
+            ("--cpuset-mems", &docker.cpuset_mems),
             ("--cpus", &docker.cpus),
             ("--memory", &docker.memory),
             ("--memory-swap", &docker.memory_swap),
@@ -207,6 +232,7 @@ pub(super) fn helper(docker: &DockerConfig, run: DockerCommand) -> DockerCommand
 pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) -> DockerCommand {
     let privileged = docker.services_privileged.or(docker.privileged) == Some(true)
         && allows(docker.allowed_privileged_services.as_deref(), image);
+    let run = log(docker, run.clone()).unwrap_or(run);
     let run = flag(common(docker, run), "--privileged", privileged);
     let own_memory = docker.service_memory.is_some();
     let (memory, swap) = match own_memory {
@@ -224,7 +250,12 @@ pub(super) fn service(docker: &DockerConfig, image: &str, run: DockerCommand) ->
             ("--memory-reservation", &docker.service_memory_reservation),
             ("--cpus", &docker.service_cpus),
             ("--cpuset-cpus", &docker.service_cpuset_cpus),
-            ("--cpu-shares", &number(docker.service_cpu_shares)),
+            (
+                "--cpu-shares",
+                &number(docker.service_cpu_shares.filter(|shares| *shares != 0)),
+            ),
+            ("--gpus", &docker.service_gpus),
+            ("--cgroup-parent", &docker.service_cgroup_parent),
             (
                 "--shm-size",
                 &number(docker.shm_size.filter(|size| *size != 0)),

@@ -28,6 +28,8 @@ pub(super) struct Bucket {
     prefix: String,
     now: Timestamp,
     valid: Duration,
+    /// What an upload has to say beside its address, which is signed too.
+    upload_headers: Vec<(String, String)>,
 }
 
 impl Bucket {
@@ -46,6 +48,16 @@ impl Bucket {
         let s3 = config.bucket();
         let given = |value: Option<String>| value.filter(|value| !value.is_empty());
         let missing = |key: &str| not_kept(&format!("has no {key}"));
+        if s3
+            .authentication_type
+            .as_deref()
+            .is_some_and(|it| it.eq_ignore_ascii_case("iam"))
+        {
+            return Err(not_kept(
+                "has the AuthenticationType `iam`, and keys of the machine or its cloud are not used: write AccessKey and \
+                 SecretKey",
+            ));
+        }
         let name = given(s3.bucket_name).ok_or_else(|| missing("BucketName"))?;
         let key = given(s3.access_key).ok_or_else(|| missing("AccessKey"))?;
         let secret = given(s3.secret_key).ok_or_else(|| missing("SecretKey"))?;
@@ -56,6 +68,11 @@ impl Bucket {
             SERVER => (format!("s3.{region}.amazonaws.com"), UrlStyle::VirtualHost),
             amazon if amazon.ends_with(".amazonaws.com") => (server, UrlStyle::VirtualHost),
             _ => (server, UrlStyle::Path),
+        };
+        let style = match s3.path_style {
+            Some(true) => UrlStyle::Path,
+            Some(false) => UrlStyle::VirtualHost,
+            None => style,
         };
         let scheme = if s3.insecure == Some(true) {
             "http"
@@ -82,13 +99,20 @@ impl Bucket {
         parts.retain(|part| !["", ".", ".."].contains(&part.as_str()));
         Ok(Self {
             inner: bucket,
-            credentials: Credentials::new(key, secret),
+            credentials: match given(s3.session_token) {
+                Some(token) => Credentials::new_with_token(key, secret, token),
+                None => Credentials::new(key, secret),
+            },
             prefix: parts.join("/"),
             now: Timestamp::from_second(now).map_err(|error| not_kept(&error.to_string()))?,
             valid: job
                 .timeout
                 .map_or(UNLIMITED, |limit| limit.saturating_add(BESIDE))
                 .min(LONGEST),
+            upload_headers: encryption(
+                s3.server_side_encryption.as_deref(),
+                s3.server_side_encryption_key_id,
+            ),
         })
     }
 
@@ -96,7 +120,10 @@ impl Bucket {
     pub fn signed(&self, key: &str) -> (String, String) {
         let object = format!("{}/{key}", self.prefix);
         let get = self.inner.get_object(Some(&self.credentials), &object);
-        let put = self.inner.put_object(Some(&self.credentials), &object);
+        let mut put = self.inner.put_object(Some(&self.credentials), &object);
+        for (name, value) in &self.upload_headers {
+            put.headers_mut().insert(name.as_str(), value.as_str());
+        }
         let get = get.sign_with_time(self.valid, &self.now);
         let put = put.sign_with_time(self.valid, &self.now);
         (get.into(), put.into())
@@ -107,10 +134,33 @@ impl Bucket {
         self.inner.base_url().as_str()
     }
 
-    /// What must not be shown.
-    pub fn secrets(&self) -> [Secret; 2] {
-        [self.credentials.key(), self.credentials.secret()].map(Secret::new)
+    /// What an upload has to say beside its address.
+    pub fn upload_headers(&self) -> &[(String, String)] {
+        &self.upload_headers
     }
+
+    /// What must not be shown.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let keys = [self.credentials.key(), self.credentials.secret()];
+        let keys = keys.into_iter().chain(self.credentials.token());
+        keys.map(Secret::new).collect()
+    }
+}
+
+/// What asks the server to encrypt an object (`ServerSideEncryption`), and with which key.
+fn encryption(kind: Option<&str>, key: Option<String>) -> Vec<(String, String)> {
+    const HEADER: &str = "x-amz-server-side-encryption";
+    let kind = match kind.map(str::to_ascii_uppercase).as_deref() {
+        Some("S3") => "AES256",
+        Some("KMS") => "aws:kms",
+        Some("DSSE-KMS") => "aws:kms:dsse",
+        _ => return Vec::new(),
+    };
+    let key = key.filter(|_| kind != "AES256");
+    let key = key.map(|key| (format!("{HEADER}-aws-kms-key-id"), key));
+    std::iter::once((HEADER.to_owned(), kind.to_owned()))
+        .chain(key)
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,6 +199,81 @@ mod tests {
             let bucket = Bucket::new(&config(), &names, &job, 1_000_000_000);
             let (get, put) = bucket.expect("a bucket").signed("key");
             assert!(get.contains(directory) && put.contains(directory), "{get}");
+        }
+    }
+
+    /// The addresses of an object for a job, and what an upload of it says.
+    fn signed(config: &CacheConfig) -> (String, String, Vec<(String, String)>) {
+        let payload = include_bytes!("../../fixtures/payloads/alloyci.json");
+        let job = payload::read(payload, "http://c").and_then(|out| out.job.ok());
+        let names = Names::new("abcdefgh", 3, 0);
+        let bucket = Bucket::new(config, &names, &job.expect("a job"), 1_000_000_000);
+        let bucket = bucket.unwrap_or_else(|error| panic!("{error}"));
+        let (get, put) = bucket.signed("key");
+        (get, put, bucket.upload_headers().to_vec())
+    }
+
+    #[test]
+    fn a_bucket_is_in_the_path_or_in_the_host() {
+        for (server, path_style, begin) in [
+            (None, None, "https://bucket.s3.us-east-1.amazonaws.com/"),
+            (
+                None,
+                Some(true),
+                "https://s3.us-east-1.amazonaws.com/bucket/",
+            ),
+            (
+                Some("minio.example.org:9000"),
+                None,
+                "https://minio.example.org:9000/bucket/",
+            ),
+            (
+                Some("minio.example.org"),
+                Some(false),
+                "https://bucket.minio.example.org/",
+            ),
+        ] {
+            let config = CacheConfig {
+                server_address: server.map(str::to_owned),
+                path_style,
+                ..config()
+            };
+            let (get, put, _) = signed(&config);
+            assert!(get.starts_with(begin) && put.starts_with(begin), "{get}");
+        }
+    }
+
+    #[test]
+    fn an_upload_says_how_the_server_is_to_encrypt() {
+        let kms = |value: &str| ("x-amz-server-side-encryption".to_owned(), value.to_owned());
+        let key = || {
+            let name = "x-amz-server-side-encryption-aws-kms-key-id";
+            (name.to_owned(), "alias/ci".to_owned())
+        };
+        for (kind, headers, signed_headers) in [
+            (None, vec![], "SignedHeaders=host&"),
+            (
+                Some("S3"),
+                vec![kms("AES256")],
+                "SignedHeaders=host%3Bx-amz-server-side-encryption&",
+            ),
+            (
+                Some("kms"),
+                vec![kms("aws:kms"), key()],
+                "SignedHeaders=host%3Bx-amz-server-side-encryption%3Bx-amz-server-side-encryption-aws-kms-key-id&",
+            ),
+        ] {
+            let config = CacheConfig {
+                server_side_encryption: kind.map(str::to_owned),
+                server_side_encryption_key_id: Some("alias/ci".to_owned()),
+                session_token: Some("session".to_owned()),
+                ..config()
+            };
+            let (get, put, said) = signed(&config);
+            assert_eq!(said, headers);
+            assert!(put.contains(signed_headers), "{put}");
+            assert!(get.contains("SignedHeaders=host&"), "{get}");
+            assert!(get.contains("X-Amz-Security-Token=session"), "{get}");
         }
     }
 

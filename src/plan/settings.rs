@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::git_options::{CLEAN, FETCH, Options, SUBMODULE};
 use crate::config::RunnerConfig;
+use crate::config::time::time;
 use crate::helper::archive::level::Level;
 use crate::helper::archive::limit::LIMIT_VARIABLE;
 use crate::job::Job;
@@ -246,38 +247,9 @@ fn shown(time: Duration) -> String {
     }
 }
 
-/// A time in seconds, or as Go writes it: `1h30m`, `1.5h`, `90s`. Not 0.
-fn time(text: &str) -> Option<Duration> {
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().ok()?;
-        let unit_end = rest[end..]
-            .find(|c: char| !c.is_ascii_lowercase())
-            .map_or(rest.len(), |at| end + at);
-        total += number
-            * match &rest[end..unit_end] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 0.001,
-                // A number by itself.
-                "" if end == text.len() => 1.0,
-                _ => return None,
-            };
-        rest = &rest[unit_end..];
-    }
-    Duration::try_from_secs_f64(total)
-        .ok()
-        .filter(|time| !time.is_zero())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Level, Settings, time};
+    use super::{Level, Settings};
     use crate::config::RunnerConfig;
     use crate::job::payload;
     use crate::job::variables::{Variable, Variables};
@@ -366,29 +338,5 @@ mod tests {
               (help variables): `--prune --quiet` is taken"
             ]
         );
-    }
-
-    #[test]
-    fn times_are_seconds_or_as_go_writes_them() {
-        for (text, seconds) in [
-            ("90", Some(90.0)),
-            ("90s", Some(90.0)),
-            ("10m", Some(600.0)),
-            ("1h30m", Some(5400.0)),
-            ("1.5h", Some(5400.0)),
-            ("1m0.5s", Some(60.5)),
-            ("1500ms", Some(1.5)),
-            ("0", None),
-            ("0s", None),
-            ("-5m", None),
-            ("5 m", None),
-            ("5x", None),
-            ("m", None),
-            ("1h30", None),
-            ("soon", None),
-            ("99999999999999999999999h", None),
-        ] {
-            assert_eq!(time(text), seconds.map(Duration::from_secs_f64), "{text}");
-        }
     }
 }

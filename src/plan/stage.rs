@@ -135,6 +135,8 @@ pub struct HelperStage {
     pub failure: Failure,
     /// How often it is tried.
     pub attempts: u32,
+    /// How long all of that may take, within what the job may take.
+    pub timeout: Option<Duration>,
 }
 
 impl HelperStage {
@@ -149,6 +151,7 @@ impl HelperStage {
             when: When::OnSuccess,
             failure: Failure::System,
             attempts: 1,
+            timeout: None,
         }
     }
 }

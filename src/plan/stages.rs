@@ -82,6 +82,7 @@ impl Builder<'_> {
         };
         HelperStage {
             attempts: self.settings.get_sources_attempts,
+            timeout: self.config.get_sources_timeout,
             one_stream: true,
             ..HelperStage::new(StageKind::GetSources, self.helper_shell(), script.text())
         }

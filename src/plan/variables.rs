@@ -34,6 +34,9 @@ pub(super) fn resolve(
         all.extend(of_gitlab(job, config, names, host, layout));
     }
     all.extend(job.variables.iter().cloned());
+    // The operator's say, as with GitLab's runner.
+    let flags = config.feature_flags.iter();
+    all.extend(flags.map(|(name, on)| Variable::public(name, on.to_string())));
     let secrets = secrets(job, host);
     let tells = |value: &str| {
         let of = |secret: &&Secret| is_maskable(secret.expose());

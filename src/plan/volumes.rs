@@ -177,6 +177,13 @@ impl Layout {
             mode,
             ..self.kept(config, names, Made::ConcurrentJob, target)
         };
+        let own = |source: Word, target: &str, mode: Option<String>| Mount {
+            source,
+            target: target.to_owned(),
+            mode,
+            made: Some(Made::Job),
+            bound: false,
+        };
         let mut mounts: Vec<Mount> = Vec::new();
         if !self.volumes.iter().any(|volume| {
             volume.target == self.builds && (caching || volume.source != Source::Dynamic)
@@ -184,14 +191,7 @@ impl Layout {
             mounts.push(if keep_sources && caching {
                 dynamic(&self.builds, None)
             } else {
-                let source = names.builds_volume();
-                Mount {
-                    source,
-                    target: self.builds.clone(),
-                    mode: None,
-                    made: Some(Made::Job),
-                    bound: false,
-                }
+                own(names.builds_volume(), &self.builds, None)
             });
         }
         mounts.extend(
@@ -205,21 +205,21 @@ impl Layout {
                         made: None,
                         bound: true,
                     }),
+                    Source::Dynamic if caching => {
+                        Some(dynamic(&volume.target, volume.mode.clone()))
+                    }
+                    Source::Dynamic if volume.target == self.builds => None,
+                    // Nothing stays, and the job's containers share it all the same.
                     Source::Dynamic => {
-                        caching.then(|| dynamic(&volume.target, volume.mode.clone()))
+                        let source = names.job_volume(&volume.target);
+                        Some(own(source, &volume.target, volume.mode.clone()))
                     }
                 }),
         );
         let mut kept = mounts.iter().filter(|mount| mount.stays());
         if has_files && kept.any(|mount| Path::new(&self.files).starts_with(&mount.target)) {
             FILES.clone_into(&mut self.files);
-            mounts.push(Mount {
-                source: names.files_volume(),
-                target: FILES.to_owned(),
-                mode: None,
-                made: Some(Made::Job),
-                bound: false,
-            });
+            mounts.push(own(names.files_volume(), FILES, None));
         }
         mounts
     }

@@ -54,7 +54,7 @@ impl Script<'_> {
             self.line(STOP_TIMER);
         }
         let gone = " >/dev/null 2>&1 || :";
-        self.run(&DockerCommand::remove(containers), gone);
+        self.run(&plan.removal(containers), gone);
         if let Some(network) = &plan.network {
             self.run(&DockerCommand::network_remove([&network.name]), gone);
         }

@@ -26,7 +26,8 @@ impl Script<'_> {
     pub fn has_limits(&self) -> bool {
         let mut scripts = [&self.plan.script].into_iter().chain(&self.plan.releases);
         let own = scripts.any(|stage| stage.timeout.is_some()) || self.plan.after_script.is_some();
-        own || self.plan.timeout.is_some()
+        let mut fetch = self.plan.fetch.iter();
+        own || self.plan.timeout.is_some() || fetch.any(|stage| stage.timeout.is_some())
     }
 
     /// The functions for limits.

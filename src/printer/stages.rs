@@ -137,7 +137,7 @@ impl Script<'_> {
             self.say(&lines::needs_secrets(stage.kind));
             return;
         }
-        let limited = limited && self.begin_limit(&self.plan.helper, None);
+        let limited = limited && self.begin_limit(&self.plan.helper, stage.timeout);
         match &stage.exchange {
             Exchange::None => self.attempts(stage),
             Exchange::In { job, directory } => self.bring_in(stage, job, directory),

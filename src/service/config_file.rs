@@ -10,6 +10,9 @@ use log::LevelFilter;
 use crate::config::{Config, Lifetime, Loaded, RunnerConfig, UnknownKey, lifetimes, load};
 use crate::outcome::InputError;
 
+/// The pause between two job requests unless the configuration says so, and the longest.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 /// How long jobs have to end in unless the configuration says so.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `shutdown_timeout`; more than this a clock may not be able to add.
@@ -45,20 +48,20 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             concurrent: Some(config.concurrent.max(1)),
-            check_interval: Duration::from_secs(match config.check_interval {
-                0 => Config::default().check_interval,
-                seconds => seconds.min(3600),
-            }),
-            shutdown_timeout: config
-                .shutdown_timeout
-                .filter(|seconds| *seconds > 0)
-                .map_or(SHUTDOWN_TIMEOUT, |seconds| {
-                    Duration::from_secs(seconds).min(LONGEST_TIMEOUT)
-                }),
+            check_interval: seconds(Some(config.check_interval))
+                .map_or(CHECK_INTERVAL, |interval| interval.min(LONGEST_INTERVAL)),
+            shutdown_timeout: seconds(config.shutdown_timeout)
+                .map_or(SHUTDOWN_TIMEOUT, |limit| limit.min(LONGEST_TIMEOUT)),
             metrics_server: config.metrics_server.clone(),
             log_level: config.log_level,
         }
     }
+}
+
+/// What 0 and less say nothing of.
+fn seconds(number: Option<i64>) -> Option<Duration> {
+    let number = u64::try_from(number?).ok().filter(|number| *number > 0);
+    number.map(Duration::from_secs)
 }
 
 /// A configuration, as the scheduler wants it.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::RunnerConfig;
 use crate::coordinator::ApiError;
 use crate::retry::Backoff;
 
@@ -9,6 +10,8 @@ use crate::retry::Backoff;
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// How long a runner whose token is refused rests, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+/// How long a runner rests after `unhealthy_requests_limit` failures unless `unhealthy_interval` says so.
+const UNHEALTHY: Duration = Duration::from_hours(1);
 
 /// The pace of one runner.
 pub(super) struct Pace {
@@ -24,10 +27,17 @@ pub(super) struct Pace {
     pub last_update: Option<String>,
     backoff: Backoff,
     rest: Backoff,
+    /// Also after a job the next request waits for the interval.
+    strict: bool,
+    /// After how many failures in a row it rests, and for how long.
+    unhealthy: Option<(u32, Duration)>,
+    /// How many requests have failed since one was answered, or since it rested.
+    failures: u32,
 }
 
 impl Pace {
-    pub fn new(due: Instant) -> Self {
+    pub fn new(due: Instant, config: &RunnerConfig) -> Self {
+        let limit = config.unhealthy_requests_limit.filter(|limit| *limit > 0);
         Self {
             due,
             asked: None,
@@ -36,6 +46,9 @@ impl Pace {
             last_update: None,
             backoff: Backoff::new(MAX_PAUSE),
             rest: Backoff::between(REST.0, REST.1),
+            strict: config.strict_check_interval == Some(true),
+            unhealthy: limit.map(|limit| (limit, config.unhealthy_interval.unwrap_or(UNHEALTHY))),
+            failures: 0,
         }
     }
 
@@ -50,12 +63,15 @@ impl Pace {
         }
         self.backoff.reset();
         self.rest.reset();
+        self.failures = 0;
     }
 
-    /// There was a job. The next request follows at once, since there may be more.
+    /// There was a job. The next request follows at once, since there may be more, unless the interval is strict.
     pub fn got_a_job(&mut self, now: Instant) {
         self.well();
-        self.due = now;
+        if !self.strict {
+            self.due = now;
+        }
     }
 
     /// There was no job. The time of the next request stays as it is.
@@ -76,14 +92,26 @@ impl Pace {
         } else {
             let pause = self.backoff.pause(error.retry_after());
             let pause = pause.max(interval.min(MAX_PAUSE));
-            log::warn!("{error}; asks again in {} s", pause.as_secs());
-            self.due = now + pause;
+            self.failures += 1;
+            let rest = self.unhealthy.filter(|(limit, _)| self.failures >= *limit);
+            if let Some((limit, rest)) = rest {
+                self.failures = 0;
+                log::error!(
+                    "{error}; {limit} requests in a row have failed: this runner rests for {} s (unhealthy_interval)",
+                    rest.as_secs()
+                );
+                self.due = now + rest;
+            } else {
+                log::warn!("{error}; asks again in {} s", pause.as_secs());
+                self.due = now + pause;
+            }
         }
     }
 
     /// A slot for a job is free again, or an engine.
     pub fn slot_is_free(&mut self, now: Instant) {
-        if self.is_well() {
+        // A strict interval is kept, unless a request could not be made when it was due.
+        if self.is_well() && (!self.strict || self.needs_slot) {
             self.due = self.due.min(now);
         }
     }
@@ -106,6 +134,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::Pace;
+    use crate::config::RunnerConfig;
     use crate::coordinator::ApiError;
     use crate::coordinator::error::Answer;
     use std::time::{Duration, Instant};
@@ -122,7 +151,7 @@ mod tests {
     fn a_job_brings_the_next_request_forward_and_a_failure_puts_it_off() {
         let now = Instant::now();
         let interval = Duration::from_secs(3);
-        let mut pace = Pace::new(now + interval);
+        let mut pace = Pace::new(now + interval, &RunnerConfig::default());
         pace.got_a_job(now);
         assert_eq!(pace.due, now);
         pace.due = now + interval;
@@ -149,10 +178,52 @@ mod tests {
     #[test]
     fn a_refused_runner_rests_until_the_configuration_changes() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = Pace::new(now, &RunnerConfig::default());
         pace.failed(&error(Answer::Refused(403)), now, Duration::from_secs(1));
         assert!(pace.due - now >= Duration::from_secs(30));
         pace.configuration_changed(now);
         assert_eq!(pace.due, now);
+    }
+    #[test]
+    fn a_strict_interval_is_kept_after_a_job() {
+        let now = Instant::now();
+        let due = now + Duration::from_secs(3);
+        let config = RunnerConfig {
+            strict_check_interval: Some(true),
+            ..RunnerConfig::default()
+        };
+        let mut pace = Pace::new(due, &config);
+        pace.got_a_job(now);
+        pace.slot_is_free(now);
+        assert_eq!(pace.due, due);
+        pace.needs_slot = true;
+        pace.slot_is_free(now);
+        assert_eq!(pace.due, now, "it had to wait already");
+    }
+
+    #[test]
+    fn a_runner_rests_after_as_many_failures_as_its_configuration_says() {
+        let now = Instant::now();
+        let interval = Duration::from_secs(3);
+        let config = RunnerConfig {
+            unhealthy_requests_limit: Some(3),
+            unhealthy_interval: Some(Duration::from_mins(10)),
+            ..RunnerConfig::default()
+        };
+        let mut pace = Pace::new(now, &config);
+        let rests = [false, false, true, false];
+        for (number, rests) in rests.into_iter().enumerate() {
+            pace.failed(&error(Answer::Status(502, None)), now, interval);
+            let pause = pace.due - now;
+            assert_eq!(
+                pause == Duration::from_mins(10),
+                rests,
+                "{number}: {pause:?}"
+            );
+        }
+        pace.got_nothing(None);
+        pace.failed(&error(Answer::Status(502, None)), now, interval);
+        pace.failed(&error(Answer::Status(502, None)), now, interval);
+        assert!(pace.due - now <= Duration::from_mins(1), "in a row only");
     }
 }

@@ -112,8 +112,8 @@ impl Roster {
         self.last_number += 1;
         self.runners.push(Runner {
             number: self.last_number,
+            pace: Pace::new(due, &serving.config),
             serving: Arc::new(serving),
-            pace: Pace::new(due),
             renewal: Renewal::default(),
         });
         Ok(())

@@ -109,6 +109,11 @@ pub const ROWS: &[Row] = &[
         &[("build", "{{.HostConfig.CpusetCpus}}", "0")],
     ),
     (
+        "cpuset_mems",
+        r#""0""#,
+        &[("build", "{{.HostConfig.CpusetMems}}", "0")],
+    ),
+    (
         "cpus",
         r#""0.5""#,
         &[("build", "{{.HostConfig.NanoCpus}}", "500000000")],
@@ -304,6 +309,23 @@ pub const ROWS: &[Row] = &[
         ],
     ),
     (
+        "log_options",
+        r#"{ labels = "team" }"#,
+        &[
+            (
+                "build",
+                "{{json .HostConfig.LogConfig}}",
+                r#"{"Type":"json-file","Config":{"labels":"team"}}"#,
+            ),
+            ("helper", "{{.HostConfig.LogConfig.Type}}", "none"),
+            (
+                "redis-0",
+                "{{json .HostConfig.LogConfig}}",
+                r#"{"Type":"json-file","Config":{"labels":"team"}}"#,
+            ),
+        ],
+    ),
+    (
         "services_limit",
         "1",
         &[("redis-0", "{{.State.Running}}", "true")],
@@ -337,6 +359,18 @@ pub const ROWS: &[Row] = &[
         "service_cpu_shares",
         "256",
         &[("redis-0", "{{.HostConfig.CpuShares}}", "256")],
+    ),
+    (
+        "service_cgroup_parent",
+        r#""/alloy-test-services""#,
+        &[
+            (
+                "redis-0",
+                "{{.HostConfig.CgroupParent}}",
+                "/alloy-test-services",
+            ),
+            ("build", "{{.HostConfig.CgroupParent}}", "/alloy-test"),
+        ],
     ),
     (
         "services_security_opt",
@@ -401,6 +435,12 @@ pub const ELSEWHERE: &[&str] = &[
     "allowed_privileged_images",
     "allowed_privileged_services",
     "allowed_users",
+    // tests/plans.rs: what an engine has or not
+    "enable_ipv6",
+    "network_mtu",
+    "service_gpus",
+    "volume_driver_ops",
+    "volume_keep",
     // tests/registry.rs and tests/bad_input.rs
     "allowed_images",
     "allowed_services",
