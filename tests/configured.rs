@@ -109,9 +109,14 @@ fn what_an_earlier_job_left_in_fetched_sources_leads_nobody() {
 #[test]
 fn caches_can_be_switched_off_or_kept_on_the_host() {
     let job = json!({"image": BUSYBOX, "cache": {"key": "k", "paths": ["deps"]},
-        "script": ["ls -d /kept || echo nothing", "touch /kept/file || true", "mkdir deps; touch deps/file"]});
+        "script": ["ls /kept/file || echo nothing", "touch /kept/file || true", "mkdir deps; touch deps/file"]});
     let off = Configured::new(&job, "volumes = [\"/kept\"]\ndisable_cache = true");
-    off.exec([]).succeeds().says("\nnothing\n");
+    for _ in 0..2 {
+        // It is there, for the job alone.
+        off.exec([])
+            .succeeds()
+            .says("\nnothing\n$ touch /kept/file || true\n$ mkdir");
+    }
     let host = tempfile::tempdir().expect("a directory");
     let on_host = Configured::new(
         &job,
@@ -363,15 +368,27 @@ fn privileged_counts_for_allowed_images_only() {
 fn the_operators_scripts_run_around_the_jobs() {
     let configured = Configured::with_runner(
         &json!({"image": BUSYBOX, "script": ["echo job $FROM_RUNNER"]}),
-        "pre_get_sources_script = \"echo before sources\"\npre_build_script = \"echo before build\"\n\
+        "pre_get_sources_script = \"echo before sources\"\npost_get_sources_script = \"echo behind $PWD\"\npre_build_script = \"echo before build\"\n\
          post_build_script = \"echo after build\"\nenvironment = [\"FROM_RUNNER=it's set\"]\nshell = \"sh\"",
         "",
     );
     let ran = configured.exec([]);
     ran.succeeds()
-        .says("\nbefore sources\nCloning repository...\n");
+        .says("\nbefore sources\nCloning repository...\n")
+        .says("\nbehind /builds/local/site\n");
     let end = "$ echo before build\nbefore build\n$ echo job $FROM_RUNNER\njob it's set\n$ echo after build\nafter build\nJob succeeded\n";
     ran.ends(end);
+}
+
+#[test]
+fn a_job_whose_sources_take_too_long_fails_and_says_which_limit_it_was() {
+    let job = json!({"image": BUSYBOX, "script": "true"});
+    let runner = "pre_get_sources_script = \"sleep 600\"\nget_sources_timeout = \"2s\"";
+    Configured::with_runner(&job, runner, "")
+        .exec([])
+        .fails(1)
+        .says("WARNING: get sources took longer than get_sources_timeout of this runner")
+        .says("ERROR: Build failed: execution took longer than 2 s\n");
 }
 
 #[test]

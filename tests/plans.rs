@@ -122,6 +122,7 @@ plans! {
         passwords_of_registries_and_paths_of_files_are_in_the_environment
         an_after_script_whose_failure_counts
         no_sources_but_an_empty_directory
+        labels_of_the_configuration_have_variables_of_the_job
     }
     behind_a_proxy {
         downloads_go_through_it

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::check::first_problem;
+use super::gitlab::is_helper;
 use super::keys::{UnknownKey, drop_empty, unknown};
 use super::place::FileText;
 use super::typed::{Input, Why, at, sentence};
@@ -74,6 +75,7 @@ pub fn load(file: &Path) -> Result<Loaded, InputError> {
     let entries = entries.and_then(DeValue::as_array).into_iter().flatten();
     for (runner, entry) in config.runners.iter_mut().zip(entries) {
         runner.origin = source.origin(entry);
+        runner.docker.helper_image.take_if(|image| is_helper(image));
     }
     Ok(Loaded { config, unknown })
 }

@@ -100,3 +100,36 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
 ];
 /// Keys that look as if they restricted something, and do not.
 pub(super) const FREEING: &[&str] = &["runners.cache.s3.DisableAssumeRoleCredentialsCaching"];
+
+/// The key of the helper image.
+pub(super) const HELPER_IMAGE: &str = "runners.docker.helper_image";
+/// Why GitLab's own is not taken for it.
+pub(super) const NOT_THAT_HELPER: &str = "it is that of GitLab's runner; this one takes its own";
+
+/// Whether an image is the helper of GitLab's runner, which this one cannot work with.
+pub(super) fn is_helper(image: &str) -> bool {
+    let name = image.split('@').next().unwrap_or(image);
+    let name = name.rsplit('/').next().unwrap_or(name);
+    name.split(':').next() == Some("gitlab-runner-helper")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_helper;
+
+    #[test]
+    fn the_helper_image_of_gitlabs_runner_is_known_by_its_name() {
+        for (image, is) in [
+            ("gitlab/gitlab-runner-helper:x86_64-latest", true),
+            (
+                "registry.example.org:5000/group/gitlab-runner-helper:x86_64-v17.0.0",
+                true,
+            ),
+            ("gitlab-runner-helper@sha256:0123", true),
+            ("registry.example.org/alloy-runner-helper:1", false),
+            ("gitlab-runner-helper/mine", false),
+        ] {
+            assert_eq!(is_helper(image), is, "{image}");
+        }
+    }
+}

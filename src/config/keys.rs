@@ -10,7 +10,9 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::gitlab::{DEFAULTS, ELSEWHERE, FREEING, SILENT};
+use super::gitlab::{
+    DEFAULTS, ELSEWHERE, FREEING, HELPER_IMAGE, NOT_THAT_HELPER, SILENT, is_helper,
+};
 use super::place::FileText;
 use super::{CacheConfig, Config, CustomBuildDir, DockerConfig, RunnerConfig, S3Config};
 
@@ -260,6 +262,14 @@ fn look(
                 {
                     look(entry, &path, &inner, source, found);
                 }
+            }
+        } else if path == HELPER_IMAGE {
+            if value.get_ref().as_str().is_some_and(is_helper) {
+                found.push(UnknownKey {
+                    at: source.position(key.span().start),
+                    hint: Some(NOT_THAT_HELPER.to_owned()),
+                    path,
+                });
             }
         } else if !known.keys.iter().any(|known| known == name)
             && !says_nothing(&path, value.get_ref())

@@ -16,6 +16,7 @@ use super::{git, options};
 use crate::config::{RunnerConfig, normal};
 use crate::docker::client_names::may_lead_client;
 use crate::docker::{DockerCommand, Slot, Word, mount};
+use crate::job::files::Kind;
 use crate::job::variables::{Variable, Variables};
 use crate::job::{ImageSpec, Job, Origin};
 use crate::script::{CHANGES_DIR, CHECKOUT_DIR, SHELL};
@@ -240,7 +241,13 @@ impl Builder<'_> {
     pub fn labels(&self, kind: &str, prefix: &Word) -> Vec<(String, String)> {
         let mut labels = labels(kind, prefix, self.job, self.names, self.host);
         let extra = self.config.docker.container_labels.iter().flatten();
-        labels.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
+        // With GitLab they may refer to variables. What they are shows.
+        let expands = self.job.kind() == Kind::GitLab;
+        let value = |text: &String| match expands && self.variables.shows_no_secret(text) {
+            true => self.variables.expand(text),
+            false => text.clone(),
+        };
+        labels.extend(extra.map(|(name, text)| (name.clone(), value(text))));
         labels
     }
 

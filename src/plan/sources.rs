@@ -67,6 +67,7 @@ impl Builder<'_> {
             job_settings: self.job_settings(),
             certificates: "",
             before: "",
+            after: "",
         }
     }
 }

@@ -77,6 +77,11 @@ impl Builder<'_> {
         let kept: Vec<String> = kept.map(str::to_owned).collect();
         let script = GetSources {
             before: self.config.pre_clone_script.as_deref().unwrap_or_default(),
+            after: self
+                .config
+                .post_get_sources_script
+                .as_deref()
+                .unwrap_or_default(),
             certificates: &self.host.certificates,
             ..self.sources(&open, &kept)
         };

@@ -35,6 +35,8 @@ pub struct GetSources<'a> {
     pub kept: &'a [String],
     /// Commands of the configuration that run first.
     pub before: &'a str,
+    /// Commands of the configuration that run last, in the directory of the sources.
+    pub after: &'a str,
     /// The address or path that git fetches from.
     pub url: &'a str,
     /// Whether `url` is [`CHECKOUT_DIR`].
@@ -143,10 +145,18 @@ impl GetSources<'_> {
         let open: Vec<String> = self.open.iter().map(|path| quote(path)).collect();
         let _ = writeln!(head, "set -- {}", open.join(" "));
         // As in a job's script: the shell reads all of it before it runs, and standard input is at its end.
-        secrets.then(format!(
-            "{{\nexec </dev/null 2>&1\n{head}{}exit 0\n}}\n",
-            include_str!("get-sources.sh")
-        ))
+        let fetch = include_str!("get-sources.sh");
+        let body = if self.after.is_empty() {
+            format!("{head}{fetch}")
+        } else {
+            // It may end by itself, and what it sets is not for these commands.
+            let after = quote(self.after);
+            format!(
+                "{head}set +e\n(\n{fetch})\nstatus=$?\n[ $status = 0 ] || exit $status\nset -e\ncd \"$directory\"\n\
+                 eval {after}\n"
+            )
+        };
+        secrets.then(format!("{{\nexec </dev/null 2>&1\n{body}exit 0\n}}\n"))
     }
 
     /// What only some jobs say, and git's commands with the options that jobs may give.
