@@ -46,21 +46,15 @@ impl Script<'_> {
                 "if [ \"$rest\" -lt \"$left\" ]; then {ALLOWED}={seconds} left=$rest; fi"
             );
         }
-        self.line("(\nset +e\npause=");
-        let trap = |status| format!("trap 'kill $pause; exit {status}' {SIGNAL}");
-        self.line(&trap(1));
-        self.line("sleep \"$left\" & pause=$!\nwait $pause");
-        self.line(&trap(0));
+        self.line("(\nset +e");
+        self.pause("\"$left\"", 1);
+        let _ = writeln!(self.text, "trap 'exit 0' {SIGNAL}");
         let ending = Ending::of(Slot::new("container"), self.plan.build.has_own_processes);
         self.run(&ending.terminate, "");
         if let Some(all) = &ending.terminate_all {
             self.run(all, "");
         }
-        let _ = writeln!(
-            self.text,
-            "sleep {} & pause=$!\nwait $pause",
-            GRACE.as_secs()
-        );
+        self.pause(&GRACE.as_secs().to_string(), 0);
         self.run(&ending.kill, "");
         self.line("exit 0\n) >/dev/null 2>&1 &\ntimer=$!\n}");
         let _ = writeln!(self.text, "time_is_over() {{\n{STOP_TIMER}");
@@ -70,6 +64,17 @@ impl Script<'_> {
         if let Some(limit) = self.plan.timeout {
             let _ = writeln!(self.text, "deadline=$(($(date +%s) + {}))", seconds(limit));
         }
+    }
+
+    /// Sleeps for so many seconds, or ends with a status at the signal: one that comes before the number of what sleeps is
+    /// known is heeded when it is, so that nothing sleeps on.
+    fn pause(&mut self, seconds: &str, status: u8) {
+        let stop = format!("kill $pause; exit {status}");
+        let _ = writeln!(
+            self.text,
+            "late=\ntrap late=1 {SIGNAL}\nsleep {seconds} & pause=$!\ntrap '{stop}' {SIGNAL}\n\
+             [ -z \"$late\" ] || {{ {stop}; }}\nwait $pause"
+        );
     }
 
     /// Begins the limit of what is to run in a container. Returns whether it has one.
