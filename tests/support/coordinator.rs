@@ -225,6 +225,11 @@ impl Coordinator {
         self.lock().interval = Some(seconds);
     }
 
+    /// The next final words are put off.
+    pub fn put_off(&self, times: u32) {
+        self.lock().puts_off = times;
+    }
+
     /// When tokens expire that are given or verified from now on.
     pub fn set_expiry(&self, time: &str) {
         self.lock().expires = Some(time.to_owned());

@@ -97,7 +97,7 @@ fn is_gitlabs(info: &JobInfo) -> bool {
     info.project_full_path.is_some()
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Named {
     #[serde(default, deserialize_with = "value::text")]
     key: Option<String>,
@@ -106,8 +106,8 @@ struct Named {
 /// Whether `GITLAB_CI` is among variables.
 fn names_gitlab(variables: &RawValue) -> bool {
     let mut input = serde_json::Deserializer::from_str(variables.get());
-    let named = value::list::<_, Named>(&mut input).unwrap_or_default();
-    let mut named = named.into_iter().flatten();
+    let list = value::list::<_, &RawValue>(&mut input).unwrap_or_default();
+    let mut named = list.into_iter().flatten().map(lenient::<Named>);
     named.any(|variable| variable.key.as_deref() == Some("GITLAB_CI"))
 }
 
@@ -132,7 +132,7 @@ mod tests {
             ("}", Kind::AlloyCi, 0),
             (r#", "variables": [{"key": "CI"}, null]}"#, Kind::AlloyCi, 0),
             (
-                r#", "variables": [{"key": "CI"}, {"key": "GITLAB_CI", "value": [1]}]}"#,
+                r#", "variables": [{"key": "CI"}, 7, {"key": "GITLAB_CI", "value": [1]}]}"#,
                 Kind::GitLab,
                 0,
             ),
