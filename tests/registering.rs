@@ -59,7 +59,7 @@ fn who_registers_can_serve_and_is_forgotten_again() {
     assert_eq!(said["description"], "docker-1");
     assert_eq!(said["tag_list"], "a,b,c");
     assert_eq!(said["run_untagged"], false);
-    assert_eq!(said["info"]["features"]["shared"], true);
+    assert_eq!(said["info"]["features"]["shared"], false);
 
     let id = coordinator.queue_script(BUSYBOX, &["true"]);
     coordinator.run("run-single --runner docker-1").exits(0);

@@ -333,14 +333,7 @@ fn a_runner_that_was_made_on_gitlabs_pages_is_verified_and_leaves_this_host_only
     coordinator.know_runner(MADE_THERE);
     coordinator.set_expiry("2099-01-02T03:04:05.678Z");
     let url = coordinator.url();
-    let flags = [
-        "register",
-        "--non-interactive",
-        "--name",
-        "a",
-        "--url",
-        &url,
-    ];
+    let flags = ["register", "--non-interactive", "--url", &url];
     // People take one token for the other.
     for (variable, name) in [("CI_SERVER_TOKEN", "a"), ("REGISTRATION_TOKEN", "b")] {
         let mut register = coordinator.command(flags);

@@ -137,3 +137,59 @@ pub struct Token {
     /// When it expires, as GitLab writes times; `None`: never, or the coordinator does not say.
     pub expires_at: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{End, Wish};
+    use crate::job::files::{Features, Kind};
+    use crate::job::payload::JobKey;
+    use crate::outcome::{Cause, Fault, Outcome};
+    use crate::secret::Secret;
+
+    #[test]
+    fn each_coordinator_is_told_the_end_in_its_own_words() {
+        let script = Outcome::ScriptFailure {
+            exit_code: 7,
+            out_of_memory: false,
+        };
+        let image = Outcome::BuildError(Fault::new(Cause::Image, "x"));
+        for (outcome, kind, failure, exit_code) in [
+            (&Outcome::Success, Kind::GitLab, None, None),
+            (&script, Kind::GitLab, Some("script_failure"), Some(7)),
+            (&script, Kind::AlloyCi, Some("script_failure"), None),
+            (&image, Kind::GitLab, Some("image_pull_failure"), None),
+            (&image, Kind::AlloyCi, Some("script_failure"), None),
+        ] {
+            let job = JobKey {
+                id: 1,
+                token: Secret::new("word"),
+                kind,
+                features: Features {
+                    failure_reasons: vec!["image_pull_failure".to_owned()],
+                    ..Features::default()
+                },
+            };
+            let end = End::of(outcome, &job);
+            assert_eq!(
+                (end.failure.as_deref(), end.exit_code),
+                (failure, exit_code)
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_says_what_becomes_of_a_job() {
+        let stop = |word: &str| Wish::Stop(word.to_owned());
+        for (status, wish) in [
+            ("running", Wish::GoOn),
+            ("pending", Wish::GoOn),
+            ("canceling", Wish::EndScript),
+            ("canceled", stop("canceled")),
+            ("cancelled", stop("cancelled")),
+            ("failed", stop("failed")),
+        ] {
+            assert_eq!(Wish::of(Some(status.to_owned())), wish);
+        }
+        assert_eq!(Wish::of(None), Wish::GoOn);
+    }
+}
