@@ -111,7 +111,6 @@ plans! {
         a_pull_policy_that_the_runner_has_not_is_refused
         variables_of_one_service_and_the_port_it_is_asked_on
         a_port_of_a_service_that_is_none_is_refused
-        hooks_are_refused
         a_merge_request_fetches_its_refs
         options_of_git_that_a_job_gives
         options_of_git_that_run_programs_are_left_out
@@ -123,6 +122,9 @@ plans! {
         an_after_script_whose_failure_counts
         no_sources_but_an_empty_directory
         labels_of_the_configuration_have_variables_of_the_job
+        hooks_run_around_the_sources_as_a_user_of_their_own
+        hooks_do_not_run_without_sources
+        a_hook_that_is_not_known_is_refused
     }
     behind_a_proxy {
         downloads_go_through_it

@@ -65,8 +65,8 @@ fn what_cannot_be_done_for_a_job_fails_it_by_its_name() {
             "it has secrets that this runner cannot fetch (`secrets`): DB_PASSWORD, KEY",
         ),
         (
-            json!({"hooks": [{"name": "pre_get_sources_script", "script": ["exit 1"]}]}),
-            "it has the hook `pre_get_sources_script`, which this runner cannot run",
+            json!({"hooks": [{"name": "pre_build_script", "script": ["exit 1"]}]}),
+            "it has the hook `pre_build_script`, which this runner cannot run",
         ),
         (
             json!({"services": [{"name": "alloy-runner-test/redis"}, {"name": ""}]}),

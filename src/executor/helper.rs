@@ -117,6 +117,10 @@ fn run_in(
             context.trace.warning(&format!("{kind} failed: {reason}"))?;
             Ok(0)
         }
+        (Failure::Job, Ok(End { status, cause })) => {
+            let reason = lines::failed(kind, format!("{status}{cause}"));
+            Err(Stop::Outcome(Outcome::BuildError(reason.plain())))
+        }
         (_, Ok(End { status, cause })) => {
             let reason = lines::failed(kind, format!("{status}{cause}"));
             Err(system_failure(Fault::new(cause_of(kind), reason.plain())))

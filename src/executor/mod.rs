@@ -312,7 +312,7 @@ fn finish(context: &Context, outcome: Outcome, build_ended: bool) -> Result<Outc
             left_out(context, stage.kind)?;
             match stage.failure {
                 Failure::Warning => Ok(()),
-                Failure::System | Failure::Refusable => Err(Reason::NoEngine.into()),
+                Failure::System | Failure::Refusable | Failure::Job => Err(Reason::NoEngine.into()),
             }
         };
         let ended = ended_with(context, ended.map(|()| Outcome::Success))?;

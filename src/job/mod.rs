@@ -49,6 +49,8 @@ pub struct Job {
     pub services: Vec<ImageSpec>,
     /// Its variables, in the order of their precedence: later ones win.
     pub variables: Vec<Variable>,
+    /// Its commands around its sources.
+    pub hooks: Hooks,
     /// `before_script` and `script`, a command each.
     pub script: Vec<String>,
     /// What runs after the script where that went well, in a shell each.
@@ -118,6 +120,15 @@ impl Job {
         secrets.extend(more.cloned());
         secrets
     }
+}
+
+/// Commands of a job that run where its sources are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before that.
+    pub pre_get_sources: Vec<String>,
+    /// After that.
+    pub post_get_sources: Vec<String>,
 }
 
 /// What GitLab makes of the keyword `release`: a script like that of the job, which runs after it.

@@ -11,12 +11,12 @@ use super::kept;
 use super::list::List;
 use super::selection::{Selected, Selection, Wanted};
 use crate::config::{PullPolicy, RunnerConfig};
-use crate::job::Job;
 use crate::job::checkout::Checkout;
 use crate::job::document::Document;
 use crate::job::kept::{Kept, shown_names};
 use crate::job::pipeline::{self, Pipeline};
 use crate::job::variables::Variable;
+use crate::job::{Hooks, Job};
 use crate::state::{self, Store};
 
 /// What to run, and how.
@@ -151,6 +151,7 @@ impl Local {
             image: keywords.image.clone(),
             services: keywords.services.clone().unwrap_or_default(),
             variables,
+            hooks: Hooks::default(),
             script: entry.commands(),
             releases: Vec::new(),
             after_script: keywords

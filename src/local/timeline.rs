@@ -78,6 +78,9 @@ fn kind(activity: Activity) -> (&'static str, &'static str) {
         Activity::WaitForServices => ("waiting for services", "services"),
         Activity::Helper => ("helper", "helper"),
         Activity::Stage(StageKind::GetSources) => ("sources", "sources"),
+        Activity::Stage(kind @ (StageKind::PreGetSources | StageKind::PostGetSources)) => {
+            (kind.key(), "script")
+        }
         Activity::Stage(StageKind::Script) => ("script", "script"),
         Activity::Stage(StageKind::Release) => ("release", "script"),
         Activity::Stage(StageKind::AfterScript) => ("after_script", "after_script"),

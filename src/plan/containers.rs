@@ -317,7 +317,7 @@ pub(super) fn renamed(variables: &Variables) -> Vec<(String, String)> {
 }
 
 /// Sets a variable of the build container.
-fn set(run: DockerCommand, variable: &Variable) -> DockerCommand {
+pub(super) fn set(run: DockerCommand, variable: &Variable) -> DockerCommand {
     if must_rename(variable) {
         run.secret_env(&travel_name(&variable.name), &variable.value)
     } else if variable.public {

@@ -14,7 +14,7 @@
 //!    [`mounts`], [`options`] (keys of the
 //!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
 //!    sources) are parts of. The results are [`parts`] of the plan.
-//! 3. Scripts: [`stages`] puts them in order; [`sources`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
+//! 3. Scripts: [`stages`] puts them in order; [`sources`], [`hooks`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
 //!    say what the helper is told, [`ending`] how what runs in a container is ended.
 //! 4. [`limits`]: whether a process can be given all that.
 //!
@@ -31,6 +31,7 @@ mod git_options;
 pub mod header;
 pub mod helper_image;
 mod hold;
+mod hooks;
 mod host;
 mod images;
 mod labels;
@@ -135,8 +136,8 @@ pub struct Plan {
     pub helper_starts: Vec<HelperStart>,
     /// The build container.
     pub build: Build,
-    /// What happens in the helper before the script: each stage after the one before has succeeded. The first is always
-    /// [`StageKind::GetSources`].
+    /// What happens in the helper before the script: each stage after the one before has succeeded. The first is
+    /// [`StageKind::GetSources`], unless the job has a hook before it.
     pub fetch: Vec<HelperStage>,
     /// The job's script.
     pub script: BuildStage,

@@ -11,8 +11,12 @@ use crate::job::kept::Kept;
 /// Which of a job's stages it is. `Display` is what messages call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StageKind {
+    /// The job's commands before that, `hooks:pre_get_sources_script`.
+    PreGetSources,
     /// git brings the sources into the job's volume.
     GetSources,
+    /// The job's commands after that, `hooks:post_get_sources_script`.
+    PostGetSources,
     /// Archives of caches are unpacked.
     RestoreCache,
     /// Artifacts of other jobs are unpacked.
@@ -34,7 +38,9 @@ impl StageKind {
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
+            Self::PreGetSources => "pre_get_sources_script",
             Self::GetSources => "get_sources",
+            Self::PostGetSources => "post_get_sources_script",
             Self::RestoreCache => "restore_cache",
             Self::DownloadArtifacts => "download_artifacts",
             Self::Script => "build",
@@ -50,7 +56,9 @@ impl fmt::Display for StageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // Keywords of a job.
-            Self::AfterScript => f.write_str(self.key()),
+            Self::PreGetSources | Self::PostGetSources | Self::AfterScript => {
+                f.write_str(self.key())
+            }
             Self::Release => f.write_str("release"),
             kind => f.write_str(&kind.key().replace('_', " ")),
         }
@@ -89,6 +97,8 @@ pub enum Failure {
     Refusable,
     /// It costs a warning.
     Warning,
+    /// The job failed: the commands are its own.
+    Job,
 }
 
 /// Files of this host that go into a stage or come out of one.

@@ -44,7 +44,10 @@ impl Builder<'_> {
     /// # Errors
     /// [`InputError`] where caches or artifacts cannot be said.
     pub fn stages(&self, build: &Build, caches: Caches) -> Result<Stages, InputError> {
-        let mut fetch = vec![self.get_sources()];
+        let [before, after] = self.hooks();
+        let mut fetch: Vec<_> = before.into_iter().collect();
+        fetch.push(self.get_sources());
+        fetch.extend(after);
         fetch.extend(caches.restore);
         fetch.extend(self.downloads()?);
         let Scripts {

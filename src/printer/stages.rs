@@ -163,6 +163,12 @@ impl Script<'_> {
                     "case $ended in 0) ;; {REFUSED}) {refused} ;; *) {system} ;; esac"
                 );
             }
+            Failure::Job => {
+                let failed = lines::failed(stage.kind, Slot::new(ENDED));
+                let failed = lines::job_failed(lines::build_error(failed));
+                let fails = Self::failing(FAILURE, &failed);
+                let _ = writeln!(self.text, "[ $ended = 0 ] || {fails}");
+            }
             Failure::System => {
                 let _ = writeln!(
                     self.text,

@@ -107,6 +107,28 @@ fn a_script_ends_as_its_job_does() {
 }
 
 #[test]
+fn a_release_follows_a_script_that_succeeds_and_its_end_is_the_jobs() {
+    let with = |script: &str, release: &str| {
+        let mut plan = plan(script, "echo after");
+        let stage = BuildStage {
+            kind: StageKind::Release,
+            script: Word::from(format!("{release}\n")),
+            timeout: None,
+            ..after_script(&mut plan).clone()
+        };
+        plan.releases = vec![stage];
+        plan
+    };
+    let released = ["released", "after", "Job succeeded"];
+    assert_ends(&with("true", "echo released"), 0, &released, 0);
+    let failed = "ERROR: Build failed: exit code 7";
+    let (log, _) = run("sh", &with("exit 7", "echo released"), 0);
+    assert!(log.ends_with(&format!("\nafter\n{failed}\n")), "{log}");
+    assert!(!log.contains("released"), "{log}");
+    assert_ends(&with("true", "exit 7"), 0, &["after", failed], 1);
+}
+
+#[test]
 fn a_script_has_its_time_and_the_after_script_another() {
     let mut slow = plan("exec sleep 60", "echo after");
     slow.script.timeout = Some(Duration::from_secs(1));
@@ -145,6 +167,8 @@ fn what_fails_in_the_helper_fails_as_the_stage_has_it() {
     let refused = "ERROR: Build failed: Error: get sources was refused";
     assert_ends(&with(Failure::Refusable, 1), REFUSED, &[refused], 1);
     assert_ends(&with(Failure::Refusable, 1), 5, &[failed], 3);
+    let own = "ERROR: Build failed: Error: get sources failed with status 5";
+    assert_ends(&with(Failure::Job, 1), 5, &[own], 1);
     let (log, status) = run("sh", &with(Failure::Warning, 1), 5);
     let warning = "\nWARNING: get sources failed with status 5\n";
     assert!(log.contains(warning), "{log}");

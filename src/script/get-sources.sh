@@ -13,10 +13,10 @@ chmod 0777 "$directory" "$@"
 rm -rf "$directory.tmp"
 [ -z "$temporary" ] || mkdir "$temporary"
 if [ -n "$certificates" ]; then
-  cat /etc/ssl/certs/ca-certificates.crt - >/tmp/certificates.pem 2>/dev/null <<CERTIFICATES || :
+  cat /etc/ssl/certs/ca-certificates.crt - >/alloy/certificates.pem 2>/dev/null <<CERTIFICATES || :
 $certificates
 CERTIFICATES
-  export GIT_SSL_CAINFO=/tmp/certificates.pem SSL_CERT_FILE=/tmp/certificates.pem
+  export GIT_SSL_CAINFO=/alloy/certificates.pem SSL_CERT_FILE=/alloy/certificates.pem
 fi
 if [ "$strategy" = none ]; then
   echo 'Skipping Git repository setup'

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use image::{PayloadImage, services};
 use key::Found;
 pub use key::JobKey;
-use steps::{Scripts, Step};
+use steps::{Hook, Scripts, Step};
 
 /// Obeying it would switch off TLS checks for every clone: AlloyCI predefines it for another runner's sake.
 const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
@@ -124,13 +124,6 @@ struct PayloadVariable {
 }
 
 #[derive(Deserialize)]
-struct Hook {
-    name: Option<String>,
-    #[serde(default, deserialize_with = "value::words")]
-    script: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
 struct PayloadDependency {
     id: u64,
     name: Option<String>,
@@ -214,6 +207,7 @@ impl Payload {
             image: self.image.and_then(PayloadImage::into_spec),
             services,
             variables: variables(sent, key.kind)?,
+            hooks: steps::hooks(self.hooks.unwrap_or_default())?,
             script: scripts.script,
             releases: scripts.releases,
             after_script: scripts.after_script,

@@ -1,12 +1,12 @@
-//! The steps of a payload: the job's scripts, and what follows them.
+//! The steps of a payload: the job's scripts, what follows them, and the hooks around its sources.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::value;
-use crate::job::Release;
 use crate::job::files::Kind;
+use crate::job::{Hooks, Release};
 use crate::outcome::InputError;
 
 /// A script with its name.
@@ -16,6 +16,37 @@ pub(super) struct Step {
     #[serde(default, deserialize_with = "value::words")]
     script: Option<Vec<String>>,
     timeout: Option<u64>,
+}
+
+/// A hook with its name.
+#[derive(Deserialize)]
+pub(super) struct Hook {
+    name: Option<String>,
+    #[serde(default, deserialize_with = "value::words")]
+    script: Option<Vec<String>>,
+}
+
+/// The commands around the sources.
+///
+/// # Errors
+/// [`InputError`] for a hook that has another name.
+pub(super) fn hooks(sent: Vec<Hook>) -> Result<Hooks, InputError> {
+    let mut hooks = Hooks::default();
+    for hook in sent {
+        let commands = hook.script.unwrap_or_default();
+        match hook.name.as_deref().unwrap_or_default() {
+            "pre_get_sources_script" => hooks.pre_get_sources.extend(commands),
+            "post_get_sources_script" => hooks.post_get_sources.extend(commands),
+            _ if commands.is_empty() => {}
+            name => {
+                return Err(InputError::new(format!(
+                    "the job cannot be run: it has the hook `{}`, which this runner cannot run; use `before_script`",
+                    name.escape_debug()
+                )));
+            }
+        }
+    }
+    Ok(hooks)
 }
 
 /// What a job runs, and how long each may take by itself.

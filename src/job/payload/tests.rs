@@ -245,3 +245,63 @@ fn a_ref_is_protected_where_the_coordinator_says_so_and_no_fork_is() {
         &[source, ("CI_MERGE_REQUEST_PROJECT_ID", "4")]
     ));
 }
+
+#[test]
+fn what_gitlab_asks_for_has_its_place() {
+    let mut sent: serde_json::Value = serde_json::from_str(GITLAB).expect("JSON");
+    sent["steps"] = serde_json::json!([
+        {"name": "script", "script": ["make"], "timeout": 60}, null,
+        {"name": "release", "script": ["release-cli create"], "timeout": 30},
+        {"name": "after_script", "script": ["rm x"], "timeout": 10}]);
+    sent["hooks"] = serde_json::json!([
+        {"name": "pre_get_sources_script", "script": ["echo a"]}, {"name": null, "script": []},
+        {"name": "post_get_sources_script", "script": "echo b"}]);
+    sent["services"] = serde_json::json!([{"name": "redis", "alias": "a, b  c", "ports": [{"number": 1}],
+        "pull_policy": null, "executor_opts": {"docker": null},
+        "variables": [{"key": "A", "value": 5}, null, {"key": "B", "value": "b-secret", "masked": true}]}]);
+    sent["cache"] = serde_json::json!([{"key": "k", "fallback_keys": null, "when": null},
+        {"key": "k", "fallback_keys": ["a", null], "when": "always"}]);
+    sent["artifacts"] = serde_json::json!([{"paths": ["x"], "exclude": ["y", null], "artifact_type": "junit",
+        "artifact_format": "gzip"}]);
+    let read = job(&sent.to_string());
+    assert_eq!((read.script.len(), read.after_script.len()), (1, 1));
+    assert_eq!(read.releases[0].script, ["release-cli create"]);
+    assert_eq!(read.releases[0].timeout, Some(Duration::from_secs(30)));
+    assert_eq!(read.script_timeout, Some(Duration::from_mins(1)));
+    assert_eq!(read.hooks.pre_get_sources, ["echo a"]);
+    assert_eq!(read.hooks.post_get_sources, ["echo b"]);
+    let service = &read.services[0];
+    assert_eq!(service.alias, ["a", "b", "c"]);
+    let shown = service.variables.iter();
+    let shown = shown.map(|of| (of.name.as_str(), of.value.expose(), of.public));
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        [("A", "5", true), ("B", "b-secret", false)]
+    );
+    assert!(read.secrets.iter().any(|of| of.expose() == "b-secret"));
+    assert_eq!(read.caches[1].fallback_keys, ["a"]);
+    assert_eq!(read.artifacts[0].exclude, ["y"]);
+    for (key, value, said) in [
+        (
+            "steps",
+            r#"[{"name": "deploy", "script": ["x"]}]"#,
+            "it has the step `deploy`",
+        ),
+        (
+            "hooks",
+            r#"[{"name": "on_exit", "script": ["x"]}]"#,
+            "it has the hook `on_exit`",
+        ),
+    ] {
+        let mut sent = sent.clone();
+        sent[key] = serde_json::from_str(value).expect("JSON");
+        let error = super::read(sent.to_string().as_bytes(), "")
+            .expect("a job")
+            .job;
+        let error = error.expect_err(key).to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    // AlloyCI may call the steps of its script what it likes.
+    let steps = ALLOYCI.replace("\"name\": \"script\"", "\"name\": \"release\"");
+    assert_eq!(job(&steps).releases, []);
+}

@@ -31,15 +31,6 @@ impl Payload {
                 shown.join(", ")
             ));
         }
-        let says =
-            |script: &Option<Vec<String>>| script.as_ref().is_some_and(|script| !script.is_empty());
-        let mut hooks = self.hooks.iter().flatten();
-        if let Some(hook) = hooks.find(|hook| says(&hook.script)) {
-            return refused(format!(
-                "it has the hook `{}`, which this runner cannot run; use `before_script`",
-                hook.name.as_deref().unwrap_or_default().escape_debug()
-            ));
-        }
         if self.steps.iter().flatten().next().is_none() {
             return refused("it has neither `steps` nor `run`: there is nothing to run".to_owned());
         }
