@@ -106,15 +106,14 @@ impl OwnVariables {
         if text.is_empty() {
             return Ok(None);
         }
-        match text.parse::<u16>() {
-            Ok(port @ 1..) => Ok(Some(format!("{port}/tcp").into())),
-            _ => {
-                let shown = if own.public { text } else { "(a secret)" };
-                Err(by.key("variables").error(format_args!(
-                    "{PORT} is `{}`, which is no port: a number from 1 to 65535",
-                    shown.escape_debug()
-                )))
-            }
-        }
+        let port = text.parse().ok().filter(|port: &u16| *port > 0);
+        let shown = if own.public { text } else { "(a secret)" };
+        let port = port.ok_or_else(|| {
+            by.key("variables").error(format_args!(
+                "{PORT} is `{}`, which is no port: a number from 1 to 65535",
+                shown.escape_debug()
+            ))
+        })?;
+        Ok(Some(format!("{port}/tcp").into()))
     }
 }

@@ -20,7 +20,7 @@ pub enum EnvFile<'a> {
     There(&'a str),
 }
 
-impl<'a> EnvFile<'a> {
+impl EnvFile<'_> {
     /// The same for a script that follows.
     #[must_use]
     pub fn later(self) -> Self {

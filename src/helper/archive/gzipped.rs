@@ -31,7 +31,10 @@ pub fn write_at(
     let mut way = tree.way();
     let mut warnings = Vec::new();
     for entry in entries {
-        let name = entry.path.file_name().map(Path::new).unwrap_or(&entry.path);
+        let name = entry
+            .path
+            .file_name()
+            .map_or(entry.path.as_path(), Path::new);
         let mut member = GzBuilder::new()
             .filename(header(name))
             .comment(header(&entry.path))

@@ -1,6 +1,7 @@
 //! A job as a coordinator hands it out: AlloyCI, or GitLab, which sends more.
 
 mod image;
+mod inputs;
 mod key;
 mod sources;
 mod steps;
@@ -17,6 +18,7 @@ use super::{Credential, Job, Project};
 use crate::outcome::InputError;
 use crate::secret::Secret;
 use image::{PayloadImage, services};
+use inputs::{Input, Inputs};
 use key::Found;
 pub use key::JobKey;
 use steps::{Hook, Scripts, Step};
@@ -86,6 +88,8 @@ struct Payload {
     secrets: Vec<String>,
     #[serde(default, deserialize_with = "value::list")]
     hooks: Option<Vec<Hook>>,
+    #[serde(default, deserialize_with = "value::list")]
+    inputs: Option<Vec<Input>>,
     image: Option<PayloadImage>,
     #[serde(default, deserialize_with = "value::list")]
     services: Option<Vec<PayloadImage>>,
@@ -163,7 +167,7 @@ fn maskable(job: Job) -> Result<Job, InputError> {
 
 fn parse(body: &[u8], api: &str, key: &JobKey) -> Result<Job, InputError> {
     let mut input = serde_json::Deserializer::from_slice(body);
-    let payload: Payload = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+    let mut payload: Payload = serde_path_to_error::deserialize(&mut input).map_err(|error| {
         // The message would quote the value, which may be a secret.
         let what = error.inner().to_string();
         let what = what.split(" at line ").next().unwrap_or_default();
@@ -173,7 +177,10 @@ fn parse(body: &[u8], api: &str, key: &JobKey) -> Result<Job, InputError> {
             error.path()
         ))
     })?;
-    payload.into_job(api, key)
+    let inputs = Inputs::new(payload.inputs.take().unwrap_or_default());
+    let mut job = payload.into_job(api, key)?;
+    inputs.fill(&mut job)?;
+    Ok(job)
 }
 
 impl Payload {

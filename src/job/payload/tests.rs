@@ -305,3 +305,61 @@ fn what_gitlab_asks_for_has_its_place() {
     let steps = ALLOYCI.replace("\"name\": \"script\"", "\"name\": \"release\"");
     assert_eq!(job(&steps).releases, []);
 }
+
+#[test]
+fn inputs_of_a_job_are_put_where_it_names_them() {
+    let mut sent: serde_json::Value = serde_json::from_str(GITLAB).expect("JSON");
+    sent["steps"][0]["script"] =
+        serde_json::json!(["echo ${{ job.inputs.word }}-${{job.inputs.count}}", "$ {x}"]);
+    sent["image"]["name"] = "ruby:${{ job.inputs.count }}".into();
+    sent["cache"][0]["policy"] = "${{ job.inputs.policy }}".into();
+    sent["artifacts"][0]["paths"] = serde_json::json!(["out/${{ job.inputs.on }}"]);
+    // Without inputs it is a text like any other.
+    let read = job(&sent.to_string());
+    assert_eq!(
+        read.script[0],
+        "echo ${{ job.inputs.word }}-${{job.inputs.count}}"
+    );
+    let input = |key: &str, kind: &str, content: serde_json::Value| serde_json::json!({"key": key, "value": {"type": kind, "content": content, "sensitive": key == "password"}});
+    sent["inputs"] = serde_json::json!([
+        input("word", "string", "a b ${{ x }}".into()),
+        input("count", "number", 3.into()),
+        input("on", "boolean", true.into()),
+        input("policy", "string", "pull".into()),
+        input("list", "array", serde_json::json!([1])),
+        input("long", "string", "x".repeat(1 << 20).into()),
+        input("password", "string", "hunter2".into())
+    ]);
+    let read = job(&sent.to_string());
+    assert_eq!(read.script, ["echo a b ${{ x }}-3", "$ {x}"]);
+    assert_eq!(read.image.map(|spec| spec.name).as_deref(), Some("ruby:3"));
+    assert_eq!(read.artifacts[0].paths, ["out/true"]);
+    assert_eq!(
+        read.caches[0].policy,
+        CachePolicy::Expanded("pull".to_owned())
+    );
+    for (text, said) in [
+        (
+            "${{ job.inputs.other }}",
+            "`${{ job.inputs.other }}` is no input of the job; it has job.inputs.count, ",
+        ),
+        ("${{ env.X }}", "`${{ env.X }}` is no input of the job"),
+        ("${{ job.inputs.list }}", "is a list, an object or a secret"),
+        (
+            "${{ job.inputs.password }}",
+            "is a list, an object or a secret",
+        ),
+        ("${{ job.inputs.word", "does not end with `}}`"),
+        (&"${{ job.inputs.long }}".repeat(5), "is one too many"),
+    ] {
+        sent["steps"][0]["script"] = serde_json::json!([text]);
+        let error = super::read(sent.to_string().as_bytes(), "")
+            .expect("a job")
+            .job;
+        let error = error.expect_err(text).to_string();
+        assert!(
+            error.contains(said) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}
