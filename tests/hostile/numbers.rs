@@ -188,7 +188,7 @@ fn what_is_counted_does_not_overflow() {
         });
         let selected = Selected {
             entries: entries.collect(),
-            warnings: Vec::new(),
+            ..Selected::default()
         };
         assert!(sizes.iter().all(|size| selected.bytes() >= *size));
         drop(Limit::new(Some(said), sizes[0]).check(seconds, said));
