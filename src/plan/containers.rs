@@ -95,7 +95,8 @@ impl Builder<'_> {
         } else {
             run
         };
-        let run = git::build_settings(self.variables)
+        let run = self
+            .build_settings()
             .into_iter()
             .fold(run, |run, (name, value)| run.env(&name, &value));
         let run = self.variables.iter().fold(run, set);

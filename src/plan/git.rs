@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use super::containers::Builder;
 use crate::job::files::Kind;
 use crate::job::remote::{Remote, is_host};
-use crate::job::variables::Variables;
 use crate::job::{Job, Origin};
 use crate::script::{GIT_SETTINGS, GitLogin};
 
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
 pub(super) fn helper_settings() -> Vec<(String, String)> {
-    let mut settings = git_config(&[
+    let mut settings = git_config([
         ("advice.detachedHead", "false"),
         // On a disk, several processes make files in a third of the time; in memory, not later.
         ("checkout.workers", "4"),
@@ -41,25 +40,43 @@ pub(super) fn helper_settings() -> Vec<(String, String)> {
 }
 
 /// Settings for git as variables of its environment.
-fn git_config(settings: &[(&str, &str)]) -> Vec<(String, String)> {
-    let mut variables = vec![("GIT_CONFIG_COUNT".to_owned(), settings.len().to_string())];
-    for (index, (key, value)) in settings.iter().enumerate() {
-        variables.push((format!("GIT_CONFIG_KEY_{index}"), (*key).to_owned()));
-        variables.push((format!("GIT_CONFIG_VALUE_{index}"), (*value).to_owned()));
+fn git_config<T: Into<String>>(
+    settings: impl IntoIterator<Item = (T, T)>,
+) -> Vec<(String, String)> {
+    let mut count: usize = 0;
+    let mut variables = vec![("GIT_CONFIG_COUNT".to_owned(), String::new())];
+    for (key, value) in settings {
+        variables.push((format!("GIT_CONFIG_KEY_{count}"), key.into()));
+        variables.push((format!("GIT_CONFIG_VALUE_{count}"), value.into()));
+        count += 1;
     }
+    variables[0].1 = count.to_string();
     variables
 }
 
-/// Settings of the build's git. The helper's user fetched the sources, so git would refuse them for their owner.
-pub(super) fn build_settings(variables: &Variables) -> Vec<(String, String)> {
-    let own = variables
-        .iter()
-        .any(|variable| variable.name.starts_with("GIT_CONFIG_"));
-    if own {
-        Vec::new()
-    } else {
-        git_config(&[("safe.directory", "*")])
+/// A setting that counts for an address.
+struct Setting {
+    section: &'static str,
+    address: String,
+    key: &'static str,
+    value: String,
+}
+
+/// Settings as a file of git's.
+fn file(settings: &[Setting]) -> String {
+    let quoted = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"");
+    let mut text = String::new();
+    for Setting {
+        section,
+        address,
+        key,
+        value,
+    } in settings
+    {
+        let (address, value) = (quoted(address), quoted(value));
+        let _ = writeln!(text, "[{section} \"{address}\"]\n\t{key} = \"{value}\"");
     }
+    text
 }
 
 /// The variable with the path of the certificates of the coordinator's host.
@@ -87,94 +104,113 @@ impl Builder<'_> {
         })
     }
 
-    /// Settings of the helper's git: where it finds submodules of the coordinator's host that have another address.
-    pub fn addresses(&self) -> String {
-        let Origin::Remote { remote, .. } = &self.job.sources.origin else {
-            return String::new();
-        };
-        if !self.settings.git.force_https {
-            return String::new();
+    /// Settings of the build's git, as variables of its environment, which submodules and other repositories of the job
+    /// get from nowhere else. The helper's user fetched the sources, so git would refuse them for their owner.
+    pub fn build_settings(&self) -> Vec<(String, String)> {
+        let mut variables = self.variables.iter();
+        if variables.any(|variable| variable.name.starts_with("GIT_CONFIG_")) {
+            return Vec::new();
         }
-        let known = |name: &str| self.variables.get(name).map(str::trim);
-        let own = remote.site.split_once("://").map(|(_, host)| host);
-        let hosts = [
-            own,
-            known("CI_SERVER_HOST"),
-            known("CI_SERVER_SHELL_SSH_HOST"),
-        ];
-        let mut hosts: Vec<&str> = hosts
-            .into_iter()
-            .flatten()
-            .filter(|host| is_host(host))
-            .collect();
-        hosts.sort_unstable();
-        hosts.dedup();
-        let port = known("CI_SERVER_SHELL_SSH_PORT");
-        let port =
-            port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
-        let mut addresses: Vec<String> = Vec::new();
-        for host in hosts {
-            addresses.extend([format!("git@{host}:"), format!("ssh://git@{host}/")]);
-            addresses.extend(port.map(|port| format!("ssh://git@{host}:{port}/")));
-        }
-        // GitLab may have its projects below a path.
-        let end = format!("/{}.git", known("CI_PROJECT_PATH").unwrap_or_default());
-        let base = remote.address.strip_suffix(&end).unwrap_or(&remote.site);
-        section(
-            "url",
-            &format!("{base}/"),
-            addresses
-                .iter()
-                .map(|address| ("insteadOf", address.as_str())),
-        )
+        let mut settings = vec![("safe.directory".to_owned(), "*".to_owned())];
+        settings.extend(self.lent_settings().into_iter().map(|setting| {
+            let Setting {
+                section,
+                address,
+                key,
+                value,
+            } = setting;
+            (format!("{section}.{address}.{key}"), value)
+        }));
+        git_config(settings)
     }
 
-    /// Settings that the job's own git finds in its repositories. Nothing in them is a secret.
+    /// The same for git before 2.31, which knows no such variables: in the files of the job's repositories. Nothing in
+    /// them is a secret.
     pub fn job_settings(&self) -> String {
+        file(&self.lent_settings())
+    }
+
+    /// Settings of the helper's git, beside those of its environment.
+    pub fn addresses(&self) -> String {
+        file(&self.address_settings())
+    }
+
+    /// How git finds the credentials and the certificates of where the sources come from, and submodules there.
+    fn lent_settings(&self) -> Vec<Setting> {
         let (Some(remote), Some(login)) = (lent(self.job), self.login()) else {
-            return String::new();
+            return Vec::new();
         };
-        let mut settings = self.addresses();
-        settings += &section(
-            "credential",
-            &remote.site,
-            [("helper", login.helper().as_str())],
-        );
+        let of_site = |section, key, value| Setting {
+            section,
+            address: remote.site.clone(),
+            key,
+            value,
+        };
+        let mut settings = self.address_settings();
+        settings.push(of_site("credential", "helper", login.helper()));
         if self.variables.get(AUTHORITIES).is_some() {
-            let file = format!("{}/{AUTHORITIES}", self.layout.files);
-            settings += &section("http", &remote.site, [("sslCAInfo", file.as_str())]);
+            let path = format!("{}/{AUTHORITIES}", self.layout.files);
+            settings.push(of_site("http", "sslCAInfo", path));
         }
         settings
     }
-}
 
-/// A section of a file with git's settings, for an address.
-fn section<'s>(
-    name: &str,
-    address: &str,
-    values: impl IntoIterator<Item = (&'s str, &'s str)>,
-) -> String {
-    let quoted = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"");
-    let mut text = format!("[{name} \"{}\"]\n", quoted(address));
-    for (key, value) in values {
-        let _ = writeln!(text, "\t{key} = \"{}\"", quoted(value));
+    /// Where git finds submodules of the coordinator's host that have an address for ssh.
+    fn address_settings(&self) -> Vec<Setting> {
+        let Origin::Remote { remote, .. } = &self.job.sources.origin else {
+            return Vec::new();
+        };
+        if !self.settings.git.force_https || !remote.site.starts_with("http") {
+            return Vec::new();
+        }
+        let known = |name: &str| self.variables.get(name).map(str::trim).unwrap_or_default();
+        let own = remote.site.split_once("://").map_or("", |(_, host)| host);
+        let own = own.split_once(':').map_or(own, |(host, _)| host);
+        let mut hosts = [
+            own,
+            known("CI_SERVER_HOST"),
+            known("CI_SERVER_SHELL_SSH_HOST"),
+        ]
+        .to_vec();
+        hosts.retain(|host| is_host(host));
+        hosts.sort_unstable();
+        hosts.dedup();
+        let port = Some(known("CI_SERVER_SHELL_SSH_PORT"));
+        let port =
+            port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        let addresses = hosts.iter().flat_map(|host| {
+            let usual = [format!("git@{host}:"), format!("ssh://git@{host}/")];
+            let other = port.map(|port| format!("ssh://git@{host}:{port}/"));
+            usual.into_iter().chain(other)
+        });
+        // GitLab may have its projects below a path.
+        let end = format!("/{}.git", known("CI_PROJECT_PATH"));
+        let base = remote.address.strip_suffix(&end).unwrap_or(&remote.site);
+        let setting = |value| Setting {
+            section: "url",
+            address: format!("{base}/"),
+            key: "insteadOf",
+            value,
+        };
+        addresses.map(setting).collect()
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::section;
+    use super::{Setting, file};
 
     #[test]
     fn values_are_quoted_as_git_reads_them() {
+        let setting = |address: &str, value: &str| Setting {
+            section: "url",
+            address: address.to_owned(),
+            key: "insteadOf",
+            value: value.to_owned(),
+        };
         assert_eq!(
-            section(
-                "url",
-                "https://h/a\"b/",
-                [("insteadOf", "git@h:"), ("x", r"a\b")]
-            ),
-            "[url \"https://h/a\\\"b/\"]\n\tinsteadOf = \"git@h:\"\n\tx = \"a\\\\b\"\n"
+            file(&[setting("https://h/a\"b/", "git@h:"), setting("x", r"a\b")]),
+            "[url \"https://h/a\\\"b/\"]\n\tinsteadOf = \"git@h:\"\n[url \"x\"]\n\tinsteadOf = \"a\\\\b\"\n"
         );
     }
 }
