@@ -157,3 +157,39 @@ fn of_gitlab(
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+    use crate::config::RunnerConfig;
+    use crate::job::payload;
+    use crate::plan::Host;
+    use crate::plan::git::AUTHORITIES;
+    use crate::plan::names::Names;
+    use crate::plan::volumes::Layout;
+
+    #[test]
+    fn gitlabs_jobs_get_the_authorities_of_its_host_as_a_file() {
+        let host = Host {
+            certificates: "-----BEGIN CERTIFICATE-----".to_owned(),
+            ..Host::default()
+        };
+        let config = RunnerConfig::default();
+        let names = Names::of_script("token");
+        for (text, has_it) in [
+            (include_str!("../../fixtures/payloads/alloyci.json"), false),
+            (include_str!("../../fixtures/payloads/gitlab.json"), true),
+        ] {
+            let payload = payload::read(text.as_bytes(), "https://c/api/v4").expect("a payload");
+            let job = payload.job.expect("a job");
+            let layout = Layout::new(&job, &config, &names).expect("good");
+            let variables = resolve(&job, &config, &names, &host, &layout).expect("resolved");
+            let own = variables
+                .iter()
+                .find(|variable| variable.name == AUTHORITIES);
+            assert_eq!(own.is_some_and(|own| own.file && own.public), has_it);
+            // GitLab says itself of which branch or tag a job is.
+            assert_eq!(variables.get("CI_COMMIT_BRANCH").is_none(), has_it);
+        }
+    }
+}
