@@ -119,7 +119,7 @@ fn run_in(
         }
         (Failure::Job, Ok(End { status, cause })) => {
             let reason = lines::failed(kind, format!("{status}{cause}"));
-            Err(Stop::Outcome(Outcome::BuildError(reason.plain())))
+            Err(Stop::Outcome(Outcome::BuildError(reason.plain().into())))
         }
         (_, Ok(End { status, cause })) => {
             let reason = lines::failed(kind, format!("{status}{cause}"));

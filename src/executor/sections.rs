@@ -26,6 +26,7 @@ impl Section {
         match self {
             Self::Prepare => "prepare_executor",
             Self::WaitForServices => "prepare_script",
+            Self::Stage(StageKind::PreGetSources | StageKind::PostGetSources, _) => "get_sources",
             Self::Stage(StageKind::Script, _) => "step_script",
             Self::Stage(StageKind::ArchiveCache, false) => "archive_cache_on_failure",
             Self::Stage(StageKind::UploadArtifacts, true) => "upload_artifacts_on_success",
@@ -39,7 +40,10 @@ impl Section {
         match self {
             Self::Prepare => "Preparing the \"docker\" executor",
             Self::WaitForServices => "Preparing environment",
-            Self::Stage(StageKind::GetSources, _) => "Getting source from Git repository",
+            Self::Stage(
+                StageKind::PreGetSources | StageKind::GetSources | StageKind::PostGetSources,
+                _,
+            ) => "Getting source from Git repository",
             Self::Stage(StageKind::RestoreCache, _) => "Restoring cache",
             Self::Stage(StageKind::DownloadArtifacts, _) => "Downloading artifacts",
             Self::Stage(StageKind::Script, _) => {
@@ -90,7 +94,7 @@ impl<'a> Sections<'a> {
             return Ok(());
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if *open == to {
+        if open.map(Section::name) == to.map(Section::name) {
             return Ok(());
         }
         let now = Timestamp::now().as_second();

@@ -5,7 +5,6 @@
 //! are out of their reach. They see the job's variables, and the sources.
 
 use super::containers::{Builder, set};
-use super::git;
 use super::stage::{Failure, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Word};
 use crate::script::{BuildScript, EnvFile};
@@ -21,7 +20,7 @@ impl Builder<'_> {
     /// The stages before and after the sources are fetched. None where they are not.
     pub fn hooks(&self) -> [Option<HelperStage>; 2] {
         let hooks = &self.job.hooks;
-        let has_sources = !["none", "empty"].contains(&self.settings.strategy);
+        let has_sources = !["none", "empty"].contains(&self.settings.git.strategy);
         let hook = |kind, commands: &[String], directory| {
             let wanted = has_sources && !commands.is_empty();
             wanted.then(|| self.hook(kind, commands, directory))
@@ -39,7 +38,7 @@ impl Builder<'_> {
     fn hook(&self, kind: StageKind, commands: &[String], directory: &str) -> HelperStage {
         let exec = DockerCommand::exec().option("--user", USER);
         // Its own settings of git, and not the helper's.
-        let own = git::build_settings(self.variables).into_iter();
+        let own = self.build_settings().into_iter();
         let exec = own.fold(exec, |exec, (name, value)| exec.env(&name, &value));
         let exec = exec
             .env("HOME", HOME)

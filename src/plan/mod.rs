@@ -34,6 +34,7 @@ mod hold;
 mod hooks;
 mod host;
 mod images;
+mod job_git;
 mod labels;
 mod limits;
 pub mod lines;
