@@ -131,13 +131,11 @@ impl BuildScript<'_> {
             ),
         };
         let secret = login.map(GitLogin::secret).unwrap_or_default();
-        let script = match &self.job_status {
-            Some(slot) => secret
-                .then("export CI_JOB_STATUS=")
-                .then(slot.clone())
-                .then("\n"),
-            None => secret,
-        };
+        let status = self.job_status.clone().map(|slot| {
+            let export = Word::from("export CI_JOB_STATUS=");
+            export.then(slot).then("\n")
+        });
+        let script = secret.then(status.unwrap_or_default());
         script.then(head + &tail)
     }
 }
