@@ -244,9 +244,12 @@ impl Builder<'_> {
         let extra = self.config.docker.container_labels.iter().flatten();
         // With GitLab they may refer to variables. What they are shows.
         let expands = self.job.kind() == Kind::GitLab;
-        let value = |text: &String| match expands && self.variables.shows_no_secret(text) {
-            true => self.variables.expand(text),
-            false => text.clone(),
+        let value = |text: &String| {
+            if expands && self.variables.shows_no_secret(text) {
+                self.variables.expand(text)
+            } else {
+                text.clone()
+            }
         };
         labels.extend(extra.map(|(name, text)| (name.clone(), value(text))));
         labels

@@ -96,6 +96,10 @@ const WAIT_FOR_SERVICES: u64 = 30;
 
 /// A job, ready to be run.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a decision of its own"
+)]
 pub struct Plan {
     /// What the log has beside its lines.
     pub log_form: LogForm,

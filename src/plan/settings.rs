@@ -18,6 +18,10 @@ const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 const MOST_ATTEMPTS: u32 = 10;
 
 /// The settings of one job.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a variable of its own"
+)]
 pub(super) struct Settings {
     pub git: GitSettings,
     pub get_sources_attempts: u32,
