@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use alloy_runner::helper::archive::level::Level;
 use alloy_runner::helper::task::{self, Within};
 use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Kind, RUNNER_TOKEN};
@@ -438,12 +439,15 @@ fn artifacts_go_where_gitlab_keeps_them_without_the_jobs_token() {
         files: task::Files {
             paths: vec!["a".to_owned()],
             untracked: false,
+            exclude: Vec::new(),
         },
         name: "artifacts.zip".to_owned(),
+        format: task::Format::default(),
+        level: Level::default(),
         to: Some(task::Receiver {
             url: format!("http://{}/first", gitlab.address),
             token: "job-token".to_owned(),
-            expire_in: None,
+            about: Vec::new(),
         }),
         certificates: String::new(),
         proxies: Vec::new(),
