@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use support::coordinator::{Coordinator, Fault, Kind, RUNNER_TOKEN};
 use support::http::{Request, Response, Server};
 use support::{
-    BUSYBOX, DEBIAN, Project, RUNNER, Ran, Running, eventually, fake_docker, path_with, run,
+    BUSYBOX, DEBIAN, Project, RUNNER, Ran, Running, eventually, fake_docker, path_with, program,
+    run,
 };
 
 /// A coordinator, and no engine: in the place of docker is what takes no time and always succeeds.
@@ -309,6 +310,61 @@ fn a_job_that_is_canceled_for_good_ends_its_after_script_too() {
     let heard = &coordinator.wait_for_end(&[id])[0];
     heard.fails().says_nothing_of("\nnever\n");
     Ran::from(runner.wait_with_output().expect("ended")).exits(0);
+}
+
+/// A docker in which scripts wait, and say which status an `after_script` is given.
+const WAITING: &str = r#"#!/bin/sh
+case $1 in
+image)
+  while [ "$1" != -- ]; do shift; done
+  shift
+  for image; do echo '{"id":"sha256:0","entrypoint":null,"env":null,"ports":null}'; done
+  ;;
+container) echo 'exited 0 false 2026-01-01T00:00:00Z ' ;;
+run | exec | start) case " $* " in *" --interactive "*)
+    text=$(cat)
+    case $text in
+    *after-mark*) printf 'after: %s\n' "$(printf '%s' "$text" | grep -o 'CI_JOB_STATUS=[^ ;]*')" ;;
+    *script-mark*) echo begun ;;
+    *) exit 0 ;;
+    esac
+    exec sleep 30
+    ;;
+  esac ;;
+esac
+"#;
+
+#[test]
+fn canceling_ends_the_script_alone_and_canceled_the_after_script_too() {
+    let coordinator = gitlab();
+    let docker = coordinator.beside("bin");
+    fs::create_dir(&docker).expect("created");
+    program(&docker.join("docker"), WAITING);
+    let mut job = coordinator.gitlab_job("ruby:2.1", &["script-mark"]);
+    let after =
+        json!({"name": "after_script", "script": ["after-mark"], "timeout": 300, "when": "always"});
+    job["steps"].as_array_mut().expect("a list").push(after);
+    coordinator.set_interval(1);
+    let id = coordinator.queue(job);
+    let mut runner = coordinator.single([]);
+    let runner = Running::start(
+        runner
+            .env("PATH", path_with(&docker))
+            .stderr(Stdio::piped()),
+    );
+    coordinator.wait_for_text(id, "\nbegun\n");
+    coordinator.cancel_gracefully(id);
+    coordinator.wait_for_text(id, "\nafter: CI_JOB_STATUS=");
+    coordinator.cancel(id);
+    let heard = &coordinator.wait_for_end(&[id])[0];
+    heard
+        .fails_by("script_failure")
+        .says("canceled\n")
+        .says("ERROR: Build failed: canceled");
+    let ran = Ran::from(runner.wait_with_output().expect("ended"));
+    ran.exits(0)
+        .on_stderr("the coordinator says that the job is canceling")
+        .on_stderr("the coordinator says that the job is canceled");
 }
 
 #[test]
