@@ -98,6 +98,7 @@ plans! {
         artifacts_of_every_end
         reports_in_formats_of_their_own
         a_format_of_artifacts_that_is_none
+        artifacts_come_from_where_they_are_stored
         a_cache_with_a_policy_of_a_variable
         caches_with_fallbacks_and_conditions
         a_fallback_for_caches_of_protected_refs_is_not_used
