@@ -461,6 +461,22 @@ fn a_token_is_replaced_in_time_and_the_runner_serves_on() {
     );
 }
 
+#[test]
+fn a_runner_that_makes_one_request_replaces_its_token_before() {
+    let coordinator = gitlab();
+    coordinator.set_expiry("2099-01-01T00:00:00Z");
+    let times = "token_obtained_at = 2020-01-01T00:00:00Z\ntoken_expires_at = 2020-02-01T00:00:00Z";
+    coordinator.configure("", &[times]);
+    for _ in 0..2 {
+        let id = coordinator.queue(coordinator.gitlab_job("ruby:2.1", &["true"]));
+        let mut runner = coordinator.command("run-single --runner docker-0");
+        run(instantly(&mut runner)).exits(0);
+        coordinator.heard(id).succeeds();
+    }
+    let reset = "POST /api/v4/runners/reset_authentication_token";
+    assert_eq!(coordinator.requests(reset).len(), 1);
+}
+
 /// Of each request its path, its token, and how long its body was.
 type Got = Arc<Mutex<Vec<(String, String, usize)>>>;
 

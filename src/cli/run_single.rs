@@ -10,6 +10,7 @@ use super::runner_flags::RunnerFlags;
 use crate::logging::Format;
 use crate::outcome::InputError;
 use crate::service::config_file::Settings;
+use crate::service::renewal::renew_if_due;
 use crate::service::scheduler::{Until, serve_one};
 use crate::state::{self, State};
 
@@ -47,7 +48,10 @@ impl RunSingle {
         let until = self.until();
         let (config, settings) = match &self.runner {
             Some(name) => {
-                let file = globals.configuration()?;
+                let mut file = globals.configuration()?;
+                if renew_if_due(&globals.config_file()?, file.runner(name)?) {
+                    file = globals.configuration()?;
+                }
                 let config = self.flags.over(file.runner(name)?.clone())?;
                 (config, Settings::from(&file))
             }

@@ -9,7 +9,7 @@ mod pace;
 pub mod page;
 pub mod record;
 pub mod registration;
-mod renewal;
+pub mod renewal;
 mod request;
 mod roster;
 pub mod scheduler;

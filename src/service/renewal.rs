@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::client::client;
-use crate::config::{Lifetime, RunnerConfig, edit};
+use crate::config::{Lifetime, RunnerConfig, edit, lifetimes};
 use crate::coordinator::ApiError;
 use crate::logging::carried;
 use crate::secret::Secret;
@@ -57,10 +57,10 @@ impl Renewal {
 
     fn ended(&mut self, thread: JoinHandle<Result<()>>) {
         match thread.join() {
-            Ok(Ok(())) => log::info!("the runner has a new token, as the one before was to expire"),
-            Ok(Err(error)) => {
-                log::error!("the runner's token expires, and there is no new one: {error:#}");
-                let error = error.downcast_ref::<ApiError>();
+            Ok(renewed) => {
+                tell(&renewed);
+                let error = renewed.as_ref().err();
+                let error = error.and_then(|error| error.downcast_ref::<ApiError>());
                 if error.is_some_and(ApiError::is_refused) {
                     self.due = None;
                 }
@@ -79,6 +79,29 @@ impl Drop for Renewal {
             self.ended(thread);
         }
     }
+}
+
+fn tell(renewed: &Result<()>) {
+    match renewed {
+        Ok(()) => log::info!("the runner has a new token, as the one before was to expire"),
+        Err(error) => {
+            log::error!("the runner's token expires, and there is no new one: {error:#}");
+        }
+    }
+}
+
+/// Renews the token of a configuration's runner at once, if that is due. Returns whether it was: the configuration may
+/// say another one then.
+#[must_use]
+pub fn renew_if_due(file: &Path, config: &RunnerConfig) -> bool {
+    let identity = config.identity();
+    let now = Timestamp::now();
+    let mut known = lifetimes(file).into_iter();
+    let is_due = known.any(|(of, lifetime)| of == identity && lifetime.renewal() <= now);
+    if is_due {
+        tell(&renew(file, config));
+    }
+    is_due
 }
 
 /// Gets a new token while the file is locked and known to be writable: the one before is good no longer then.
