@@ -303,7 +303,7 @@ fn a_service_has_variables_of_its_own_and_names_the_port_it_is_asked_on() {
         &["nc -w 5 one 7000; nc -w 5 two 7000; echo here ${WORD:-nothing}"],
     );
     add_variables(&mut job, &[("OF_JOB", "shared")]);
-    let serves = "while :; do echo $WORD $OF_JOB | nc -l -p 7000; done";
+    let serves = "exec nc -lk -p 7000 -e sh -c 'echo $WORD $OF_JOB'";
     let service = |alias: &str, word: &str| {
         json!({"name": BUSYBOX, "alias": alias, "entrypoint": [""], "command": ["sh", "-c", serves],
                "variables": [{"key": "WORD", "value": word}, {"key": "HEALTHCHECK_TCP_PORT", "value": "7000"}]})

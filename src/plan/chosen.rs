@@ -43,18 +43,24 @@ impl BuildImage {
         let by = NamedBy::Job(KeyPath::of(&job.name).key("image"));
         let image = by.image(&spec.name, variables)?;
         allowed::image(&by, &image, &config.docker, variables)?;
-        let wanted = user(&by, &spec, &config.docker, variables)?;
         let configured = config.docker.user.as_deref().unwrap_or_default();
-        let user = wanted.clone().filter(|_| configured.is_empty());
-        let unused = wanted.filter(|_| user.is_none());
-        let unused = unused
-            .map(|user| format!("the job does not run as `{user}`: docker.user is {configured}"));
+        let mut warnings = Vec::new();
+        let user = if configured.is_empty() {
+            user(&by, &spec, &config.docker, variables)?
+        } else {
+            if spec.docker.user.is_some() {
+                warnings.push(format!(
+                    "the job does not run as the user that it names: docker.user is {configured}"
+                ));
+            }
+            None
+        };
         Ok(Self {
             pulling: pulling(&by, &spec, job, &config.docker, variables)?,
             image,
             spec,
             user,
-            warnings: unused.into_iter().collect(),
+            warnings,
         })
     }
 }

@@ -305,7 +305,7 @@ const LONGEST_LINE: usize = 63 * 1024;
 
 /// A secret whose name leads the docker client and whose value has several lines, or a very long one, fits neither
 /// into the client's environment nor into an `--env-file`: it travels under another name.
-fn must_rename(variable: &Variable) -> bool {
+pub(super) fn must_rename(variable: &Variable) -> bool {
     !variable.public
         && may_lead_client(&variable.name)
         && (variable.value.expose().contains(['\n', '\r'])

@@ -1,11 +1,10 @@
 //! The variables of a service: those of the job that everybody may see, and its own.
 
-use super::containers::Builder;
+use super::containers::{Builder, must_rename};
 use super::named::NamedBy;
-use crate::docker::client_names::may_lead_client;
 use crate::docker::{DockerCommand, Word};
 use crate::job::ImageSpec;
-use crate::job::variables::{assignment, check_value, is_name, not_a_name};
+use crate::job::variables::{Variable, assignment, check_value, is_name, not_a_name};
 use crate::outcome::InputError;
 use crate::secret::Secret;
 
@@ -13,22 +12,20 @@ use crate::secret::Secret;
 const PORT: &str = "HEALTHCHECK_TCP_PORT";
 
 /// Variables of one service alone.
-#[derive(Default)]
-pub(super) struct OwnVariables(Vec<Own>);
-
-struct Own {
-    name: String,
-    value: Secret,
-    public: bool,
-}
+pub(super) struct OwnVariables(Vec<Variable>);
 
 impl Builder<'_> {
-    /// A service with what it gets of the job's.
-    pub fn shared_variables(&self, run: DockerCommand) -> DockerCommand {
-        let public = self.variables.iter();
-        let public = public.filter(|variable| variable.public && !variable.file);
-        public.fold(run, |run, variable| {
-            run.env(&variable.name, variable.value.expose())
+    /// A service with its own variables, and what it gets of the job's.
+    pub fn with_variables(&self, run: DockerCommand, own: &OwnVariables) -> DockerCommand {
+        let is_own = |name: &str| own.0.iter().any(|own| own.name == name);
+        let shared = self.variables.iter();
+        let shared = shared.filter(|it| it.public && !it.file && !is_own(&it.name));
+        shared.chain(&own.0).fold(run, |run, variable| {
+            if variable.public {
+                run.env(&variable.name, variable.value.expose())
+            } else {
+                run.secret_env(&variable.name, &variable.value)
+            }
         })
     }
 
@@ -46,11 +43,7 @@ impl Builder<'_> {
         for entry in &spec.environment {
             let (name, value) =
                 assignment(entry).map_err(|what| by.key("environment").error(what))?;
-            own.push(Own {
-                name: name.to_owned(),
-                value: Secret::new(value),
-                public: true,
-            });
+            own.push(Variable::public(name, value));
         }
         let by = by.key("variables");
         for variable in &spec.variables {
@@ -66,34 +59,25 @@ impl Builder<'_> {
                 (self.variables.expand(text), !shows)
             };
             check_value(name, &value)?;
-            let public = variable.public && !refers;
-            if !public && may_lead_client(name) && value.contains(['\n', '\r']) {
+            let variable = Variable {
+                value: Secret::new(value),
+                public: variable.public && !refers,
+                ..variable.clone()
+            };
+            // A service runs no script of ours, which could give it its name back.
+            if must_rename(&variable) {
                 return Err(by.error(format_args!(
-                    "{name} leads docker itself, and no secret of several lines can be given by that name"
+                    "{} leads docker itself: no long secret, nor one of several lines, can be given by that name",
+                    variable.name
                 )));
             }
-            own.push(Own {
-                name: name.clone(),
-                value: Secret::new(value),
-                public,
-            });
+            own.push(variable);
         }
         Ok(OwnVariables(own))
     }
 }
 
 impl OwnVariables {
-    /// A service with them.
-    pub fn set(&self, run: DockerCommand) -> DockerCommand {
-        self.0.iter().fold(run, |run, own| {
-            if own.public {
-                run.env(&own.name, own.value.expose())
-            } else {
-                run.secret_env(&own.name, &own.value)
-            }
-        })
-    }
-
     /// The port that they say the service is to be asked on, in place of those of its image.
     ///
     /// # Errors

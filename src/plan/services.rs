@@ -177,7 +177,7 @@ impl Builder<'_> {
         let run = with_choice(run, &pulling, user.as_deref());
         let own = self.own_variables(by, spec)?;
         let asked_on = own.port(by)?;
-        let run = own.set(self.shared_variables(run));
+        let run = self.with_variables(run, &own);
         let command = spec.command.clone().unwrap_or_default();
         Ok(Service {
             ports: DockerCommand::image_inspect(

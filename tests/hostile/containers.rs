@@ -155,6 +155,7 @@ impl Checked<'_> {
             "helper" => self.setting.helper,
             _ => self.setting.service,
         };
+        Self::chosen(&mut line, given);
         let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (option, value) in given {
             expected
@@ -168,6 +169,20 @@ impl Checked<'_> {
         );
         line.options = BTreeMap::from([("--entrypoint".to_owned(), entrypoint)]);
         line
+    }
+
+    /// Takes out what the job has chosen of it: words that docker can take for nothing else.
+    fn chosen(line: &mut Line, given: &[(&str, &str)]) {
+        for option in ["--platform", "--user"] {
+            if given.iter().any(|(known, _)| *known == option) {
+                continue;
+            }
+            let words = line.take(option);
+            assert!(words.len() <= 1, "{words:?}");
+            let good = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+            let good = |word: &String| !word.starts_with('-') && word.chars().all(good);
+            assert!(words.iter().all(good), "{option} {words:?}");
+        }
     }
 
     /// Takes out what every container of its kind has.

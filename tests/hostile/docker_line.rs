@@ -99,6 +99,7 @@ const CREATE_OPTIONS: &[&str] = &[
     "--network-alias",
     "--oom-score-adj",
     "--pid",
+    "--platform",
     "--publish",
     "--pull",
     "--runtime",

@@ -282,15 +282,22 @@ fn image() -> BoxedStrategy<Value> {
     let name = || prop_oneof![3 => Just("ruby:2.1".to_owned()), 1 => Just("my.registry.tld:5000/group/image".to_owned()), 1 => word()];
     let alias =
         prop_oneof![2 => Just(json!("db")), 1 => word().prop_map(|word| json!(word)), 1 => words()];
+    let chosen = prop_oneof![
+        3 => Just(Value::Null),
+        1 => Just(json!({"docker": {"user": 1000, "platform": "linux/arm64/v8"}})),
+        1 => (option::of(word()), option::of(word()))
+            .prop_map(|(user, platform)| json!({"docker": {"user": user, "platform": platform}})),
+    ];
     let table = (
         name(),
         option::of(alias),
         option::of(words()),
         option::of(words()),
+        chosen,
     );
     prop_oneof![
-        3 => table.prop_map(|(name, alias, entrypoint, command)| {
-            json!({"name": name, "alias": alias, "entrypoint": entrypoint, "command": command})
+        3 => table.prop_map(|(name, alias, entrypoint, command, chosen)| {
+            json!({"name": name, "alias": alias, "entrypoint": entrypoint, "command": command, "executor_opts": chosen})
         }),
         1 => name().prop_map(|name| json!(name)),
     ]
