@@ -155,7 +155,9 @@ impl Checked<'_> {
             "helper" => self.setting.helper,
             _ => self.setting.service,
         };
-        Self::chosen(&mut line, given);
+        if role != "helper" {
+            Self::chosen(&mut line, given);
+        }
         let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (option, value) in given {
             expected
