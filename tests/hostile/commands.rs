@@ -117,10 +117,20 @@ impl Checked<'_> {
         let mut line = self.line(command);
         assert_eq!(line.subcommand, "exec");
         assert_eq!(line.take("--interactive").len(), 1);
+        let hooks = [StageKind::PreGetSources, StageKind::PostGetSources];
+        let is_hook = stage.is_some_and(|stage| hooks.contains(&stage.kind));
+        let user = line.take("--user");
+        assert_eq!(user.concat(), if is_hook { "65534:65534" } else { "" });
         assert!(line.options.is_empty(), "{line:?}");
         let (container, words) = line.operands.split_first().expect("a container");
         assert_eq!(*container, format!("{PREFIX}-helper"));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if is_hook {
+            let ends = "sh; status=$?; kill -KILL -1 2>/dev/null; exit $status";
+            assert_eq!(words, ["sh", "-c", ends]);
+            return;
+        }
+        assert!(command.secrets().is_empty() && command.file_secrets().is_empty());
         match words[..] {
             ["sh"] => {
                 let kind = stage.map(|stage| stage.kind);

@@ -367,6 +367,9 @@ fn change() -> BoxedStrategy<Change> {
         2 => at("/cache", list(cache())),
         2 => at("/artifacts", list(artifacts())),
         1 => at("/steps/0/script", list(text())),
+        1 => at("/hooks", list(words().prop_map(|script| {
+            json!({"name": "post_get_sources_script", "script": script})
+        }).boxed())),
         1 => at("/steps/1/script", list(text())),
         1 => at("/steps/0/timeout", any::<u64>().prop_map(|number| json!(number)).boxed()),
         1 => at("/runner_info/timeout", any::<u64>().prop_map(|number| json!(number)).boxed()),
