@@ -67,6 +67,17 @@ impl CacheConfig {
     }
 }
 
+impl S3Config {
+    /// Whether the keys come from the cloud that this host is in, not from the configuration.
+    #[must_use]
+    pub fn has_keys_of_the_cloud(&self) -> bool {
+        match &self.authentication_type {
+            Some(kind) => kind.eq_ignore_ascii_case("iam"),
+            None => self.access_key.is_none() || self.secret_key.is_none(),
+        }
+    }
+}
+
 /// An S3 server and a bucket on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -85,7 +96,7 @@ pub struct S3Config {
     pub insecure: Option<bool>,
     /// What comes with temporary keys. A secret.
     pub session_token: Option<String>,
-    /// `access-key`, the default; `iam` is not supported.
+    /// `access-key`, or `iam`: keys that the cloud gives this host. Default: the first where there are keys.
     pub authentication_type: Option<String>,
     /// Whether the bucket stands in the path of an address, not in its host; default: at servers that are not Amazon's.
     pub path_style: Option<bool>,

@@ -264,7 +264,7 @@ impl Builder<'_> {
         if let Some(config) = &self.config.cache
             && config.r#type.is_some()
         {
-            let bucket = Bucket::new(config, self.names, self.job, self.host.now);
+            let bucket = Bucket::new(config, self.names, self.job, self.host);
             return Ok(bucket.map(|bucket| Store::Bucket(Box::new(bucket))));
         }
         let directory = self.config.cache_dir.as_deref().unwrap_or("/cache");

@@ -3,6 +3,7 @@
 use super::helper_image::HelperImage;
 use crate::script::ScriptMarkers;
 use crate::seal::Seal;
+use crate::secret::Secret;
 
 /// What a plan has to know of the host that it will run on.
 #[derive(Clone, Debug, Default)]
@@ -34,4 +35,17 @@ pub struct Host {
     pub markers: ScriptMarkers,
     /// When the plan is made, in seconds since 1970.
     pub now: i64,
+    /// The keys that the cloud gives this host, or why there are none. `None`: it was not asked.
+    pub cloud_keys: Option<Result<CloudKeys, String>>,
+}
+
+/// Temporary keys for a bucket.
+#[derive(Clone, Debug)]
+pub struct CloudKeys {
+    /// The id of the access key.
+    pub id: String,
+    /// The access key itself.
+    pub key: Secret,
+    /// What comes with them.
+    pub session: Option<Secret>,
 }

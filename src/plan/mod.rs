@@ -76,7 +76,7 @@ pub use containers::HELPER;
 use containers::{Builder, renamed};
 pub use ending::{Ending, GRACE};
 pub use hold::{HOLD_SEAL, HOLD_VOLUME, hold_seal, is_hold_seal};
-pub use host::Host;
+pub use host::{CloudKeys, Host};
 use images::Images;
 pub use images::{Image, ImageSource, Pulling};
 pub use log_form::LogForm;

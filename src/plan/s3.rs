@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusty_s3::{Credentials, S3Action, UrlStyle};
 
+use super::host::Host;
 use super::names::{Names, PROTECTED};
 use crate::config::CacheConfig;
 use crate::job::Job;
@@ -33,11 +34,16 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of a configuration; `now` in seconds since 1970.
+    /// The bucket of a configuration.
     ///
     /// # Errors
     /// What is missing or wrong, and that caches are not kept because of it.
-    pub fn new(config: &CacheConfig, names: &Names, job: &Job, now: i64) -> Result<Self, String> {
+    pub fn new(
+        config: &CacheConfig,
+        names: &Names,
+        job: &Job,
+        host: &Host,
+    ) -> Result<Self, String> {
         let not_kept = |why: &str| format!("caches are not kept: [runners.cache] {why}");
         if config.r#type.as_deref() != Some("s3") {
             let other = config.r#type.as_deref().unwrap_or_default();
@@ -48,19 +54,25 @@ impl Bucket {
         let s3 = config.bucket();
         let given = |value: Option<String>| value.filter(|value| !value.is_empty());
         let missing = |key: &str| not_kept(&format!("has no {key}"));
-        if s3
-            .authentication_type
-            .as_deref()
-            .is_some_and(|it| it.eq_ignore_ascii_case("iam"))
-        {
-            return Err(not_kept(
-                "has the AuthenticationType `iam`, and keys of the machine or its cloud are not used: write AccessKey and \
-                 SecretKey",
-            ));
-        }
+        let of_cloud = s3.has_keys_of_the_cloud();
         let name = given(s3.bucket_name).ok_or_else(|| missing("BucketName"))?;
-        let key = given(s3.access_key).ok_or_else(|| missing("AccessKey"))?;
-        let secret = given(s3.secret_key).ok_or_else(|| missing("SecretKey"))?;
+        let credentials = match (of_cloud, &host.cloud_keys) {
+            (true, Some(Ok(keys))) => credentials(
+                keys.id.clone(),
+                keys.key.expose(),
+                keys.session.as_ref().map(Secret::expose),
+            ),
+            (true, Some(Err(why))) => {
+                return Err(not_kept(&format!(
+                    "has no AccessKey and SecretKey, and {why}"
+                )));
+            }
+            _ => {
+                let key = given(s3.access_key).ok_or_else(|| missing("AccessKey"))?;
+                let secret = given(s3.secret_key).ok_or_else(|| missing("SecretKey"))?;
+                credentials(key, &secret, given(s3.session_token).as_deref())
+            }
+        };
         let region = given(s3.bucket_location).unwrap_or_else(|| REGION.to_owned());
         let server = given(s3.server_address).unwrap_or_else(|| SERVER.to_owned());
         // Amazon has a name for each bucket, in its region; other servers have one for themselves.
@@ -99,12 +111,9 @@ impl Bucket {
         parts.retain(|part| !["", ".", ".."].contains(&part.as_str()));
         Ok(Self {
             inner: bucket,
-            credentials: match given(s3.session_token) {
-                Some(token) => Credentials::new_with_token(key, secret, token),
-                None => Credentials::new(key, secret),
-            },
+            credentials,
             prefix: parts.join("/"),
-            now: Timestamp::from_second(now).map_err(|error| not_kept(&error.to_string()))?,
+            now: Timestamp::from_second(host.now).map_err(|error| not_kept(&error.to_string()))?,
             valid: job
                 .timeout
                 .map_or(UNLIMITED, |limit| limit.saturating_add(BESIDE))
@@ -147,6 +156,13 @@ impl Bucket {
     }
 }
 
+fn credentials(id: String, key: &str, session: Option<&str>) -> Credentials {
+    match session {
+        Some(session) => Credentials::new_with_token(id, key, session),
+        None => Credentials::new(id, key),
+    }
+}
+
 /// What asks the server to encrypt an object (`ServerSideEncryption`), and with which key.
 fn encryption(kind: Option<&str>, key: Option<String>) -> Vec<(String, String)> {
     const HEADER: &str = "x-amz-server-side-encryption";
@@ -168,7 +184,16 @@ mod tests {
     use super::Bucket;
     use crate::config::CacheConfig;
     use crate::job::payload;
+    use crate::plan::host::{CloudKeys, Host};
     use crate::plan::names::Names;
+    use crate::secret::Secret;
+
+    fn host() -> Host {
+        Host {
+            now: 1_000_000_000,
+            ..Host::default()
+        }
+    }
 
     fn config() -> CacheConfig {
         let given = |text: &str| Some(text.to_owned());
@@ -196,7 +221,7 @@ mod tests {
             let job = payload::read(payload.as_bytes(), "http://c").and_then(|out| out.job.ok());
             let job = job.expect("a job");
             let names = Names::new("abcdefgh", job.project.id, 0);
-            let bucket = Bucket::new(&config(), &names, &job, 1_000_000_000);
+            let bucket = Bucket::new(&config(), &names, &job, &host());
             let (get, put) = bucket.expect("a bucket").signed("key");
             assert!(get.contains(directory) && put.contains(directory), "{get}");
         }
@@ -207,7 +232,7 @@ mod tests {
         let payload = include_bytes!("../../fixtures/payloads/alloyci.json");
         let job = payload::read(payload, "http://c").and_then(|out| out.job.ok());
         let names = Names::new("abcdefgh", 3, 0);
-        let bucket = Bucket::new(config, &names, &job.expect("a job"), 1_000_000_000);
+        let bucket = Bucket::new(config, &names, &job.expect("a job"), &host());
         let bucket = bucket.unwrap_or_else(|error| panic!("{error}"));
         let (get, put) = bucket.signed("key");
         (get, put, bucket.upload_headers().to_vec())
@@ -240,6 +265,57 @@ mod tests {
             };
             let (get, put, _) = signed(&config);
             assert!(get.starts_with(begin) && put.starts_with(begin), "{get}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_cloud_are_taken_where_the_configuration_has_none_or_says_so() {
+        let payload = include_bytes!("../../fixtures/payloads/alloyci.json");
+        let job = payload::read(payload, "http://c").and_then(|out| out.job.ok());
+        let (job, names) = (job.expect("a job"), Names::new("abcdefgh", 3, 0));
+        let keys = CloudKeys {
+            id: "cloud".to_owned(),
+            key: Secret::new("key of the cloud"),
+            session: Some(Secret::new("session")),
+        };
+        let no_keys = || Some(Err("this host has none".to_owned()));
+        for (kind, own, cloud, want) in [
+            (
+                Some("iam"),
+                true,
+                Some(Ok(keys.clone())),
+                "Credential=cloud%2F",
+            ),
+            (None, false, Some(Ok(keys.clone())), "Credential=cloud%2F"),
+            (None, true, Some(Ok(keys.clone())), "Credential=key%2F"),
+            (Some("access-key"), true, None, "Credential=key%2F"),
+            (
+                Some("access-key"),
+                false,
+                Some(Ok(keys)),
+                "has no AccessKey",
+            ),
+            (
+                None,
+                false,
+                no_keys(),
+                "AccessKey and SecretKey, and this host has none",
+            ),
+        ] {
+            let mut config = CacheConfig {
+                authentication_type: kind.map(str::to_owned),
+                ..config()
+            };
+            if !own {
+                config.access_key = None;
+            }
+            let host = Host {
+                cloud_keys: cloud,
+                ..host()
+            };
+            let bucket = Bucket::new(&config, &names, &job, &host);
+            let found = bucket.map_or_else(|why| why, |bucket| bucket.signed("key").0);
+            assert!(found.contains(want), "{found}");
         }
     }
 
@@ -293,7 +369,7 @@ mod tests {
             );
             let job = payload::read(body.as_bytes(), "http://c").and_then(|out| out.job.ok());
             let names = Names::new("abcdefgh", 3, 0);
-            let bucket = Bucket::new(&config(), &names, &job.expect("a job"), 1_000_000_000);
+            let bucket = Bucket::new(&config(), &names, &job.expect("a job"), &host());
             let (get, _) = bucket.expect("a bucket").signed("key");
             let want = format!("X-Amz-Expires={valid}&");
             assert!(get.contains(&want), "{timeout}: {get}");

@@ -50,7 +50,7 @@ impl Builder<'_> {
         }
         if let Some(cache) = &self.config.cache {
             // Amazon's has a name of its own where the configuration has none.
-            let planned = Bucket::new(cache, self.names, self.job, self.host.now);
+            let planned = Bucket::new(cache, self.names, self.job, self.host);
             hosts.extend(planned.iter().map(|bucket| host_of(bucket.address())));
             let bucket = cache.bucket();
             hosts.extend(bucket.server_address.as_deref().map(host_of));

@@ -41,6 +41,7 @@ pub fn describe(config: &RunnerConfig, engine: &Engine, colour: bool) -> Result<
         colour,
         markers: ScriptMarkers::None,
         now: now(),
+        cloud_keys: None,
     })
 }
 

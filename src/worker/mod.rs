@@ -1,5 +1,6 @@
 //! Runs jobs on one engine, wherever they come from: from a concurrent id to a clean engine.
 
+mod cloud;
 pub mod duration;
 pub mod helper_image;
 pub mod host;
@@ -158,6 +159,7 @@ impl Worker {
         loop {
             let names = Names::new(&self.short_token, job.project.id, id.number);
             let host = Host {
+                cloud_keys: cloud::wants_keys(&self.config, job).then(cloud::keys),
                 markers: match run.terminal {
                     Some(_) => ScriptMarkers::Failure,
                     // Printed commands may be pasted into a shell.

@@ -54,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "executor", "config", "docker", "job", "plan", "state", "trace", "logging",
+            "executor", "config", "docker", "http", "job", "plan", "state", "trace", "logging",
         ],
     ),
     ("coordinator", &["job", "http"]),
