@@ -324,6 +324,27 @@ mod tests {
                 "FILE:3:1: runners.cache.protected is not known, and looks as if it restricts something; correct it",
             ),
             (
+                "[[runners]]\nurl = \"$ALLOY_TEST_NOT_SET\"\n",
+                "FILE:2:7: runners[0].url: it refers to the variable ALLOY_TEST_NOT_SET, which is not set in the environment",
+            ),
+            (
+                "[[runners]]\nprepare_timeout = \"soon\"\n",
+                "FILE:2:19: runners[0].prepare_timeout: `soon` is no time; write one like \"90s\" or \"1h30m\"",
+            ),
+            (
+                "[[runners]]\nprepare_timeout = 600\n",
+                "FILE:2:19: runners[0].prepare_timeout: expected a string with a time like \"90s\" or \"1h30m\", not the \
+                 number 600; write \"600\"",
+            ),
+            (
+                "[[runners]]\n[runners.docker]\nlog_options = { max-size = \"1m\" }\n",
+                "FILE:3:28: runners[0].docker.log_options.max-size: there is no `max-size`; there are `env`, `labels`",
+            ),
+            (
+                "[[runners]]\n[runners.cache.s3]\nServerSideEncryption = \"SSE-C\"\n",
+                "FILE:3:24: runners[0].cache.s3.ServerSideEncryption: there is no `SSE-C`; there are `S3`, `KMS`, ",
+            ),
+            (
                 "[[runners]]\nsessions_disabled = true\n",
                 "FILE:2:1: runners.sessions_disabled is not known, and looks as if it restricts something; correct it",
             ),
