@@ -141,7 +141,7 @@ fn what_a_job_gets_wrong_costs_a_warning_and_the_default() {
     }
     let [wrong, good] = [&heard[0].log, &heard[1].log];
     for sentence in [
-        "the variable GIT_STRATEGY is `klone`; it can be clone, fetch, none: `clone` is taken",
+        "the variable GIT_STRATEGY is `klone`; it can be clone, fetch, none, empty: `clone` is taken",
         "the variable GIT_DEPTH is `all`; it must be a number, 0 or more: 0 is taken",
         "the variable GIT_SUBMODULE_STRATEGY is `deep`; it can be none, normal, recursive: `none` is taken",
         "the variable GET_SOURCES_ATTEMPTS is `several`; it must be a number, 0 or more: 1 is taken",

@@ -90,15 +90,8 @@ impl Builder<'_> {
             .connect(run, self.names, &hosts.collect::<Vec<_>>());
         let run = options::build(&self.config.docker, &image.to_string(), run);
         let run = with_choice(run, pulling, user.as_deref());
-        let run = if self.settings.init {
-            run.flag("--init")
-        } else {
-            run
-        };
-        let run = self
-            .build_settings()
-            .into_iter()
-            .fold(run, |run, (name, value)| run.env(&name, &value));
+        let run = options::flag(run, "--init", self.settings.init);
+        let run = self.tell_git(run);
         let run = self.variables.iter().fold(run, set);
         // It would run beside the helper, and its result is not used.
         let run = run.flag("--no-healthcheck");

@@ -1,8 +1,5 @@
-//! What git is told by its environment, in the helper and elsewhere: see also `job_git`.
+//! What git is told by its environment.
 
-use crate::job::files::Kind;
-use crate::job::remote::Remote;
-use crate::job::{Job, Origin};
 use crate::script::GIT_SETTINGS;
 
 /// Settings of the helper's git, in which no file in the image or in a volume has a say.
@@ -49,16 +46,4 @@ pub(super) fn git_config<T: Into<String>>(
     }
     variables[0].1 = count.to_string();
     variables
-}
-
-/// The variable with the path of the certificates of the coordinator's host.
-pub(super) const AUTHORITIES: &str = "CI_SERVER_TLS_CA_FILE";
-
-/// The repository whose credentials a job gets for a `git fetch` of its own, if it gets them: GitLab's jobs do.
-pub(super) fn lent(job: &Job) -> Option<&Remote> {
-    match &job.sources.origin {
-        Origin::Remote { remote, .. } if job.kind() == Kind::GitLab => Some(remote),
-        _ => None,
-    }
-    .filter(|remote| remote.login.is_some())
 }

@@ -38,9 +38,8 @@ impl Builder<'_> {
     fn hook(&self, kind: StageKind, commands: &[String], directory: &str) -> HelperStage {
         let exec = DockerCommand::exec().option("--user", USER);
         // Its own settings of git, and not the helper's.
-        let own = self.build_settings().into_iter();
-        let exec = own.fold(exec, |exec, (name, value)| exec.env(&name, &value));
-        let exec = exec
+        let exec = self
+            .tell_git(exec)
             .env("HOME", HOME)
             .env("GIT_CONFIG_GLOBAL", &format!("{HOME}/.gitconfig"));
         // Files with the values of others are not there yet.

@@ -1,13 +1,25 @@
-//! What the git of the job itself is told, in the build container and in its hooks: where it finds credentials,
-//! certificates, and submodules that have an address for ssh.
+//! What the git of the job itself is told, in the build container: whose sources it may use, and how it finds credentials
+//! and certificates for where they come from; and where submodules are, which the helper's git is told too.
 
 use std::fmt::Write as _;
 
 use super::containers::Builder;
-use super::git::{AUTHORITIES, git_config, lent};
-use crate::job::Origin;
-use crate::job::remote::is_host;
+use super::git::git_config;
+use super::variables::AUTHORITIES;
+use crate::docker::DockerCommand;
+use crate::job::files::Kind;
+use crate::job::remote::{Remote, is_host};
+use crate::job::{Job, Origin};
 use crate::script::GitLogin;
+
+/// The repository whose credentials a job gets for a `git fetch` of its own, if it gets them: GitLab's jobs do.
+pub(super) fn lent(job: &Job) -> Option<&Remote> {
+    match &job.sources.origin {
+        Origin::Remote { remote, .. } if job.kind() == Kind::GitLab => Some(remote),
+        _ => None,
+    }
+    .filter(|remote| remote.login.is_some())
+}
 
 /// A setting that counts for an address.
 struct Setting {
@@ -47,12 +59,12 @@ impl Builder<'_> {
         })
     }
 
-    /// Settings of the build's git, as variables of its environment, which submodules and other repositories of the job
+    /// Adds settings of the build's git, as variables of its environment, which submodules and other repositories of the job
     /// get from nowhere else. The helper's user fetched the sources, so git would refuse them for their owner.
-    pub fn build_settings(&self) -> Vec<(String, String)> {
+    pub fn tell_git(&self, run: DockerCommand) -> DockerCommand {
         let mut variables = self.variables.iter();
         if variables.any(|variable| variable.name.starts_with("GIT_CONFIG_")) {
-            return Vec::new();
+            return run;
         }
         let mut settings = vec![("safe.directory".to_owned(), "*".to_owned())];
         settings.extend(self.lent_settings().into_iter().map(|setting| {
@@ -64,7 +76,8 @@ impl Builder<'_> {
             } = setting;
             (format!("{section}.{address}.{key}"), value)
         }));
-        git_config(settings)
+        let settings = git_config(settings).into_iter();
+        settings.fold(run, |run, (name, value)| run.env(&name, &value))
     }
 
     /// The same for git before 2.31, which knows no such variables: in the files of the job's repositories. Nothing in

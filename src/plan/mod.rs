@@ -6,14 +6,14 @@
 //!
 //! [`Plan::new`] goes from what a job and a configuration say to docker commands:
 //!
-//! 1. What is meant: [`variables`], [`settings`] (variables that say how a job is run), [`volumes`] (which places of the
-//!    containers are on which volumes; [`nested`]: those in others), [`registries`], and what of it is [`allowed`]. Images
-//!    and services are [`named`] in the job or in the configuration, which errors say, and a job has [`chosen`] more of
-//!    them.
+//! 1. What is meant: [`variables`], [`settings`] (variables that say how a job is run; [`git_options`]: words of theirs
+//!    for git), [`volumes`] (which places of the containers are on which volumes; [`nested`]: those in others),
+//!    [`registries`], and what of it is [`allowed`]. Images and services are [`named`] in the job or in the configuration,
+//!    which errors say, and a job has [`chosen`] more of them.
 //! 2. Commands: [`containers`] has a builder for them, which [`services`] (and [`service_variables`]), [`network`],
-//!    [`mounts`], [`options`] (keys of the
-//!    configuration as options of docker), [`git`], [`labels`] and [`hold`] (a build container that waits for its
-//!    sources) are parts of. The results are [`parts`] of the plan.
+//!    [`mounts`], [`options`] (keys of the configuration as options of docker), [`git`], [`job_git`] (what the job's own
+//!    git is told), [`labels`] and [`hold`] (a build container that waits for its sources) are parts of. The results are
+//!    [`parts`] of the plan.
 //! 3. Scripts: [`stages`] puts them in order; [`sources`], [`hooks`], [`caches`] (in a bucket: [`s3`]), [`artifacts`] and [`tools`]
 //!    say what the helper is told, [`ending`] how what runs in a container is ended.
 //! 4. [`limits`]: whether a process can be given all that.
@@ -191,7 +191,7 @@ impl Plan {
         let fetches = settings.git.strategy == "fetch";
         let tells_variables = job.kind() == Kind::GitLab && job.has_later_scripts();
         let has_files = tells_variables || variables.iter().any(|variable| variable.file);
-        let has_files = has_files || git::lent(job).is_some();
+        let has_files = has_files || job_git::lent(job).is_some();
         let mounts = layout.mounts(config, names, fetches, has_files);
         let mut variables = resolve(&layout)?;
         let registries = registries::read(job, &mut variables);

@@ -94,7 +94,7 @@ fn number(value: Option<i64>) -> Option<String> {
     value.map(|number| number.to_string())
 }
 
-fn flag(run: DockerCommand, flag: &'static str, on: bool) -> DockerCommand {
+pub(super) fn flag(run: DockerCommand, flag: &'static str, on: bool) -> DockerCommand {
     if on { run.flag(flag) } else { run }
 }
 

@@ -1,7 +1,6 @@
 //! The variables of a job: those of the configuration, predefined ones and the job's own, in their order; and what of
 //! them must not be shown.
 
-use super::git::AUTHORITIES;
 use super::host::Host;
 use super::names::Names;
 use super::registries::DOCKER_AUTH_CONFIG;
@@ -13,6 +12,9 @@ use crate::job::variables::{Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
 use crate::secret::{Secret, is_maskable};
+
+/// The variable with the path of the certificates of GitLab's host.
+pub(super) const AUTHORITIES: &str = "CI_SERVER_TLS_CA_FILE";
 
 /// All variables of a job. Later ones win: the runner's `environment`, predefined, the job's in their order
 /// (manual, "variables").
@@ -160,11 +162,10 @@ fn of_gitlab(
 
 #[cfg(test)]
 mod tests {
-    use super::resolve;
+    use super::{AUTHORITIES, resolve};
     use crate::config::RunnerConfig;
     use crate::job::payload;
     use crate::plan::Host;
-    use crate::plan::git::AUTHORITIES;
     use crate::plan::names::Names;
     use crate::plan::volumes::Layout;
 

@@ -165,14 +165,16 @@ fn check_git(arguments: &[String], address: &str, sha: &str) {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let is_refspec = |word: &str| {
         let word = word.strip_prefix('+').unwrap_or(word);
-        word == sha || word.starts_with("refs/") && !word.contains([' ', '\n', '$', '\''])
+        word == sha || word.starts_with("refs/") && !word.contains([' ', '\n'])
     };
     match words[..] {
         ["init", "-q"]
+        | ["init", "-q", "--object-format=sha256"]
         | ["pack-refs", "--all"]
         | ["ls-files", "-s"]
         | ["update-index", "-q", "--refresh"]
-        | ["clean", "-q", "-ffdx"] => {}
+        | ["clean", "-q", "-ffdx"]
+        | ["clean", "-ffdx"] => {}
         ["rev-list", "--count", "--max-count", depth, commit] => {
             assert!(depth.parse::<u32>().is_ok(), "{words:?}");
             assert_eq!(commit, sha);
@@ -184,11 +186,11 @@ fn check_git(arguments: &[String], address: &str, sha: &str) {
         ["read-tree", commit] | ["checkout", "-q", "--force", "--detach", commit] => {
             assert!(commit == sha || commit == "HEAD", "{words:?}");
         }
-        ["fetch", "-q", "--force", "--update-shallow", ref rest @ ..] => {
+        ["fetch", "--force", "--update-shallow", ref rest @ ..] => {
             let mut rest = rest.iter();
             for word in rest.by_ref() {
                 match *word {
-                    "--no-tags" | "--prune" | "--depth" => {}
+                    "--no-tags" | "--prune" | "--quiet" | "--depth" => {}
                     "origin" => break,
                     depth => assert!(depth.parse::<u32>().is_ok(), "{words:?}"),
                 }
@@ -260,6 +262,7 @@ fn what_an_earlier_job_left_does_not_lead_the_next() {
         sha: "a2fe6e72e0b0d3c7b1a4f1b8f3a2d5c6e7f80910",
         ref_name: "x",
         checkout: true,
+        clean_options: Some(&["-ffdx".to_owned()]),
         submodules: "none",
         kept: &["vendor/kept".to_owned()],
         ..GetSources::default()
