@@ -21,7 +21,7 @@ enum Takes {
 
 use Takes::{Filter, Nothing, Number, Pattern, Recursion, Ref, Time};
 
-/// The options of a command that a job may give.
+/// The options of a command that a job may give, and the `--no-` forms of those.
 pub(super) struct Options(&'static [(&'static str, Takes)]);
 
 /// Those of `git clean`.
@@ -58,12 +58,6 @@ pub(super) const FETCH: Options = Options(&[
     ("--ipv4", Nothing),
     ("--ipv6", Nothing),
     ("--jobs", Number),
-    ("--no-filter", Nothing),
-    ("--no-progress", Nothing),
-    ("--no-prune", Nothing),
-    ("--no-recurse-submodules", Nothing),
-    ("--no-show-forced-updates", Nothing),
-    ("--no-tags", Nothing),
     ("--progress", Nothing),
     ("--prune", Nothing),
     ("--prune-tags", Nothing),
@@ -72,7 +66,6 @@ pub(super) const FETCH: Options = Options(&[
     ("--refetch", Nothing),
     ("--shallow-exclude", Ref),
     ("--shallow-since", Time),
-    ("--show-forced-updates", Nothing),
     ("--tags", Nothing),
     ("--update-shallow", Nothing),
     ("--verbose", Nothing),
@@ -92,8 +85,6 @@ pub(super) const SUBMODULE: Options = Options(&[
     ("--jobs", Number),
     ("--merge", Nothing),
     ("--no-fetch", Nothing),
-    ("--no-recommend-shallow", Nothing),
-    ("--no-single-branch", Nothing),
     ("--progress", Nothing),
     ("--quiet", Nothing),
     ("--rebase", Nothing),
@@ -148,9 +139,11 @@ impl Options {
     }
 
     fn takes(&self, option: &str) -> Option<Takes> {
-        let mut options = self.0.iter();
-        let found = options.find(|(name, _)| *name == option);
-        found.map(|(_, takes)| *takes)
+        let find = |option: &str| self.0.iter().find(|(name, _)| *name == option);
+        let undone = option.strip_prefix("--no-");
+        let undone = undone.and_then(|name| find(&format!("--{name}")));
+        let found = find(option).map(|(_, takes)| *takes);
+        found.or(undone.map(|_| Nothing))
     }
 }
 
@@ -189,6 +182,7 @@ mod tests {
             (&CLEAN, "-fde$x --exclude=/a", "-fde$x --exclude=/a"),
             (&FETCH, "--prune --quiet", "--prune --quiet"),
             (&FETCH, "--tags -j 4 -j8", "--tags -j4 -j8"),
+            (&FETCH, "--no-tags --no-filter", "--no-tags --no-filter"),
             (&FETCH, "--filter blob:limit=1m", "--filter=blob:limit=1m"),
             (
                 &FETCH,
@@ -227,6 +221,8 @@ mod tests {
             "--stdin",
             "--all",
             "--jobs",
+            "--no-jobs=1",
+            "--no-upload-pack",
             "--jobs=-1",
             "--jobs 4;sh",
             "--tags=x",

@@ -8,7 +8,7 @@ use super::volumes::Layout;
 use crate::config::RunnerConfig;
 use crate::job::files::Kind;
 use crate::job::remote::passwords_in;
-use crate::job::variables::{Variable, Variables, assignment};
+use crate::job::variables::{LONGEST_ARGUMENT, Variable, Variables, assignment};
 use crate::job::{Job, Origin, slug};
 use crate::outcome::InputError;
 use crate::secret::{Secret, is_maskable};
@@ -151,7 +151,9 @@ fn of_gitlab(
         // Its variables are expanded.
         all.push(Variable::public("CI_JOB_IMAGE", image));
     }
-    if !host.certificates.is_empty() {
+    // More than a variable can hold is a list of all authorities there are, which images have themselves.
+    let fits = host.certificates.len() < LONGEST_ARGUMENT - AUTHORITIES.len();
+    if !host.certificates.is_empty() && fits {
         all.push(Variable {
             file: true,
             ..Variable::public(AUTHORITIES, &host.certificates).raw()
@@ -171,10 +173,12 @@ mod tests {
 
     #[test]
     fn gitlabs_jobs_get_the_authorities_of_its_host_as_a_file() {
-        let host = Host {
-            certificates: "-----BEGIN CERTIFICATE-----".to_owned(),
+        let certificate = "-----BEGIN CERTIFICATE-----";
+        let host = |certificates: String| Host {
+            certificates,
             ..Host::default()
         };
+        let [host, longer] = [certificate.to_owned(), certificate.repeat(10_000)].map(host);
         let config = RunnerConfig::default();
         let names = Names::of_script("token");
         for (text, has_it) in [
@@ -189,6 +193,8 @@ mod tests {
                 .iter()
                 .find(|variable| variable.name == AUTHORITIES);
             assert_eq!(own.is_some_and(|own| own.file && own.public), has_it);
+            let variables = resolve(&job, &config, &names, &longer, &layout).expect("resolved");
+            assert_eq!(variables.get(AUTHORITIES), None);
             // GitLab says itself of which branch or tag a job is.
             assert_eq!(variables.get("CI_COMMIT_BRANCH").is_none(), has_it);
         }
