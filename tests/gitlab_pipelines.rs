@@ -41,7 +41,8 @@ fn store(coordinator: &Coordinator) -> Store {
             files.push(uploaded(&request.query, &request.body));
             return Some(Fault::Before(Response::status(201)));
         }
-        let archive = files.iter().find(|file| file.name.ends_with(".zip"));
+        let is_archive = |file: &&Uploaded| file.query.contains("artifact_type=archive");
+        let archive = files.iter().find(is_archive);
         Some(Fault::Before(match archive {
             Some(archive) => Response {
                 body: archive.bytes.clone(),

@@ -35,7 +35,11 @@ fn log_of_all_sections() -> String {
     job["cache"] = json!([{"key": "k", "paths": ["README"], "when": "always"}]);
     let heard = serve(&coordinator, job);
     heard.fails();
-    heard.log
+    trace(&heard)
+}
+
+fn trace(heard: &Heard) -> String {
+    String::from_utf8_lossy(&heard.trace).into_owned()
 }
 
 fn section_of<'a>(lines: &'a [Line], text: &str) -> &'a [String] {
@@ -95,7 +99,7 @@ fn sections_of_a_jobs_own_stay_as_they_are() {
     let own = r"printf 'section_start:1700000000:own\r\033[0KOwn title\ninside\nsection_end:1700000001:own\r\033[0K\nbehind\n'";
     let heard = serve(&coordinator, gitlab_job(&coordinator, &[own]));
     heard.succeeds();
-    let (lines, ended) = gitlab_log::read(&heard.log);
+    let (lines, ended) = gitlab_log::read(&trace(&heard));
     assert!(ended.contains(&"own".to_owned()), "{ended:?}");
     let inside = lines.iter().find(|line| line.text == "inside");
     assert_eq!(inside.expect("shown").sections, ["step_script", "own"]);
@@ -130,7 +134,7 @@ fn a_job_can_have_its_log_without_times_and_alloyci_gets_neither_times_nor_secti
         job["variables"].as_array_mut().expect("a list").push(off);
         let heard = serve(&coordinator, job);
         heard.succeeds().says("\nworking\n");
-        let (lines, ended) = gitlab_log::read(&heard.log);
+        let (lines, ended) = gitlab_log::read(&trace(&heard));
         assert!(lines.iter().all(|line| line.time.is_none()));
         assert_eq!(ended.is_empty(), kind == Kind::AlloyCi, "{ended:?}");
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::coordinator::{GIT_PASSWORD, REGISTRATION_TOKEN};
 use super::git_server;
+use super::gitlab_log::without_times;
 use super::http::{Request, Response};
 
 /// Whose habits it has.
@@ -36,7 +37,7 @@ pub struct Heard {
     /// `success` or `failed`, from the first final word.
     pub state: Option<String>,
     pub failure_reason: Option<String>,
-    /// The log of the final word.
+    /// The log of the final word; of GitLab the trace, without the times of its lines.
     pub log: String,
     /// How often a final word came.
     pub finals: u32,
@@ -353,7 +354,7 @@ impl Shared {
             heard.exit_code = body["exit_code"].as_i64();
             heard.log = match self.kind {
                 Kind::AlloyCi => log.to_owned(),
-                Kind::GitLab => String::from_utf8_lossy(&heard.trace).into_owned(),
+                Kind::GitLab => without_times(&String::from_utf8_lossy(&heard.trace)),
             };
             state.running -= 1;
         }

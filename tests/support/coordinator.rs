@@ -185,10 +185,12 @@ impl Coordinator {
     pub fn queue(&self, mut job: Value) -> u64 {
         let id = job["id"].as_u64().expect("an id");
         if self.shared.kind == Kind::GitLab && !is_gitlabs(&job) {
-            let own = json!({"key": "GITLAB_CI", "value": "true", "public": true});
+            // The times of lines are for `serving_gitlab_log`.
+            let own = [("GITLAB_CI", "true"), ("FF_TIMESTAMPS", "false")];
+            let own = own.map(|(key, value)| json!({"key": key, "value": value, "public": true}));
             match &mut job["variables"] {
-                Value::Array(variables) => variables.push(own),
-                none @ Value::Null => *none = json!([own]),
+                Value::Array(variables) => variables.extend(own),
+                none @ Value::Null => *none = json!(own),
                 _ => {}
             }
         }

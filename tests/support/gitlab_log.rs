@@ -16,13 +16,26 @@ pub struct Line {
     pub text: String,
 }
 
+/// What stands before a line: its time, the stream, and whether it goes on with the line before.
+fn stamp() -> Regex {
+    let stamp = r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) [0-9a-f]{2}[OE]([ +])";
+    Regex::new(stamp).expect("a pattern")
+}
+
+/// The log without the times of its lines.
+pub fn without_times(log: &str) -> String {
+    let stamp = stamp();
+    log.split_inclusive('\n')
+        .map(|line| stamp.replace(line, ""))
+        .collect()
+}
+
 /// The lines that the page shows, and the sections in the order of their ends.
 ///
 /// Panics where a section ends that is not open, or is open at the end: GitLab would show that without a word.
 #[track_caller]
 pub fn read(log: &str) -> (Vec<Line>, Vec<String>) {
-    let stamp = Regex::new(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) [0-9a-f]{2}[OE]([ +])");
-    let stamp = stamp.expect("a pattern");
+    let stamp = stamp();
     let mark = Regex::new(r"section_(start|end):(\d+):([A-Za-z0-9_.-]+)(\[[^]]*\])?\r\x1b\[0K");
     let mark = mark.expect("a pattern");
     let stamped = stamp.is_match(log);
