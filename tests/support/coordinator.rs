@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 pub use super::api::{Fault, Heard, Kind};
 use super::api::{Shared, State, is_gitlabs};
+use super::gitlab_log::without_times;
 use super::http::{Request, Server};
 use super::{Ran, Words, assert_nothing_left, docker, git, leftovers, run, runner_command};
 
@@ -283,7 +284,9 @@ impl Coordinator {
     pub fn wait_for_text(&self, id: u64, text: &str) {
         let holds = |state: &State| {
             let heard = state.heard.get(&id);
-            heard.is_some_and(|heard| String::from_utf8_lossy(&heard.trace).contains(text))
+            heard.is_some_and(|heard| {
+                without_times(&String::from_utf8_lossy(&heard.trace)).contains(text)
+            })
         };
         self.wait(&format!("`{text}` of job {id}"), holds);
     }
