@@ -2,72 +2,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
-use support::coordinator::{Coordinator, Fault, GIT_PASSWORD, Heard, Kind};
-use support::http::Response;
+use support::artifact_store::{Uploaded, store};
+use support::coordinator::{Coordinator, GIT_PASSWORD, Heard, Kind};
 use support::{BUSYBOX, DEBIAN, GCC, NONROOT, Running, git, spawn};
-
-/// A file that a job left: its name, the query that came with it, and its bytes.
-#[derive(Clone)]
-struct Uploaded {
-    name: String,
-    query: String,
-    bytes: Vec<u8>,
-}
-
-/// What each job left.
-type Store = Arc<Mutex<BTreeMap<u64, Vec<Uploaded>>>>;
-
-/// Has a coordinator keep the files of its jobs, and hand out their archives to who has their token.
-fn store(coordinator: &Coordinator) -> Store {
-    let store = Store::default();
-    let kept = store.clone();
-    coordinator.misbehave(move |request| {
-        let job = request.path.strip_prefix("/api/v4/jobs/")?;
-        let job: u64 = job.strip_suffix("/artifacts")?.parse().ok()?;
-        if request.header("job-token") != format!("glcbt-64_token-of-job-{job}") {
-            return Some(Fault::Before(Response::status(403)));
-        }
-        let mut kept = kept.lock().expect("no panic");
-        let files = kept.entry(job).or_default();
-        if request.method == "POST" {
-            files.push(uploaded(&request.query, &request.body));
-            return Some(Fault::Before(Response::status(201)));
-        }
-        let is_archive = |file: &&Uploaded| file.query.contains("artifact_type=archive");
-        let archive = files.iter().find(is_archive);
-        Some(Fault::Before(match archive {
-            Some(archive) => Response {
-                body: archive.bytes.clone(),
-                ..Response::status(200)
-            },
-            None => Response::status(404),
-        }))
-    });
-    store
-}
-
-/// Takes a file out of a form.
-fn uploaded(query: &str, form: &[u8]) -> Uploaded {
-    let head = form.windows(4).position(|part| part == b"\r\n\r\n");
-    let head = head.expect("a head");
-    let text = String::from_utf8_lossy(&form[..head]);
-    let boundary = text.lines().next().expect("a boundary").trim_end();
-    let (_, name) = text.split_once("filename=\"").expect("a name");
-    let end = form.len() - format!("\r\n{boundary}--\r\n").len();
-    Uploaded {
-        name: name.split('"').next().unwrap_or_default().to_owned(),
-        query: query.to_owned(),
-        bytes: form[head + 4..end].to_vec(),
-    }
-}
 
 /// The payloads of a pipeline.
 fn jobs(coordinator: &Coordinator, pipeline: &str) -> Vec<Value> {

@@ -112,7 +112,7 @@ impl Job {
     /// All that is known not to be shown of it before it is planned: variables' values are unexpanded.
     #[must_use]
     pub fn every_secret(&self) -> Vec<Secret> {
-        let variables = self.variables.iter().filter(|variable| !variable.public);
+        let variables = self.variables.iter().filter(|variable| variable.secret);
         let more = variables
             .map(|variable| &variable.value)
             .chain(self.credentials.iter().map(|of| &of.password));

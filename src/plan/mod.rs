@@ -254,7 +254,7 @@ impl Builder<'_> {
             .filter(|_| health_check.is_none() && clear_nested.is_none());
         let helper_starts = self.helper_starts(&services, only, archives.as_ref());
         limits::containers(job, &build, &helper_starts, &services)?;
-        let of_variables = variables.iter().filter(|variable| !variable.public);
+        let of_variables = variables.iter().filter(|variable| variable.secret);
         Ok(Plan {
             log_form: LogForm::of(job, self.settings),
             header: vec![

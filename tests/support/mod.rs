@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 pub mod api;
+pub mod artifact_store;
 pub mod configured;
 pub mod coordinator;
 pub mod deaf;

@@ -363,3 +363,16 @@ fn inputs_of_a_job_are_put_where_it_names_them() {
         );
     }
 }
+
+#[test]
+fn of_gitlabs_variables_those_are_secrets_that_are_masked() {
+    let mut sent: serde_json::Value = serde_json::from_str(GITLAB).expect("JSON");
+    sent["variables"] = serde_json::json!([{"key": "GITLAB_CI", "value": "true", "public": true},
+        {"key": "ENV", "value": "staging", "public": false, "masked": false},
+        {"key": "KEY", "value": "masked-word", "public": false, "masked": true},
+        {"key": "OLD", "value": "unsaid-word", "public": false}]);
+    let secrets = job(&sent.to_string()).every_secret();
+    let is_one = |word: &str| secrets.iter().any(|secret| secret.expose() == word);
+    let words = ["staging", "masked-word", "unsaid-word"];
+    assert_eq!(words.map(is_one), [false, true, true]);
+}
