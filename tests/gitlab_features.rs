@@ -31,7 +31,7 @@ fn row(feature: &'static str, script: &'static [&'static str], more: Value) -> R
         feature,
         script,
         more,
-        says: "\nJob succeeded",
+        says: "Job succeeded",
         seen: nothing_else,
     }
 }
