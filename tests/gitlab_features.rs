@@ -55,7 +55,7 @@ fn variable(key: &str, value: &str, more: &[(&str, bool)]) -> Value {
 }
 
 /// A service that serves what the shell makes of a word, on port 80.
-fn server(word: &str, more: Value) -> Value {
+fn server(word: &str, more: &Value) -> Value {
     let serves =
         format!("mkdir /tmp/w; echo {word} >/tmp/w/index.html; exec httpd -f -p 8000 -h /tmp/w");
     let mut service = json!({"name": BUSYBOX, "alias": "s", "command": ["sh", "-c", serves]});
@@ -70,16 +70,16 @@ fn rows() -> Vec<Row> {
         row("image", &["cat /etc/debian_version"], json!({"image": {"name": DEBIAN}})).says("\n12"),
         row("image_executor_opts", &["id -u"],
             json!({"image": {"name": BUSYBOX, "executor_opts": {"docker": {"user": 4321}}}})).says("\n4321\n"),
-        row("services", &["wget -qO- http://s:8000/"], json!({"services": server("it serves", json!({}))}))
+        row("services", &["wget -qO- http://s:8000/"], json!({"services": server("it serves", &json!({}))}))
             .says("\nit serves\n"),
         row("service_multiple_aliases", &["wget -qO- http://a:8000/ http://b:8000/"],
-            json!({"services": server("one of two", json!({"alias": "a,b"}))}))
+            json!({"services": server("one of two", &json!({"alias": "a,b"}))}))
             .says("\none of two\none of two\n"),
         row("service_variables", &["wget -qO- http://s:8000/; echo ${WORD-none}"],
-            json!({"services": server("$WORD", json!({"variables": [variable("WORD", "its own", &[])]}))}))
+            json!({"services": server("$WORD", &json!({"variables": [variable("WORD", "its own", &[])]}))}))
             .says("\nits own\nnone\n"),
         row("service_executor_opts", &["wget -qO- http://s:8000/"],
-            json!({"services": server("$(id -u)", json!({"executor_opts": {"docker": {"user": "1234"}}}))}))
+            json!({"services": server("$(id -u)", &json!({"executor_opts": {"docker": {"user": "1234"}}}))}))
             .says("\n1234\n"),
     ];
     let of_variables = [
@@ -158,7 +158,7 @@ fn job(coordinator: &Coordinator, row: &Row) -> Value {
     for (key, value) in row.more.as_object().expect("an object") {
         match (key.as_str(), &mut job[key]) {
             ("variables", Value::Array(all)) => {
-                all.extend(value.as_array().expect("a list").clone())
+                all.extend(value.as_array().expect("a list").clone());
             }
             (_, place) => *place = value.clone(),
         }

@@ -108,6 +108,28 @@ fn sections_of_a_jobs_own_stay_as_they_are() {
 }
 
 #[test]
+fn commands_of_several_lines_are_folded_where_the_job_wants_that() {
+    let coordinator = Coordinator::new(Kind::GitLab);
+    let mut job = gitlab_job(
+        &coordinator,
+        &["echo first", "for x in one two\ndo echo $x; done"],
+    );
+    let on = json!({"key": "FF_SCRIPT_SECTIONS", "value": "true", "public": true});
+    job["variables"].as_array_mut().expect("a list").push(on);
+    let heard = serve(&coordinator, job);
+    heard.succeeds();
+    let (lines, _) = gitlab_log::read(&trace(&heard));
+    assert_eq!(
+        section_of(&lines, "do echo $x; done"),
+        ["step_script", "section_script_step_1"]
+    );
+    for text in ["$ echo first", "two"] {
+        let line = lines.iter().rfind(|line| line.text.contains(text));
+        assert_eq!(line.expect("shown").sections, ["step_script"], "{text}");
+    }
+}
+
+#[test]
 fn tokens_are_masked_that_no_variable_holds() {
     let coordinator = Coordinator::new(Kind::GitLab);
     // In two pieces, so that the command itself is none.

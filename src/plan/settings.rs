@@ -40,6 +40,8 @@ pub(super) struct Settings {
     pub after_script_timeout: Duration,
     /// Each line of the log has its time.
     pub stamps: bool,
+    /// The log folds commands of several lines.
+    pub script_sections: bool,
     /// A failure of the `after_script` is none of the job's.
     pub ignores_after_script: bool,
     /// The shell traces what it does.
@@ -137,6 +139,7 @@ impl Settings {
                 "RUNNER_AFTER_SCRIPT_TIMEOUT",
                 sent.min(AFTER_SCRIPT_TIMEOUT),
             ),
+            script_sections: read.flag("FF_SCRIPT_SECTIONS", false),
             stamps: read.flag("FF_TIMESTAMPS", job.kind() == Kind::GitLab),
             ignores_after_script: read.flag("AFTER_SCRIPT_IGNORE_ERRORS", true),
             init: read.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR", false),

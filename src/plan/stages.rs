@@ -2,6 +2,7 @@
 
 use super::caches::Caches;
 use super::containers::Builder;
+use super::log_form::LogForm;
 use super::parts::Build;
 use super::stage::{BuildStage, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Slot};
@@ -105,6 +106,16 @@ impl Builder<'_> {
         }
     }
 
+    /// What the sections of a script's commands are called by, where the log is to have them.
+    fn command_sections(&self, kind: StageKind) -> Option<&'static str> {
+        let wanted = self.settings.script_sections && LogForm::of(self.job, self.settings).sections;
+        wanted.then_some(match kind {
+            StageKind::Release => "release",
+            StageKind::AfterScript => "after_script",
+            _ => "script",
+        })
+    }
+
     /// The job's `script` and what follows it.
     fn scripts(&self, build: &Build) -> Scripts {
         let file_variables = self.variables.iter().filter(|variable| variable.file);
@@ -125,6 +136,7 @@ impl Builder<'_> {
             renamed: &self.renamed,
             trace: self.settings.trace,
             colour: self.host.colour,
+            sections: self.command_sections(StageKind::Script),
             markers: self.host.markers,
             job_status: None,
             env_file: self.env_file(&self.layout.files),
@@ -143,6 +155,7 @@ impl Builder<'_> {
             command: DockerCommand::start_attached(&build.name),
             script: BuildScript {
                 commands,
+                sections: self.command_sections(kind),
                 job_status,
                 env_file: script.env_file.later(),
                 // There is no shell after it.

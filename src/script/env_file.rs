@@ -1,7 +1,7 @@
 //! The file by which a script tells variables to those that follow it in the job: `GITLAB_ENV`, with a line `NAME=value`
 //! for each.
 
-use super::quote;
+use super::quote::quote;
 
 /// The variable with its path.
 const VARIABLE: &str = "GITLAB_ENV";

@@ -2,16 +2,19 @@
 //!
 //! The scripts run in any POSIX shell: busybox, dash, bash.
 
+mod echo;
 mod env_file;
 mod login;
+mod quote;
 mod sources;
 
 use std::fmt::Write as _;
 
 use crate::docker::{Slot, Word};
-use crate::secret::Secret;
+use echo::echo;
 pub use env_file::EnvFile;
 pub use login::GitLogin;
+use quote::quote;
 pub use sources::{CHANGES_DIR, CHECKOUT_DIR, GIT_SETTINGS, GetSources, NO_REPOSITORY};
 
 /// The command of a build container: bash if the image has it, else sh, which reads a script from standard input.
@@ -40,24 +43,6 @@ pub enum ScriptMarkers {
     Failure,
 }
 
-/// A text in single quotes.
-fn quote(text: &str) -> String {
-    format!("'{}'", unquotable(text))
-}
-
-/// A text escaped for use between single quotes.
-fn unquotable(text: &str) -> String {
-    text.replace('\'', r"'\''")
-}
-
-/// A secret in single quotes. A printed script has the variable of this name in its place.
-fn quote_secret(name: &str, value: &Secret) -> Word {
-    let value = Secret::new(unquotable(value.expose()));
-    Word::from("'")
-        .then(Word::secret(name.to_owned(), &value))
-        .then("'")
-}
-
 /// A script that runs a job's commands.
 #[derive(Clone, Debug, Default)]
 pub struct BuildScript<'a> {
@@ -75,6 +60,8 @@ pub struct BuildScript<'a> {
     pub trace: bool,
     /// Whether the commands are shown in colour.
     pub colour: bool,
+    /// A part of the name of sections for commands of several lines, if there are to be any.
+    pub sections: Option<&'a str>,
     /// The markers that it prints.
     pub markers: ScriptMarkers,
     /// The value of `CI_JOB_STATUS`, for an `after_script`.
@@ -110,8 +97,10 @@ impl BuildScript<'_> {
         if self.trace {
             commands.push_str("set -x\n");
         }
-        for command in self.commands {
-            commands.push_str(&echo(command, self.colour));
+        for (index, command) in self.commands.iter().enumerate() {
+            let section = self.sections;
+            let section = section.map(|name| format!("section_{name}_step_{index}"));
+            commands.push_str(&echo(command, self.colour, section.as_deref()));
             commands.push_str(command);
             commands.push('\n');
         }
@@ -172,22 +161,6 @@ impl BuildScript<'_> {
         let text = format!("{place}export CI_JOB_STATUS=failed\n{shell}");
         [sh.to_owned(), option.to_owned(), text]
     }
-}
-
-/// A command that prints `command` as the log shows it, each line after a `$`.
-fn echo(command: &str, colour: bool) -> String {
-    let lines: Vec<String> = command
-        .trim_end_matches('\n')
-        .split('\n')
-        .map(|line| {
-            quote(&if colour {
-                format!("\x1b[32;1m$ {line}\x1b[0;m")
-            } else {
-                format!("$ {line}")
-            })
-        })
-        .collect();
-    format!("printf '%s\\n' {}\n", lines.join(" "))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{quote, quote_secret};
+use super::quote::{quote, quote_secret};
 use crate::docker::Word;
 use crate::secret::Secret;
 
