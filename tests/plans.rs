@@ -123,6 +123,7 @@ plans! {
         an_after_script_whose_failure_counts
         no_sources_but_an_empty_directory
         labels_of_the_configuration_have_variables_of_the_job
+        sources_for_the_user_of_the_build_alone
         hooks_run_around_the_sources_as_a_user_of_their_own
         hooks_do_not_run_without_sources
         a_hook_that_is_not_known_is_refused

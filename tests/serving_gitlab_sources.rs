@@ -366,3 +366,29 @@ fn an_after_script_hears_of_time_that_is_over_and_may_fail_the_job() {
         .says("after_script failed: exit code 3");
     heard[2].fails().says("ERROR: Build failed: exit code 3");
 }
+
+#[test]
+fn sources_are_for_the_user_of_the_build_alone_where_the_job_wants_that() {
+    let coordinator = coordinator();
+    let script = [
+        "stat -c '%U %a' README . && mkdir made && ln -s /etc/passwd link",
+        "find . ! -user builder | head -n 3; find . ! -type l -perm /022 | head -n 3; echo that is all",
+    ];
+    let with = [
+        ("FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR", "true"),
+        ("GIT_STRATEGY", "fetch"),
+    ];
+    let owned = || job(&coordinator, NONROOT, &script, &with);
+    let usual = job(&coordinator, NONROOT, &["stat -c '%U %a' README"], &[]);
+    let heard = serve(&coordinator, vec![owned(), owned(), usual]);
+    for heard in &heard[..2] {
+        heard
+            .succeeds()
+            .says("\nbuilder 644\nbuilder 755\n")
+            .says("\nthat is all\n");
+        let (_, all) = heard.log.rsplit_once("$ find").expect("shown");
+        let all: Vec<&str> = all.lines().skip(1).take(1).collect();
+        assert_eq!(all, ["that is all"], "{heard}");
+    }
+    heard[2].succeeds().says("\nroot 666\n");
+}

@@ -18,7 +18,7 @@ use crate::docker::error::Kind;
 use crate::docker::session::Status;
 use crate::docker::{DockerCommand, DockerError};
 use crate::outcome::{Cause, Fault, Outcome};
-use crate::plan::{Exchange, Failure, HelperStage, Kept, REFUSED, StageKind, lines};
+use crate::plan::{Asked, Exchange, Failure, HelperStage, Kept, REFUSED, StageKind, lines};
 use crate::script::NO_REPOSITORY;
 
 /// How long what follows the build may take where the job's own time is over.
@@ -75,6 +75,9 @@ fn run_in(
 ) -> Result<i32, Stop> {
     // Before the first of them, the job was prepared.
     context.is_prepared();
+    if let Some(asked) = &stage.asked {
+        ask(context, asked)?;
+    }
     let limit = stage.timeout.map(|it| cancel.triggered_after(it));
     let end = match &stage.exchange {
         Exchange::None => attempts(context, stage, cancel),
@@ -248,6 +251,27 @@ fn take_out(
         context.trace.line(&line)?;
     }
     Ok(End::of(0))
+}
+
+/// Asks a container what a stage has to know.
+fn ask(context: &Context, asked: &Asked) -> Result<(), Stop> {
+    let Asked { slot, errand } = asked;
+    context.made.container(&errand.name);
+    let owner = context.engine.ask(&errand.run).map_err(|error| {
+        if error.is_final() || error.is_loss() {
+            return Stop::from(error);
+        }
+        system_failure(format!("{}: {}", lines::NO_USER, error.reason()))
+    })?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_one = |(user, group)| is_number(user) && is_number(group);
+    if !owner.split_once(':').is_some_and(is_one) {
+        let said = owner.escape_debug();
+        let what = format!("the image's `id` says `{said}` for the user of the build");
+        return Err(Stop::Outcome(Outcome::BuildError(what.into())));
+    }
+    context.engine.bind(slot, owner);
+    Ok(())
 }
 
 /// What kind the failure of a stage is of: these stages ask other servers.

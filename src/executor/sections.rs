@@ -26,7 +26,10 @@ impl Section {
         match self {
             Self::Prepare => "prepare_executor",
             Self::WaitForServices => "prepare_script",
-            Self::Stage(StageKind::PreGetSources | StageKind::PostGetSources, _) => "get_sources",
+            Self::Stage(
+                StageKind::PreGetSources | StageKind::PostGetSources | StageKind::GiveSources,
+                _,
+            ) => "get_sources",
             Self::Stage(StageKind::Script, _) => "step_script",
             Self::Stage(StageKind::ArchiveCache, false) => "archive_cache_on_failure",
             Self::Stage(StageKind::UploadArtifacts, true) => "upload_artifacts_on_success",
@@ -41,7 +44,10 @@ impl Section {
             Self::Prepare => "Preparing the \"docker\" executor",
             Self::WaitForServices => "Preparing environment",
             Self::Stage(
-                StageKind::PreGetSources | StageKind::GetSources | StageKind::PostGetSources,
+                StageKind::PreGetSources
+                | StageKind::GetSources
+                | StageKind::PostGetSources
+                | StageKind::GiveSources,
                 _,
             ) => "Getting source from Git repository",
             Self::Stage(StageKind::RestoreCache, _) => "Restoring cache",

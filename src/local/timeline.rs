@@ -87,6 +87,7 @@ fn kind(activity: Activity) -> (&'static str, &'static str) {
         Activity::Stage(
             kind @ (StageKind::RestoreCache
             | StageKind::DownloadArtifacts
+            | StageKind::GiveSources
             | StageKind::ArchiveCache
             | StageKind::UploadArtifacts),
         ) => (kind.key(), "files"),

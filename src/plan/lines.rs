@@ -192,6 +192,10 @@ pub fn build_error(reason: impl Into<Word>) -> Word {
 /// The reason where no helper sees the sources.
 pub const NO_SOURCES: &str = "the helper sees no sources";
 
+/// The reason where the user of the build cannot be told.
+pub const NO_USER: &str =
+    "the image does not say which user the build runs as; it needs the command `id`";
+
 /// The reason where the helper cannot ask the services, with its `status 1`.
 pub fn asking_failed(end: impl Into<Word>) -> Word {
     Word::from("asking for the services failed in the helper: ").then(end)

@@ -45,6 +45,7 @@ pub mod names;
 mod nested;
 mod network;
 mod options;
+mod owner;
 mod parts;
 mod registries;
 mod s3;
@@ -87,7 +88,7 @@ pub use options::key_hint;
 pub use parts::{Build, Errand, HelperStart, Resource, Service};
 use registries::Registries;
 use settings::Settings;
-pub use stage::{BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
+pub use stage::{Asked, BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
 pub use stages::JOB_STATUS;
 use volumes::Layout;
 
@@ -247,7 +248,8 @@ impl Builder<'_> {
         let cache_warnings = std::mem::take(&mut caches.warnings);
         let cache_secrets = std::mem::take(&mut caches.secrets);
         let archives = caches.mount.take();
-        let stages = self.stages(&build, caches)?;
+        let mut stages = self.stages(&build, caches)?;
+        stages.fetch.extend(self.give_sources(chosen));
         let clear_nested = self.clear_nested(!services.is_empty());
         let only = stages
             .only_in_helper()

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub script_sections: bool,
     /// A failure of the `after_script` is none of the job's.
     pub ignores_after_script: bool,
+    /// The sources are for the user of the build alone.
+    pub user_owns_sources: bool,
     /// The shell traces what it does.
     pub trace: bool,
     /// The build container's first process is one that ends what its parents left.
@@ -142,6 +144,7 @@ impl Settings {
             script_sections: read.flag("FF_SCRIPT_SECTIONS", false),
             stamps: read.flag("FF_TIMESTAMPS", job.kind() == Kind::GitLab),
             ignores_after_script: read.flag("AFTER_SCRIPT_IGNORE_ERRORS", true),
+            user_owns_sources: read.flag("FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR", false),
             init: read.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR", false),
             trace: read.flag("CI_DEBUG_TRACE", false),
             warnings: Vec::new(),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::docker::{DockerCommand, Word};
+use super::parts::Errand;
+use crate::docker::{DockerCommand, Slot, Word};
 pub use crate::helper::task::REFUSED;
 use crate::job::kept::Kept;
 
@@ -21,6 +22,8 @@ pub enum StageKind {
     RestoreCache,
     /// Artifacts of other jobs are unpacked.
     DownloadArtifacts,
+    /// All of that is given to the user of the build.
+    GiveSources,
     /// The job's `script`.
     Script,
     /// What the job releases after its `script`.
@@ -43,6 +46,7 @@ impl StageKind {
             Self::PostGetSources => "post_get_sources_script",
             Self::RestoreCache => "restore_cache",
             Self::DownloadArtifacts => "download_artifacts",
+            Self::GiveSources => "give_sources",
             Self::Script => "build",
             Self::Release => "step_release",
             Self::AfterScript => "after_script",
@@ -126,6 +130,15 @@ pub enum Exchange {
     },
 }
 
+/// What a container is asked before a stage.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Stands for what it prints: `UID:GID`, and nothing else is taken.
+    pub slot: Slot,
+    /// The container.
+    pub errand: Errand,
+}
+
 /// Something that the runner itself does, in the helper container.
 #[derive(Clone, Debug)]
 pub struct HelperStage {
@@ -139,6 +152,8 @@ pub struct HelperStage {
     pub one_stream: bool,
     /// Files of this host that take part.
     pub exchange: Exchange,
+    /// What has to be known for the script.
+    pub asked: Option<Asked>,
     /// Its condition.
     pub when: When,
     /// What its failure means.
@@ -158,6 +173,7 @@ impl HelperStage {
             script: script.into(),
             one_stream: false,
             exchange: Exchange::None,
+            asked: None,
             when: When::OnSuccess,
             failure: Failure::System,
             attempts: 1,

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::writer::{FAILURE, QUIET, SYSTEM_FAILURE, Script};
 use crate::docker::{DockerCommand, Slot, Word};
 use crate::plan::lines;
-use crate::plan::{BuildStage, Exchange, Failure, HelperStage, JOB_STATUS, Kept, REFUSED, When};
+use crate::plan::{
+    Asked, BuildStage, Exchange, Failure, HelperStage, JOB_STATUS, Kept, REFUSED, When,
+};
 use crate::script::NO_REPOSITORY;
 
 /// What the names of secrets begin with that only the runner knows. Proxies are in the environment of a person, too.
@@ -136,6 +138,17 @@ impl Script<'_> {
         if stage.script.secrets().any(|name| name.starts_with(OWN)) {
             self.say(&lines::needs_secrets(stage.kind));
             return;
+        }
+        if let Some(Asked { slot, errand }) = &stage.asked {
+            let ask = errand.run.shell_line(self.docker, None, "");
+            let unknown = lines::system_failed(lines::NO_USER);
+            let fails = Self::failing(SYSTEM_FAILURE, &unknown);
+            let slot = slot.name();
+            let _ = writeln!(
+                self.text,
+                "{slot}=$({ask}) || {slot}=\n\
+                 case ${slot} in *[!0-9:]* | '' | :* | *:) {fails}; end_job ;; esac"
+            );
         }
         let limited = limited && self.begin_limit(&self.plan.helper, stage.timeout);
         match &stage.exchange {
