@@ -136,6 +136,10 @@ impl Checked<'_> {
                 let kind = stage.map(|stage| stage.kind);
                 assert_eq!(kind, Some(StageKind::GetSources));
             }
+            ["sh", "-s", "--", ..] => {
+                let kind = stage.map(|stage| stage.kind);
+                assert_eq!(kind, Some(StageKind::GiveSources));
+            }
             [program, tool] => {
                 assert!(program.ends_with("alloy-runner"), "{program}");
                 let tools = [

@@ -175,16 +175,13 @@ impl Checked<'_> {
 
     /// Takes out what the job has chosen of it: words that docker can take for nothing else.
     fn chosen(line: &mut Line, given: &[(&str, &str)]) {
-        for option in ["--platform", "--user"] {
-            if given.iter().any(|(known, _)| *known == option) {
-                continue;
-            }
-            let words = line.take(option);
-            assert!(words.len() <= 1, "{words:?}");
-            let good = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-            let good = |word: &String| !word.starts_with('-') && word.chars().all(good);
-            assert!(words.iter().all(good), "{option} {words:?}");
-        }
+        let kept = given.iter().filter_map(|(option, _)| {
+            let values = line.options.remove(*option)?;
+            Some(((*option).to_owned(), values))
+        });
+        let kept: Vec<_> = kept.collect();
+        line.take_chosen();
+        line.options.extend(kept);
     }
 
     /// Takes out what every container of its kind has.

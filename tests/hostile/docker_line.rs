@@ -61,6 +61,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("logs", &["--tail"]),
     ("network create", &["--driver", "--label", "--opt"]),
     ("network ls", &["--filter", "--format"]),
+    ("pull", &["--platform"]),
     ("run", CREATE_OPTIONS),
     ("stop", &["-t"]),
     ("version", &["--format"]),
@@ -178,6 +179,17 @@ impl Line {
             }
         }
         Ok(line)
+    }
+
+    /// Takes out what a job has chosen of an image: words that docker can take for nothing else.
+    pub fn take_chosen(&mut self) {
+        for option in ["--platform", "--user"] {
+            let words = self.take(option);
+            assert!(words.len() <= 1, "{option} {words:?}");
+            let good = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+            let good = |word: &String| !word.starts_with('-') && word.chars().all(good);
+            assert!(words.iter().all(good), "{option} {words:?}");
+        }
     }
 
     /// Takes an option out, with all its values.

@@ -102,6 +102,7 @@ fn check(start: &Start, checkout: Option<&Path>) {
     let ours = |name: &str| name.starts_with("runner-");
     match line.subcommand.as_str() {
         "run" | "create" => {
+            line.take_chosen();
             for option in line.options.keys() {
                 assert!(
                     USUAL.contains(&option.as_str()),
@@ -161,6 +162,7 @@ fn check(start: &Start, checkout: Option<&Path>) {
             );
         }
         "pull" | "image inspect" => {
+            line.take_chosen();
             // Of a job's images all are looked at in one command.
             let images = &line.operands[..];
             let is_one = line.subcommand == "image inspect" || images.len() == 1;
