@@ -346,8 +346,8 @@ fn keys_without_effect_are_named_once_in_one_line() {
         .lines()
         .filter(|line| line.contains(" WARN "))
         .collect();
-    let want = "config.toml:2:1: concurent (did you mean `concurrent`?), 7:1: runners.custom_build_dir, 9:1: \
-                runners.cache.Paths, 10:10: runners.machine: no effect here";
+    let want = "config.toml:2:1: concurent (did you mean `concurrent`?), 9:1: runners.cache.Paths, 10:10: \
+                runners.machine (of the executor docker+machine): no effect here";
     assert!(
         matches!(&warnings[..], [one] if one.ends_with(want)),
         "{ran}"
