@@ -85,10 +85,12 @@ use named::NamedBy;
 use names::Names;
 use network::Network;
 pub use options::key_hint;
-pub use parts::{Build, Errand, HelperStart, Resource, Service};
+pub use parts::{Build, HelperStart, Resource, Service};
 use registries::Registries;
 use settings::Settings;
-pub use stage::{Asked, BuildStage, Exchange, Failure, HelperStage, REFUSED, StageKind, When};
+pub use stage::{
+    Asked, BuildStage, Errand, Exchange, Failure, HelperStage, REFUSED, StageKind, When,
+};
 pub use stages::JOB_STATUS;
 use volumes::Layout;
 

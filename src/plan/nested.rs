@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::containers::{Builder, HELPER};
 use super::options;
-use super::parts::Errand;
+use super::stage::Errand;
 use super::volumes::{Mount, OWN_DIR};
 use crate::docker::{DockerCommand, Slot};
 

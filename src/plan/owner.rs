@@ -4,8 +4,7 @@
 use super::chosen::{BuildImage, with_choice};
 use super::containers::Builder;
 use super::options;
-use super::parts::Errand;
-use super::stage::{Asked, HelperStage, StageKind};
+use super::stage::{Asked, Errand, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Slot, Word};
 
 /// What stands for `UID:GID` in the stage's script.

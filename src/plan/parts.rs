@@ -46,15 +46,6 @@ pub struct Service {
     pub run: DockerCommand,
 }
 
-/// A container that runs to its end, and is gone then.
-#[derive(Clone, Debug)]
-pub struct Errand {
-    /// Its name.
-    pub name: Word,
-    /// Runs it.
-    pub run: DockerCommand,
-}
-
 /// One way to start the helper.
 #[derive(Clone, Debug)]
 pub struct HelperStart {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::parts::Errand;
 use crate::docker::{DockerCommand, Slot, Word};
 pub use crate::helper::task::REFUSED;
 use crate::job::kept::Kept;
@@ -128,6 +127,15 @@ pub enum Exchange {
         /// How many megabytes it may unpack to, where the job says it.
         limit: Option<u64>,
     },
+}
+
+/// A container that runs to its end, and is gone then.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Its name.
+    pub name: Word,
+    /// Runs it.
+    pub run: DockerCommand,
 }
 
 /// What a container is asked before a stage.

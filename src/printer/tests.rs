@@ -214,6 +214,7 @@ fn all_lines(plan: &Plan, known: &dyn Fn(&'static str, &'static str) -> Word) ->
         lines::system_failed(lines::failed(kind, known("ended", "1"))),
         lines::system_failed(lines::other_platform(known("engine", "linux/arm64"))),
         lines::system_failed(lines::NO_SOURCES),
+        lines::system_failed(lines::NO_USER),
         lines::system_failed(lines::asking_failed(asked)),
         lines::needs_secrets(script),
     ]);
