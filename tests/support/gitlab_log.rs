@@ -22,12 +22,25 @@ fn stamp() -> Regex {
     Regex::new(stamp).expect("a pattern")
 }
 
-/// The log without the times of its lines.
+/// How long a [stamp] is, in bytes.
+const STAMP: usize = 32;
+
+/// The log without the times of its lines. Of 50 MB, the runner waits for it: so no pattern is looked for.
 pub fn without_times(log: &str) -> String {
-    let stamp = stamp();
-    log.split_inclusive('\n')
-        .map(|line| stamp.replace(line, ""))
-        .collect()
+    let has_time = |line: &str| {
+        let bytes = line.as_bytes();
+        bytes.len() > STAMP
+            && bytes[4] == b'-'
+            && bytes[10] == b'T'
+            && bytes[26] == b'Z'
+            && b" +".contains(&bytes[STAMP - 1])
+    };
+    let lines = log.split_inclusive('\n');
+    let mut plain = String::with_capacity(log.len());
+    for line in lines {
+        plain.push_str(if has_time(line) { &line[STAMP..] } else { line });
+    }
+    plain
 }
 
 /// The lines that the page shows, and the sections in the order of their ends.
