@@ -94,7 +94,7 @@ pub struct Artifacts {
     /// After which ends of the job: `on_success`, `on_failure`, `always`.
     #[serde(deserialize_with = "or_default")]
     pub when: When,
-    /// Patterns of what is left out of it all the same.
+    /// Patterns of files that are left out although others select them.
     #[serde(deserialize_with = "texts")]
     pub exclude: Vec<String>,
     /// How long the coordinator keeps them, in its own words.

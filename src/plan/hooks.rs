@@ -9,7 +9,7 @@ use super::stage::{Failure, HelperStage, StageKind};
 use crate::docker::{DockerCommand, Word};
 use crate::script::{BuildScript, EnvFile};
 
-/// Nobody, of no group that has anything.
+/// A user and a group that own nothing.
 const USER: &str = "65534:65534";
 /// Where such a user can write.
 const HOME: &str = "/tmp";

@@ -1,5 +1,5 @@
-//! Whose the sources are. Usually all users may write to them, whoever the build runs as; with GitLab's
-//! `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR` they belong to the user of the build alone, who is asked for by the image's `id`.
+//! The owner of the sources. Usually all users may write to them. With GitLab's
+//! `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR` they belong to the user of the build alone, as `id` in the image names it.
 
 use super::chosen::{BuildImage, with_choice};
 use super::containers::Builder;

@@ -9,7 +9,7 @@ const VARIABLE: &str = "GITLAB_ENV";
 /// Where the variables for later scripts go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EnvFile<'a> {
-    /// Nowhere: nobody knows of such a file.
+    /// Nowhere: there is no such file.
     #[default]
     None,
     /// No script follows: what is written is not read.

@@ -1,5 +1,5 @@
-//! Credentials for the git of the job itself. Its script writes them to a file that only its user can read, whoever that
-//! is, and git asks for them by a command that prints the file. So they are in no argument, in no variable of the
+//! Credentials for the git of the job itself. Its script writes them to a file that only the user of the script can read,
+//! and git asks for them by a command that prints the file. So they are in no argument, in no variable of the
 //! environment and in no repository; they are not shown as a part of an address, and a user who may not read the file
 //! is no worse off than without it.
 

@@ -210,8 +210,8 @@ mod tests {
 
     #[test]
     fn why_there_are_no_keys_is_said_and_no_key_is() {
-        let nobody = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")];
-        let why = found(&nobody).expect_err("no keys");
+        let silent = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")];
+        let why = found(&silent).expect_err("no keys");
         let begin = "http://127.0.0.1:1/latest/api/token gives no keys: ";
         assert!(why.starts_with(begin), "{why}");
         let odd = server(vec![("GET /keys", "", r#"{"SecretAccessKey": "key"}"#)]);

@@ -182,7 +182,7 @@ impl Coordinator {
         self.queue(job)
     }
 
-    /// Has a job ready for whoever asks next, and returns its number. That it is GitLab's, its payload says.
+    /// Has a job ready for the next request, and returns its number. Its payload says whether it is GitLab's.
     pub fn queue(&self, mut job: Value) -> u64 {
         let id = job["id"].as_u64().expect("an id");
         if self.shared.kind == Kind::GitLab && !is_gitlabs(&job) {

@@ -141,7 +141,7 @@ fn gitlabs_refs_are_there_and_commits_can_be_described_and_compared() {
 
 #[test]
 #[ignore = "needs git"]
-fn a_kept_repository_is_brought_up_to_date_and_has_nobodys_refs() {
+fn a_kept_repository_is_brought_up_to_date_and_has_no_refs_of_others() {
     let site = Site::new("sha1");
     site.fetch(|script| script.depth = 2);
     assert_eq!(site.here(&["rev-list", "--count", "HEAD"]), "2");
