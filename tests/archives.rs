@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use alloy_runner::helper::archive::level::Level;
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::select;
 use alloy_runner::helper::archive::tree::Tree;
@@ -102,15 +103,17 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 type Writer = fn(
+    Level,
     &Tree,
     &[alloy_runner::helper::archive::Entry],
     &mut BufWriter<File>,
 ) -> anyhow::Result<Vec<String>>;
 
 fn archive(root: &Path, to: &Path, write: Writer) {
-    let selected = select(&open(root), &[".".to_owned()], false).expect("readable");
+    let selected = select(&open(root), &[".".to_owned()], false, &[]).expect("readable");
     let mut out = BufWriter::new(File::create(to).expect("created"));
-    let warnings = write(&open(root), &selected.entries, &mut out).expect("written");
+    let warnings =
+        write(Level::Default, &open(root), &selected.entries, &mut out).expect("written");
     out.flush().expect("written");
     assert_eq!(warnings, [""; 0]);
 }

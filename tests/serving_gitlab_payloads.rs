@@ -8,16 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
+use support::artifact_store::{Uploaded, uploaded};
 use support::coordinator::{Coordinator, Fault, Heard, Kind};
 use support::http::Response;
 use support::{BUSYBOX, DEBIAN, REDIS};
-
-/// A job as GitLab would send it.
-fn gitlab_job(coordinator: &Coordinator, image: &str, script: &[&str]) -> Value {
-    let mut job = coordinator.job(image, script);
-    add_variables(&mut job, &[("GITLAB_CI", "true")]);
-    job
-}
 
 fn add_variables(job: &mut Value, pairs: &[(&str, &str)]) {
     let variables = job["variables"].as_array_mut().expect("a list");
@@ -38,37 +32,21 @@ fn serve(coordinator: &Coordinator, jobs: Vec<Value>) -> Vec<Heard> {
     ids.iter().map(|id| coordinator.heard(*id)).collect()
 }
 
-/// An upload: its query, the name of its file and the contents.
-type Upload = (String, String, Vec<u8>);
-
 /// Has a coordinator take uploads, and refuse those whose query holds `refused`.
-fn take_uploads(coordinator: &Coordinator, refused: &'static str) -> Arc<Mutex<Vec<Upload>>> {
-    let uploads = Arc::<Mutex<Vec<Upload>>>::default();
+fn take_uploads(coordinator: &Coordinator, refused: &'static str) -> Arc<Mutex<Vec<Uploaded>>> {
+    let uploads = Arc::<Mutex<Vec<Uploaded>>>::default();
     let seen = uploads.clone();
     coordinator.misbehave(move |request| {
         if request.method != "POST" || !request.path.ends_with("/artifacts") {
             return None;
         }
         let is_refused = !refused.is_empty() && request.query.contains(refused);
-        let (name, contents) = file_of(&request.body);
-        let upload = (request.query.clone(), name, contents);
+        let upload = uploaded(&request.query, &request.body);
         seen.lock().expect("no panic").push(upload);
         let status = if is_refused { 413 } else { 201 };
         Some(Fault::Before(Response::status(status)))
     });
     uploads
-}
-
-/// The name and the contents of the one file of a form.
-fn file_of(body: &[u8]) -> (String, Vec<u8>) {
-    let end = |part: &[u8]| body.windows(part.len()).position(|bytes| bytes == part);
-    let head = end(b"\r\n\r\n").expect("a head");
-    let text = String::from_utf8_lossy(&body[..head]).into_owned();
-    let boundary = text.lines().next().expect("a boundary");
-    let name = text.split("filename=\"").nth(1).expect("a name");
-    let name = name.split('"').next().unwrap_or_default();
-    let tail = body.len() - format!("\r\n{boundary}--\r\n").len();
-    (name.to_owned(), body[head + 4..tail].to_vec())
 }
 
 #[test]
@@ -77,7 +55,7 @@ fn reports_are_sent_in_their_formats_and_one_that_is_refused_keeps_no_other() {
     let uploads = take_uploads(&coordinator, "dotenv");
     let script = "mkdir -p r/x; echo '<b/>' >r/b.xml; echo '<a/>' >r/x/a.xml; echo A=1 >build.env; echo '{}' >sast.json; \
                   echo map >r/x.map";
-    let mut job = gitlab_job(&coordinator, BUSYBOX, &[script]);
+    let mut job = coordinator.gitlab_job(BUSYBOX, &[script]);
     job["artifacts"] = json!([
         {"name": ".env", "paths": ["build.env"], "artifact_type": "dotenv", "artifact_format": "gzip"},
         {"name": "junit.xml", "paths": ["r/**/*.xml"], "when": "always", "expire_in": "1 week", "artifact_type": "junit",
@@ -93,7 +71,7 @@ fn reports_are_sent_in_their_formats_and_one_that_is_refused_keeps_no_other() {
     let uploads = uploads.lock().expect("no panic").clone();
     let seen = uploads
         .iter()
-        .map(|(query, name, _)| (query.as_str(), name.as_str()));
+        .map(|upload| (upload.query.as_str(), upload.name.as_str()));
     assert_eq!(
         seen.collect::<Vec<_>>(),
         [
@@ -107,12 +85,12 @@ fn reports_are_sent_in_their_formats_and_one_that_is_refused_keeps_no_other() {
         ]
     );
     let mut text = String::new();
-    MultiGzDecoder::new(&uploads[1].2[..])
+    MultiGzDecoder::new(&uploads[1].bytes[..])
         .read_to_string(&mut text)
         .expect("gzip");
     assert_eq!(text, "<b/>\n<a/>\n");
-    assert_eq!(uploads[2].2, b"{}\n");
-    let zip = &uploads[3].2;
+    assert_eq!(uploads[2].bytes, b"{}\n");
+    let zip = &uploads[3].bytes;
     let holds = |name: &[u8]| zip.windows(name.len()).any(|part| part == name);
     assert!(holds(b"r/x/a.xml") && !holds(b"r/x.map"));
 }
@@ -122,7 +100,7 @@ fn raw_artifacts_of_several_files_fail_the_job_and_of_none_do_not() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let uploads = take_uploads(&coordinator, "");
     let raw = |paths: &str| {
-        let mut job = gitlab_job(&coordinator, BUSYBOX, &["touch a.json b.json"]);
+        let mut job = coordinator.gitlab_job(BUSYBOX, &["touch a.json b.json"]);
         job["artifacts"] =
             json!([{"paths": [paths], "artifact_type": "sast", "artifact_format": "raw"}]);
         job
@@ -143,7 +121,7 @@ fn a_release_follows_a_script_that_succeeds_and_its_end_is_the_jobs() {
         "exit ${STATUS:-0}",
     ];
     let job = |script: &[&str]| {
-        let mut job = gitlab_job(&coordinator, BUSYBOX, script);
+        let mut job = coordinator.gitlab_job(BUSYBOX, script);
         add_step(&mut job, "release", &release);
         add_step(
             &mut job,
@@ -181,7 +159,7 @@ fn a_release_follows_a_script_that_succeeds_and_its_end_is_the_jobs() {
 fn a_cache_that_is_not_there_has_fallbacks_and_is_written_at_the_ends_that_it_names() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let job = |key: &str, when: &str, script: &[&str]| {
-        let mut job = gitlab_job(&coordinator, BUSYBOX, script);
+        let mut job = coordinator.gitlab_job(BUSYBOX, script);
         job["cache"] = json!([{"key": key, "fallback_keys": ["none", "main"], "paths": ["deps"], "when": when}]);
         job
     };
@@ -222,11 +200,7 @@ fn a_cache_that_is_not_there_has_fallbacks_and_is_written_at_the_ends_that_it_na
 #[test]
 fn hooks_run_around_the_sources_and_reach_nothing_of_the_helpers() {
     let coordinator = Coordinator::new(Kind::GitLab);
-    let mut job = gitlab_job(
-        &coordinator,
-        DEBIAN,
-        &["cat made; ls -l made | cut -c 1-10"],
-    );
+    let mut job = coordinator.gitlab_job(DEBIAN, &["cat made; ls -l made | cut -c 1-10"]);
     job["variables"]
         .as_array_mut()
         .expect("a list")
@@ -242,7 +216,7 @@ fn hooks_run_around_the_sources_and_reach_nothing_of_the_helpers() {
         {"name": "post_get_sources_script", "script": [
             "ls README; git log -1 --format=%s; git config user.name | tr a-z A-Z; echo made by hook >made",
             "rm -f /tmp/lives; sleep 1; ls /tmp/lives 2>/dev/null || echo ended-$((1 + 1))"]}]);
-    let mut fails = gitlab_job(&coordinator, BUSYBOX, &["echo never"]);
+    let mut fails = coordinator.gitlab_job(BUSYBOX, &["echo never"]);
     fails["hooks"] = json!([{"name": "post_get_sources_script", "script": ["exit 5"]}]);
     let heard = serve(&coordinator, vec![job, fails]);
     heard[0]
@@ -270,7 +244,7 @@ fn hooks_run_around_the_sources_and_reach_nothing_of_the_helpers() {
 fn a_job_chooses_whom_it_runs_as_and_when_images_are_pulled_as_far_as_it_may() {
     let coordinator = Coordinator::new(Kind::GitLab);
     let job = |options: Value, policies: Value| {
-        let mut job = gitlab_job(&coordinator, BUSYBOX, &["echo I am $(id -u):$(id -g)"]);
+        let mut job = coordinator.gitlab_job(BUSYBOX, &["echo I am $(id -u):$(id -g)"]);
         job["image"]["executor_opts"] = json!({"docker": options});
         job["image"]["pull_policy"] = policies;
         job
@@ -297,8 +271,7 @@ fn a_job_chooses_whom_it_runs_as_and_when_images_are_pulled_as_far_as_it_may() {
 #[test]
 fn a_service_has_variables_of_its_own_and_names_the_port_it_is_asked_on() {
     let coordinator = Coordinator::new(Kind::GitLab);
-    let mut job = gitlab_job(
-        &coordinator,
+    let mut job = coordinator.gitlab_job(
         BUSYBOX,
         &["wget -qO- http://one:7000/ http://two:7000/; echo here ${WORD:-nothing}"],
     );
@@ -309,7 +282,7 @@ fn a_service_has_variables_of_its_own_and_names_the_port_it_is_asked_on() {
                "variables": [{"key": "WORD", "value": word}, {"key": "HEALTHCHECK_TCP_PORT", "value": "7000"}]})
     };
     job["services"] = json!([service("one", "first-$OF_JOB"), service("two", "second")]);
-    let mut redis = gitlab_job(&coordinator, BUSYBOX, &["true"]);
+    let mut redis = coordinator.gitlab_job(BUSYBOX, &["true"]);
     redis["services"] = json!([{"name": REDIS, "alias": "a, b c", "ports": [{"number": 80}],
                                 "variables": [{"key": "HEALTHCHECK_TCP_PORT", "value": "x"}]}]);
     let heard = serve(&coordinator, vec![job, redis]);

@@ -56,7 +56,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// Images, services and helper are there: `prepare_timeout` ends nothing any more. Returns whether it has ended the
     /// job.
-    pub fn is_prepared(&self) -> bool {
+    pub fn end_preparing(&self) -> bool {
         let preparing = self.preparing.lock();
         let limit = preparing.unwrap_or_else(PoisonError::into_inner).take();
         limit.is_some_and(|it| it.reason() == self.plan.prepare_timeout.map(Reason::TimedOut))

@@ -74,7 +74,7 @@ fn run_in(
     alone: bool,
 ) -> Result<i32, Stop> {
     // Before the first of them, the job was prepared.
-    context.is_prepared();
+    context.end_preparing();
     if let Some(asked) = &stage.asked {
         ask(context, asked)?;
     }
@@ -120,13 +120,12 @@ fn run_in(
             context.trace.warning(&format!("{kind} failed: {reason}"))?;
             Ok(0)
         }
-        (Failure::Job, Ok(End { status, cause })) => {
-            let reason = lines::failed(kind, format!("{status}{cause}"));
-            Err(Stop::Outcome(Outcome::BuildError(reason.plain().into())))
-        }
-        (_, Ok(End { status, cause })) => {
-            let reason = lines::failed(kind, format!("{status}{cause}"));
-            Err(system_failure(Fault::new(cause_of(kind), reason.plain())))
+        (failure, Ok(End { status, cause })) => {
+            let reason = lines::failed(kind, format!("{status}{cause}")).plain();
+            Err(match failure {
+                Failure::Job => Stop::Outcome(Outcome::BuildError(reason.into())),
+                _ => system_failure(Fault::new(cause_of(kind), reason)),
+            })
         }
         (_, Err(stop)) => Err(stop),
     }

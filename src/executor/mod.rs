@@ -205,7 +205,7 @@ fn job<'scope>(
         let _stops = context.stop_when_canceling();
         restart::ready(context, Phase::Preparing, followers)
     };
-    if context.is_prepared() {
+    if context.end_preparing() {
         context.trace.warning(
             "images, services and helper took longer than prepare_timeout of this runner",
         )?;

@@ -72,8 +72,8 @@ fn write(task: &Upload, project: &Tree, selected: &Selected, out: &mut impl Writ
     let mut out = BufWriter::with_capacity(256 * 1024, out);
     let entries = &selected.entries;
     let warnings = match task.format {
-        Format::Zip => zipped::write_at(task.level, project, entries, &mut out),
-        Format::Gzip => gzipped::write_at(task.level, project, entries, &mut out),
+        Format::Zip => zipped::write(task.level, project, entries, &mut out),
+        Format::Gzip => gzipped::write(task.level, project, entries, &mut out),
         Format::Raw => gzipped::write_plain(project, entries, &mut out),
     };
     for warning in warnings? {

@@ -111,7 +111,7 @@ fn client(task: &Caches) -> Result<Client> {
 /// Writes an archive and returns its length.
 fn write(task: &Caches, project: &Tree, selected: &Selected, file: &File) -> Result<u64> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
-    for warning in frames::write_at(task.level, project, &selected.entries, &mut out)? {
+    for warning in frames::write(task.level, project, &selected.entries, &mut out)? {
         eprintln!("WARNING: {warning}");
     }
     out.flush().context("cannot write the archive")?;

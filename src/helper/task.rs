@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::archive::level::Level;
-use super::archive::select::{Selected, select_but};
+use super::archive::select::{Selected, select};
 use super::archive::tree::Tree;
 
 /// The environment variable that may contain a task.
@@ -139,9 +139,9 @@ impl Files {
     /// The files that are selected in a project.
     ///
     /// # Errors
-    /// As [`select_but`].
+    /// As [`select`].
     pub fn select(&self, project: &Tree) -> Result<Selected> {
-        select_but(project, &self.paths, self.untracked, &self.exclude)
+        select(project, &self.paths, self.untracked, &self.exclude)
     }
 }
 

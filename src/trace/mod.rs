@@ -80,11 +80,7 @@ impl Trace {
     /// # Errors
     /// Those of the writer behind it.
     pub fn line(&self, text: &str) -> io::Result<()> {
-        let mut inner = self.lock();
-        let begin = if inner.last == b'\n' { "" } else { "\n" };
-        let text = remark(text);
-        inner.write(format!("{begin}{text}\n").as_bytes())?;
-        inner.out.flush()
+        self.own_line(&remark(text))
     }
 
     /// Writes a mark that GitLab's page reads and does not show, and a title behind it, on a line of their own.
@@ -92,9 +88,14 @@ impl Trace {
     /// # Errors
     /// Those of the writer behind it.
     pub fn mark(&self, mark: &str, title: &str) -> io::Result<()> {
+        self.own_line(&format!("{mark}\r\x1b[0K{title}"))
+    }
+
+    /// Writes a text as it is, on a line of its own.
+    fn own_line(&self, text: &str) -> io::Result<()> {
         let mut inner = self.lock();
         let begin = if inner.last == b'\n' { "" } else { "\n" };
-        inner.write(format!("{begin}{mark}\r\x1b[0K{title}\n").as_bytes())?;
+        inner.write(format!("{begin}{text}\n").as_bytes())?;
         inner.out.flush()
     }
 

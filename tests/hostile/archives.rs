@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use alloy_runner::helper::archive::level::Level;
 use alloy_runner::helper::archive::limit::Limit;
 use alloy_runner::helper::archive::select::select;
 use alloy_runner::helper::archive::tree::Tree;
@@ -160,13 +161,17 @@ fn tree(name: &str) -> TempDir {
     root
 }
 
-type Writer =
-    fn(&Tree, &[alloy_runner::helper::archive::Entry], &mut Vec<u8>) -> anyhow::Result<Vec<String>>;
+type Writer = fn(
+    Level,
+    &Tree,
+    &[alloy_runner::helper::archive::Entry],
+    &mut Vec<u8>,
+) -> anyhow::Result<Vec<String>>;
 
 fn archive(root: &Path, write: Writer) -> Vec<u8> {
-    let selected = select(&open(root), &["**".to_owned()], false).expect("selected");
+    let selected = select(&open(root), &["**".to_owned()], false, &[]).expect("selected");
     let mut out = Vec::new();
-    write(&open(root), &selected.entries, &mut out).expect("written");
+    write(Level::Default, &open(root), &selected.entries, &mut out).expect("written");
     out
 }
 
@@ -459,7 +464,8 @@ fn patterns_select_nothing_outside() {
                 // What no file can be called is none.
                 drop(fs::write(place.project().join(name.replace('/', "_")), "x"));
             }
-            let (selected, taken) = taken(|| select(&open(&place.project()), &patterns, untracked));
+            let (selected, taken) =
+                taken(|| select(&open(&place.project()), &patterns, untracked, &[]));
             prop_assert!(taken < 64 << 20, "{taken}");
             if let Ok(selected) = selected {
                 for entry in &selected.entries {
@@ -496,7 +502,7 @@ fn a_damaged_index_of_git_is_read_or_said_to_be_wrong() {
         let bytes = damaged(&sound, &strokes, TOKENS);
         fs::write(&index, &bytes).expect("written");
         let tree = open(&place.project());
-        let (selected, taken) = taken(|| select(&tree, &[], true));
+        let (selected, taken) = taken(|| select(&tree, &[], true, &[]));
         prop_assert!(taken < MEMORY, "{taken} bytes of memory");
         if let Err(error) = selected {
             let error = format!("{error:#}");

@@ -54,7 +54,7 @@ pub fn store(coordinator: &Coordinator) -> Store {
 }
 
 /// Takes a file out of a form.
-fn uploaded(query: &str, form: &[u8]) -> Uploaded {
+pub fn uploaded(query: &str, form: &[u8]) -> Uploaded {
     let head = form.windows(4).position(|part| part == b"\r\n\r\n");
     let head = head.expect("a head");
     let text = String::from_utf8_lossy(&form[..head]);

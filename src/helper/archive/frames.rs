@@ -33,19 +33,11 @@ struct Frame {
     goes_on: bool,
 }
 
-/// Writes an archive of entries of a tree. Returns warnings about files that changed meanwhile.
+/// Writes an archive of entries of a tree, compressed so hard. Returns warnings about files that changed meanwhile.
 ///
 /// # Errors
 /// If a file cannot be read, or `out` cannot be written.
-pub fn write(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
-    write_at(Level::Default, tree, entries, out)
-}
-
-/// The same at this level of compression.
-///
-/// # Errors
-/// As [`write`].
-pub fn write_at(
+pub fn write(
     level: Level,
     tree: &Tree,
     entries: &[Entry],

@@ -22,7 +22,7 @@ const PART: u64 = 1 << 20;
 ///
 /// # Errors
 /// If a file cannot be read, or `out` cannot be written.
-pub fn write_at(
+pub fn write(
     level: Level,
     tree: &Tree,
     entries: &[Entry],
@@ -49,7 +49,7 @@ pub fn write_at(
 /// Writes the contents of the entries, which are files, one behind the other.
 ///
 /// # Errors
-/// As [`write_at`].
+/// As [`write`].
 pub fn write_plain(tree: &Tree, entries: &[Entry], out: &mut impl Write) -> Result<Vec<String>> {
     let mut way = tree.way();
     let copied = entries.iter().map(|entry| copy(&mut way, entry, out));
@@ -100,7 +100,7 @@ mod tests {
 
     use super::super::select::select;
     use super::super::tree::Tree;
-    use super::{write_at, write_plain};
+    use super::{write, write_plain};
     use crate::helper::archive::level::Level;
 
     #[test]
@@ -119,11 +119,11 @@ mod tests {
         }
         let tree = Tree::open(root.path()).expect("open");
         let paths = ["reports".to_owned(), "größe".to_owned()];
-        let mut selected = select(&tree, &paths, false).expect("readable");
+        let mut selected = select(&tree, &paths, false, &[]).expect("readable");
         selected.keep_files();
         let mut stream = Vec::new();
         let warnings =
-            write_at(Level::Default, &tree, &selected.entries, &mut stream).expect("written");
+            write(Level::Default, &tree, &selected.entries, &mut stream).expect("written");
         assert!(warnings.is_empty(), "{warnings:?}");
         let mut rest = &stream[..];
         let mut seen = Vec::new();

@@ -79,11 +79,11 @@ mod tests {
         }
         fs::write(root.path().join("file"), text).expect("written");
         let tree = Tree::open(root.path()).expect("open");
-        let selected = select(&tree, &["file".to_owned()], false).expect("selected");
+        let selected = select(&tree, &["file".to_owned()], false, &[]).expect("selected");
         let [fastest, slowest] = [Level::Fastest, Level::Slowest].map(|level| {
             let (mut zip, mut framed) = (Vec::new(), Vec::new());
-            zipped::write_at(level, &tree, &selected.entries, &mut zip).expect("written");
-            frames::write_at(level, &tree, &selected.entries, &mut framed).expect("written");
+            zipped::write(level, &tree, &selected.entries, &mut zip).expect("written");
+            frames::write(level, &tree, &selected.entries, &mut framed).expect("written");
             [zip.len(), framed.len()]
         });
         assert!(

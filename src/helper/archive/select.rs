@@ -71,20 +71,12 @@ impl Selected {
 
 /// Selects by patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`; a directory that matches includes its contents) and, with
 /// `untracked`, all files that git does not track. The project's own `.git` is only selected by a pattern that begins
-/// with that name.
+/// with that name. The paths that one of `excluded` matches are left out, each by itself: what is in a directory is
+/// excluded by `/**` behind its name.
 ///
 /// # Errors
 /// If the project, or git's index, cannot be read.
-pub fn select(tree: &Tree, patterns: &[String], untracked: bool) -> Result<Selected> {
-    select_but(tree, patterns, untracked, &[])
-}
-
-/// The same without the paths that one of `excluded` matches. Each is a path by itself: what is in a directory is excluded
-/// by `/**` behind its name.
-///
-/// # Errors
-/// As [`select`].
-pub fn select_but(
+pub fn select(
     tree: &Tree,
     patterns: &[String],
     untracked: bool,

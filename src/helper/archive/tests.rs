@@ -1,5 +1,6 @@
 //! What others change while an archive is made or unpacked: a directory that becomes a link leads nowhere.
 
+use super::level::Level;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -88,10 +89,10 @@ fn what_is_behind_a_link_that_comes_in_place_of_a_directory_is_not_archived() {
     for round in 0..8 {
         let tree = ways()[round % 2](Tree::open(&swapped.project()).expect("open"));
         let (zip, framed, selected) = swapped.while_swapped(|| {
-            let selected = select(&tree, &patterns, round % 4 < 2).expect("selected");
+            let selected = select(&tree, &patterns, round % 4 < 2, &[]).expect("selected");
             let (mut zip, mut framed) = (Vec::new(), Vec::new());
-            zipped::write(&tree, &selected.entries, &mut zip).expect("written");
-            frames::write(&tree, &selected.entries, &mut framed).expect("written");
+            zipped::write(Level::Default, &tree, &selected.entries, &mut zip).expect("written");
+            frames::write(Level::Default, &tree, &selected.entries, &mut framed).expect("written");
             (zip, framed, selected)
         });
         let tar = zstd::decode_all(framed.as_slice()).expect("frames");
@@ -115,11 +116,11 @@ fn nothing_is_unpacked_behind_a_link_that_comes_in_place_of_a_directory() {
     for directory in DIRECTORIES {
         symlink("f1", source.project().join(directory).join("link")).expect("linked");
     }
-    let selected = select(&tree, &[".".to_owned()], false).expect("selected");
+    let selected = select(&tree, &[".".to_owned()], false, &[]).expect("selected");
     let mut framed = Vec::new();
-    frames::write(&tree, &selected.entries, &mut framed).expect("written");
+    frames::write(Level::Default, &tree, &selected.entries, &mut framed).expect("written");
     let mut zip = tempfile::tempfile().expect("a file");
-    zipped::write(&tree, &selected.entries, &mut zip).expect("written");
+    zipped::write(Level::Default, &tree, &selected.entries, &mut zip).expect("written");
     for round in 0..8 {
         let swapped = Swapped::new();
         let outside = swapped.root.path().join("outside");

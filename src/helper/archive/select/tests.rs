@@ -1,4 +1,4 @@
-use super::{Kind, Tree, select, select_but};
+use super::{Kind, Tree, select};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn open(root: &Path) -> Tree {
 
 fn names(root: &Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
     let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-    let selected = select(&open(root), &patterns, false).expect("readable");
+    let selected = select(&open(root), &patterns, false, &[]).expect("readable");
     let files = selected
         .entries
         .iter()
@@ -83,6 +83,7 @@ fn directories_come_before_what_is_in_them_and_empty_ones_too() {
         &open(root.path()),
         &["dist".to_owned(), "src/deep/c.c".to_owned()],
         false,
+        &[],
     )
     .expect("readable");
     let paths: Vec<String> = selected
@@ -162,7 +163,7 @@ fn untracked_is_what_git_does_not_have() {
     git(&["init", "-q"]);
     git(&["add", "src", ".gitignore", "odd[1].txt"]);
     fs::write(root.path().join("src/new"), "x").expect("written");
-    let selected = select(&open(root.path()), &[], true).expect("readable");
+    let selected = select(&open(root.path()), &[], true, &[]).expect("readable");
     let files = selected
         .entries
         .iter()
@@ -196,7 +197,7 @@ fn files_that_are_holes_are_left_out_and_others_with_holes_are_not() {
     for number in 0..2000 {
         make(&format!("g{number:04}"), 1 << 20);
     }
-    let selected = select(&open(root.path()), &["*".to_owned()], false).expect("readable");
+    let selected = select(&open(root.path()), &["*".to_owned()], false, &[]).expect("readable");
     assert!(selected.bytes() < 2 << 30, "{}", selected.bytes());
 }
 
@@ -220,7 +221,7 @@ fn an_index_in_two_files_is_read_and_one_that_is_no_file_is_not_waited_for() {
     git(&["update-index", "--split-index"]);
     git(&["add", "a.o"]);
     let untracked = || {
-        let selected = select(&open(root.path()), &[], true).expect("readable");
+        let selected = select(&open(root.path()), &[], true, &[]).expect("readable");
         let paths = selected.entries.into_iter().map(|entry| entry.path);
         paths.collect::<Vec<_>>()
     };
@@ -265,7 +266,7 @@ fn what_is_excluded_is_excluded_by_its_own_path() {
                 .collect::<Vec<_>>()
         };
         let patterns = text(&["a.o", "src/"]);
-        let selected = select_but(&open(root.path()), &patterns, false, &text(excluded));
+        let selected = select(&open(root.path()), &patterns, false, &text(excluded));
         let selected = selected.expect("readable");
         let files = selected.entries.iter();
         let files = files.filter(|entry| entry.kind != Kind::Directory);
@@ -279,7 +280,7 @@ fn what_is_excluded_is_excluded_by_its_own_path() {
         );
     }
     let outside = ["../x".to_owned()];
-    let selected = select_but(&open(root.path()), &["a.o".to_owned()], false, &outside);
+    let selected = select(&open(root.path()), &["a.o".to_owned()], false, &outside);
     assert_eq!(
         selected.expect("readable").warnings,
         ["`../x` is refused: it lies outside the project"]
